@@ -1,0 +1,63 @@
+//! Names of things.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A message's id: a UUID version 7, sixteen bytes in the database and text everywhere a person looks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(pub [u8; 16]);
+
+/// What a person typed is not a message id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "'{0}' is not a message id: expected a UUID such as 01997a3c-5c1e-7d1a-8f2e-3b1f0c9d8e7f (`onthedot list` shows them)"
+)]
+pub struct BadMessageId(pub String);
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        uuid::Uuid::from_bytes(self.0).hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = BadMessageId;
+    fn from_str(s: &str) -> Result<Self, BadMessageId> {
+        uuid::Uuid::try_parse(s)
+            .map(|u| MessageId(u.into_bytes()))
+            .map_err(|_| BadMessageId(s.chars().take(80).collect()))
+    }
+}
+
+impl Serialize for MessageId {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+/// The name of an instance, as the jobs file gives it. Cheap to clone: every message in hand holds one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InstanceName(pub Arc<str>);
+
+impl InstanceName {
+    /// Wraps a name.
+    pub fn new(name: &str) -> Self {
+        InstanceName(Arc::from(name))
+    }
+}
+
+impl fmt::Display for InstanceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,102 @@
+//! A declared piece of sending, as it is kept in the database.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::class::Class;
+use crate::domain::content::Content;
+use crate::domain::id::InstanceName;
+use crate::domain::retry::RetryPolicy;
+use crate::domain::schedule::Schedule;
+use crate::domain::time::{Millis, Timestamp};
+use crate::domain::timeline::Late;
+use crate::domain::typing::Typing;
+
+/// A job. Its recipients are kept beside it, its secrets nowhere.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// Unique in a database.
+    pub name: String,
+    /// When.
+    pub schedule: Schedule,
+    /// The zone of the schedule and of instants in its texts, by its IANA name.
+    pub zone: String,
+    /// Through which account.
+    pub instance: InstanceName,
+    /// What.
+    pub content: Content,
+    /// How it is sent.
+    pub manner: Manner,
+}
+
+/// How a message is sent, whatever it says: what `defaults` may hold.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Manner {
+    /// The typing before it.
+    pub typing: Typing,
+    /// What gives way when it is late.
+    pub late: Late,
+    /// What happens to occurrences that passed while nobody could serve them.
+    pub misfire: Misfire,
+    /// How late an occurrence may be and still count as in time.
+    pub grace: Millis,
+    /// How much time outages and retries may cost; `None` = by the schedule, see [`Job::max_lateness`].
+    pub max_lateness: Option<Millis>,
+    /// How it is tried again.
+    pub retry: RetryPolicy,
+    /// What happens to a doubt that no evidence settles.
+    pub on_doubt: OnDoubt,
+    /// How pressing it is.
+    pub class: Class,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Manner {
+            typing: Typing::default(),
+            late: Late::default(),
+            misfire: Misfire::default(),
+            grace: Millis::seconds(60),
+            max_lateness: None,
+            retry: RetryPolicy::default(),
+            on_doubt: OnDoubt::default(),
+            class: Class::default(),
+        }
+    }
+}
+
+/// What happens to occurrences that passed while nobody could serve them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Misfire {
+    /// The latest one is sent, if it is not older than `max_lateness`.
+    #[default]
+    RunOnce,
+    /// None is sent once `grace` has passed.
+    Skip,
+}
+
+/// What happens to a doubt that no evidence settles.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDoubt {
+    /// It stays in doubt, visible, until evidence or a person settles it.
+    #[default]
+    Hold,
+    /// It is sent again: better twice than never.
+    Resend,
+    /// It is given up: better never than twice.
+    Drop,
+}
+
+/// The bound on lateness where neither the job nor its schedule gives a smaller one.
+pub const DEFAULT_MAX_LATENESS: Millis = Millis(3_600_000);
+
+impl Job {
+    /// How much time outages and retries may cost a message of this job: what it says, else the smaller of half its
+    /// period and one hour.
+    pub fn max_lateness(&self, now: Timestamp, zone: &jiff::tz::TimeZone) -> Millis {
+        self.manner.max_lateness.unwrap_or_else(|| {
+            self.schedule.period(now, zone).map_or(DEFAULT_MAX_LATENESS, |p| Millis(p.0 / 2).min(DEFAULT_MAX_LATENESS))
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! One message in hand, and the changes made to it.
+
+use crate::domain::ack::Ack;
+use crate::domain::class::Class;
+use crate::domain::draw::Draw;
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::recipient::Chat;
+use crate::domain::retry::RetryPolicy;
+use crate::domain::state::Transition;
+use crate::domain::time::{Millis, Timestamp};
+use crate::domain::timeline::Late;
+
+/// What the engine needs to know of a message it decides about. The content stays outside.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Which message.
+    pub id: MessageId,
+    /// Through which instance.
+    pub instance: InstanceName,
+    /// To which chat.
+    pub chat: Chat,
+    /// How pressing.
+    pub class: Class,
+    /// When it should leave, for lateness.
+    pub due_at: Timestamp,
+    /// When it should leave now: due, or the next try.
+    pub target: Timestamp,
+    /// How long typing leads the slot.
+    pub lead: Millis,
+    /// What gives way when it is late.
+    pub late: Late,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// Tries of the retry policy used up so far.
+    pub tries: u32,
+    /// When its first attempt was marked, if one was.
+    pub first_marked_at: Option<Timestamp>,
+    /// How it may be tried again.
+    pub retry: RetryPolicy,
+    /// How much time outages and retries may cost it.
+    pub max_lateness: Millis,
+    /// The base of its draws (jitter, gap).
+    pub draw: Draw,
+}
+
+/// What is known about the typing of one attempt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TypingFacts {
+    /// When the first start-typing call was made.
+    pub started_at: Timestamp,
+    /// The HTTP status of the latest answer, where one came in time.
+    pub status: Option<u16>,
+    /// The latest answer's body, masked and capped, or why none came.
+    pub response: Option<String>,
+    /// Calls after the first.
+    pub refreshes: u32,
+    /// When stop-typing was called, if it was.
+    pub stopped_at: Option<Timestamp>,
+}
+
+/// What is known about the send of one attempt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SendFacts {
+    /// When the request left.
+    pub started_at: Timestamp,
+    /// When its outcome was known.
+    pub finished_at: Timestamp,
+    /// The HTTP status, where an answer came.
+    pub status: Option<u16>,
+    /// The outcome's name.
+    pub outcome: &'static str,
+    /// The answer's body, masked and capped, or what happened instead.
+    pub response: String,
+}
+
+/// The rows a change writes besides the message's own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Facts {
+    /// Typing began; written behind.
+    TypingShown {
+        /// When.
+        started_at: Timestamp,
+    },
+    /// The mark: attempt `number` is about to leave at `slot`.
+    Mark {
+        /// 1 for the first attempt.
+        number: u32,
+        /// When the mark was begun.
+        marked_at: Timestamp,
+        /// When it shall leave. A row that waits for a later wake is not marked.
+        slot: Timestamp,
+        /// Whether the lane made it later than due.
+        paced: bool,
+        /// The typing that led it.
+        typing: Option<TypingFacts>,
+    },
+    /// The record of attempt `number`.
+    Record {
+        /// The attempt.
+        number: u32,
+        /// Tries used up now.
+        tries: u32,
+        /// What happened; `None` when the request was never begun.
+        send: Option<SendFacts>,
+        /// Typing facts that came after the mark.
+        late_typing: Option<TypingFacts>,
+        /// The bare message id, where accepted.
+        gateway_id: Option<String>,
+        /// The ack level the response told.
+        ack: Option<Ack>,
+    },
+    /// Nothing but the change of state, with a word for the timeline.
+    Note(String),
+}
+
+/// One guarded change of one message: carried out only if the row still has `attempts` attempts and is in one of the
+/// states the transition accepts; otherwise the store answers [`Verdict::Stale`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Which message.
+    pub id: MessageId,
+    /// The number of attempts its row must have.
+    pub attempts: u32,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The new state.
+    pub transition: Transition,
+    /// What else is written with it.
+    pub facts: Facts,
+}
+
+/// What the store says to a change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It is durable.
+    Applied,
+    /// The row had moved on; nothing was written.
+    Stale,
+}

@@ -1,0 +1,27 @@
+//! Words and rules. Values in, values out: no clock, no I/O, no async, no randomness.
+//!
+//! A **job** declares a piece of sending. Its **schedule** fires **occurrences**, each named by its nominal
+//! instant. Every recipient of an occurrence becomes one **message**: the row of the queue. A message is **due**
+//! when it should leave; its **slot** is the instant it may leave (due, or later where its lane cannot take it);
+//! the recipient sees typing for the **lead** before the slot. Each try to hand it to a **gateway** through one of
+//! its **instances** (logged-in accounts) is an **attempt**. What the network says later are **acks**.
+//!
+//! (Other queues call what we call a message a *job*; here a job is the declaration.)
+
+pub mod ack;
+pub mod class;
+pub mod content;
+pub mod draw;
+pub mod id;
+pub mod job;
+pub mod message;
+pub mod outcome;
+pub mod pace;
+pub mod recipient;
+pub mod retry;
+pub mod schedule;
+pub mod state;
+pub mod template;
+pub mod time;
+pub mod timeline;
+pub mod typing;

@@ -1,0 +1,225 @@
+//! Texts with places to fill in. Users' templates see their recipient's variables, the instants of their message
+//! and a short list of filters: no files, no environment, no includes, and a bound on the work.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use minijinja::value::{Object, ObjectRepr, Value};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior};
+
+use crate::domain::time::{Millis, Timestamp};
+
+/// A recipient's variables: column name → cell. Empty cells are absent.
+pub type Vars = BTreeMap<String, String>;
+
+/// The instants a template may speak of.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    /// When the message should leave.
+    pub due: Timestamp,
+    /// The occurrence's name, where there is one.
+    pub nominal: Option<Timestamp>,
+    /// How late the message is.
+    pub late_by: Millis,
+    /// The zone in which instants are written out.
+    pub zone: jiff::tz::TimeZone,
+}
+
+/// The names a template knows besides the recipient's variables.
+pub const BUILT_IN_NAMES: [&str; 3] = ["due", "nominal", "late_by"];
+
+/// Work one rendering may do, in minijinja's units (one instruction, about 64 bytes). A page of text takes some
+/// hundred; this stops a loop without end within a millisecond or so.
+const FUEL: u64 = 20_000;
+
+/// Why a template failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// It cannot be parsed.
+    #[error("the template is wrong at its line {line}: {what}")]
+    Syntax {
+        /// 1-based line inside the template.
+        line: usize,
+        /// What the parser expected.
+        what: String,
+    },
+    /// It uses a variable this recipient does not have.
+    #[error(
+        "the template needs '{name}', which this recipient does not have (use {{{{ {name} | default(\"…\") }}}} where it may be absent)"
+    )]
+    Missing {
+        /// The variable.
+        name: String,
+    },
+    /// It failed while being filled in.
+    #[error("the template failed: {what}")]
+    Failed {
+        /// What happened.
+        what: String,
+    },
+}
+
+/// A parsed template.
+#[derive(Debug)]
+pub struct Template(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    /// No markers at all: the text is its own result.
+    Plain(String),
+    Compiled {
+        environment: Box<Environment<'static>>,
+        names: Vec<String>,
+    },
+}
+
+const NAME: &str = "text";
+
+impl Template {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// [`TemplateError::Syntax`] with the line inside the text.
+    pub fn compile(text: &str) -> Result<Template, TemplateError> {
+        if !text.contains('{') {
+            return Ok(Template(Inner::Plain(text.to_owned())));
+        }
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+        environment.set_fuel(Some(FUEL));
+        environment.set_recursion_limit(32);
+        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        environment.add_filter("date", |v: &Value| moment(v, "date", |z| z.strftime("%Y-%m-%d").to_string()));
+        environment.add_filter("time", |v: &Value| moment(v, "time", |z| z.strftime("%H:%M").to_string()));
+        environment.add_filter("iso", |v: &Value| moment(v, "iso", |z| z.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()));
+        // The engine drops one newline at the end of a template; a text keeps what was written.
+        let source = if text.ends_with('\n') { format!("{text}\n") } else { text.to_owned() };
+        environment.add_template_owned(NAME, source).map_err(|e| TemplateError::Syntax {
+            line: e.line().unwrap_or(1),
+            what: e.detail().unwrap_or("it cannot be parsed").to_owned(),
+        })?;
+        let mut names: Vec<String> = environment
+            .get_template(NAME)
+            .map(|t| t.undeclared_variables(false).into_iter().collect())
+            .unwrap_or_default();
+        names.sort();
+        Ok(Template(Inner::Compiled { environment: Box::new(environment), names }))
+    }
+
+    /// Fills in the template.
+    ///
+    /// # Errors
+    /// [`TemplateError::Missing`] names the variable; [`TemplateError::Failed`] covers the rest, such as a loop that
+    /// would not end.
+    pub fn render(&self, vars: &Vars, moments: &Moments) -> Result<String, TemplateError> {
+        let (environment, names) = match &self.0 {
+            Inner::Plain(text) => return Ok(text.clone()),
+            Inner::Compiled { environment, names } => (environment, names),
+        };
+        let template = environment.get_template(NAME).map_err(|e| TemplateError::Failed { what: e.to_string() })?;
+        template.render(context(vars, moments)).map_err(|e| {
+            if e.kind() == ErrorKind::UndefinedError {
+                let absent = |n: &&String| !vars.contains_key(*n) && !BUILT_IN_NAMES.contains(&n.as_str());
+                if let Some(name) = names.iter().find(absent) {
+                    return TemplateError::Missing { name: name.clone() };
+                }
+            }
+            TemplateError::Failed { what: e.detail().map_or_else(|| e.kind().to_string(), str::to_owned) }
+        })
+    }
+}
+
+fn context(vars: &Vars, moments: &Moments) -> Value {
+    let mut all: BTreeMap<&str, Value> = vars.iter().map(|(k, v)| (k.as_str(), Value::from(v.as_str()))).collect();
+    let instant = |t: Timestamp| Value::from_object(Moment(t.in_zone(&moments.zone)));
+    all.insert("due", instant(moments.due));
+    if let Some(nominal) = moments.nominal {
+        all.insert("nominal", instant(nominal));
+    }
+    all.insert("late_by", Value::from(moments.late_by.at_least_zero().to_string()));
+    Value::from(all.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<BTreeMap<String, Value>>())
+}
+
+/// An instant inside a template: prints as `2026-12-01 10:00`, and the filters choose a part.
+#[derive(Debug)]
+struct Moment(jiff::Zoned);
+
+impl Object for Moment {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn render(self: &Arc<Self>, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.strftime("%Y-%m-%d %H:%M"))
+    }
+}
+
+fn moment(value: &Value, filter: &str, format: impl Fn(&jiff::Zoned) -> String) -> Result<String, minijinja::Error> {
+    match value.downcast_object_ref::<Moment>() {
+        Some(m) => Ok(format(&m.0)),
+        None => Err(minijinja::Error::new(
+            ErrorKind::InvalidOperation,
+            format!("the filter '{filter}' works on instants such as due and nominal"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moments() -> Moments {
+        let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+        Moments {
+            due: Timestamp(1_796_115_600_000),
+            nominal: Some(Timestamp(1_796_115_600_000)),
+            late_by: Millis(1_500),
+            zone,
+        }
+    }
+
+    fn vars(pairs: &[(&str, &str)]) -> Vars {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn variables_and_instants_are_filled_in() {
+        let t = Template::compile("Hi {{ name }}, {{ due | date }} at {{ nominal | time }} ({{ due | iso }})").unwrap();
+        assert_eq!(
+            t.render(&vars(&[("name", "Ada")]), &moments()).unwrap(),
+            "Hi Ada, 2026-12-01 at 10:00 (2026-12-01T10:00:00+01:00)"
+        );
+    }
+
+    #[test]
+    fn a_missing_variable_is_named_and_a_default_helps() {
+        let t = Template::compile("Hi {{ first }} {{ name }}").unwrap();
+        let missing = t.render(&vars(&[("first", "Ada")]), &moments()).unwrap_err();
+        assert_eq!(missing, TemplateError::Missing { name: "name".into() });
+        let t = Template::compile("Hi {{ name | default('you') }}{% if city %}!{% endif %}").unwrap();
+        assert_eq!(t.render(&vars(&[]), &moments()).unwrap(), "Hi you");
+    }
+
+    #[test]
+    fn data_is_never_read_as_a_template() {
+        let t = Template::compile("{{ name }}").unwrap();
+        assert_eq!(t.render(&vars(&[("name", "{{ 7*7 }}")]), &moments()).unwrap(), "{{ 7*7 }}");
+    }
+
+    #[test]
+    fn a_loop_that_would_not_end_runs_out_of_fuel() {
+        let t =
+            Template::compile("{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}").unwrap();
+        assert!(matches!(t.render(&vars(&[]), &moments()), Err(TemplateError::Failed { .. })));
+    }
+
+    #[test]
+    fn a_broken_template_names_its_line() {
+        let e = Template::compile("one\n{{ name").unwrap_err();
+        assert!(matches!(e, TemplateError::Syntax { line: 2, .. }), "{e:?}");
+        assert!(
+            Template::compile("{% include 'x' %}").is_err()
+                || Template::compile("{% include 'x' %}").unwrap().render(&vars(&[]), &moments()).is_err()
+        );
+    }
+}

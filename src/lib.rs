@@ -1,0 +1,14 @@
+//! Onthedot sends messages at their instant: shortly before one is due the recipient sees the three dots of typing,
+//! and the message lands on the dot.
+//!
+//! A jobs file or a command says who gets what, through which account, when. Every recipient becomes a durable row
+//! of an embedded SQLite queue; the gateway's response and every later ack are recorded beside it.
+//!
+//! The modules stand on floors, and each looks down only:
+//!
+//! 0. [`domain`], the words and the rules; 1. [`engine`], the machine that decides;
+//! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside;
+//! 3. [`planner`], [`worker`], [`receipts`], [`doubt`], [`intake`], [`upkeep`] and [`sandbox`], which drive them;
+//! 4. [`http`] and [`daemon`]; 5. [`cli`].
+
+pub mod domain;
