@@ -12,3 +12,4 @@
 //! 4. [`http`] and [`daemon`]; 5. [`cli`].
 
 pub mod domain;
+pub mod engine;

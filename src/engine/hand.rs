@@ -1,0 +1,96 @@
+//! A message in this node's hands, between claim and release.
+
+use crate::domain::message::{Change, Due, TypingFacts};
+use crate::domain::state::State;
+use crate::domain::time::{Millis, Timestamp};
+use crate::domain::timeline::{self, Leave};
+
+/// How far a message in hand has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// In its lane's line.
+    Waiting,
+    /// Its slot is fixed; typing is shown if it has a lead.
+    Begun,
+    /// The mark is being written.
+    Marking,
+    /// The mark is durable; the slot has not come.
+    Marked,
+    /// The request is out.
+    Sending,
+    /// The change that ends its stay is being written, again if need be.
+    Settling(Change),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Hand {
+    pub due: Due,
+    pub phase: Phase,
+    pub arrived_at: Timestamp,
+    pub held_by_lane: bool,
+    pub leave: Option<Leave>,
+    pub typing: Option<TypingFacts>,
+    /// A start-typing call waits for its answer.
+    pub typing_open: bool,
+    /// The typing facts changed after the mark took them along.
+    pub typing_news: bool,
+    /// Somebody asked us to give it back while its mark was on the way.
+    pub unwanted: bool,
+    /// Whether it still counts in its lane's concurrency and holds its chat.
+    pub in_lane: bool,
+    pub holds_chat: bool,
+}
+
+impl Hand {
+    pub fn new(due: Due, arrived_at: Timestamp) -> Hand {
+        Hand {
+            due,
+            phase: Phase::Waiting,
+            arrived_at,
+            held_by_lane: false,
+            leave: None,
+            typing: None,
+            typing_open: false,
+            typing_news: false,
+            unwanted: false,
+            in_lane: false,
+            holds_chat: false,
+        }
+    }
+
+    /// Its state in memory, which is ahead of its row while typing is written behind.
+    pub fn state(&self) -> State {
+        match self.phase {
+            Phase::Waiting => State::Claimed,
+            Phase::Begun | Phase::Marking if self.typing.is_some() => State::Typing,
+            Phase::Begun | Phase::Marking => State::Claimed,
+            Phase::Marked | Phase::Sending | Phase::Settling(_) => State::Sending,
+        }
+    }
+
+    pub fn facts(&self, held_by_lane: bool) -> timeline::Facts {
+        timeline::Facts {
+            target: self.due.target,
+            lead: self.due.lead,
+            late: self.due.late,
+            arrived_at: self.arrived_at,
+            held_by_lane,
+        }
+    }
+
+    /// The number of the attempt that is being made.
+    pub fn number(&self) -> u32 {
+        self.due.attempts + 1
+    }
+
+    /// When a message that waits should have begun, were its lane free.
+    pub fn would_begin(&self) -> Timestamp {
+        self.due.target - self.due.lead
+    }
+}
+
+/// When work on a leave must begin: with its typing, or with its mark where the lead is shorter than a commit.
+pub(super) fn begins(leave: &Leave, mark_ahead: Millis) -> Timestamp {
+    let mark = leave.slot - mark_ahead;
+    leave.typing_from.map_or(mark, |t| t.min(mark))
+}

@@ -1,0 +1,80 @@
+//! What the engine is told.
+
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::message::{Due, SendFacts, Verdict};
+use crate::domain::outcome::{DownCause, Outcome};
+use crate::domain::state::Reason;
+use crate::domain::time::{Millis, Timestamp};
+
+/// Something that happened outside.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Somebody changed the store: there may be new messages, and ours may be gone.
+    Nudge,
+    /// The answer to a claim.
+    Claimed {
+        /// Whose messages.
+        instance: InstanceName,
+        /// The messages, now in this node's hands.
+        messages: Vec<Due>,
+        /// Whether the limit cut the answer short.
+        more: bool,
+        /// The earliest wake after the claim's horizon.
+        next_wake: Option<Timestamp>,
+    },
+    /// A claim could not be answered.
+    ClaimFailed {
+        /// Whose.
+        instance: InstanceName,
+    },
+    /// The answer to a verification: these may no longer be sent by us.
+    Gone {
+        /// Which messages.
+        ids: Vec<MessageId>,
+    },
+    /// A start-typing call was answered, or failed.
+    TypingAnswered {
+        /// For which message.
+        id: MessageId,
+        /// The HTTP status, where there was one.
+        status: Option<u16>,
+        /// The body, masked and capped, or what happened instead.
+        response: String,
+    },
+    /// A change was written, was stale, or could not be written (`None`). Typing is written behind and not answered.
+    Persisted {
+        /// Which message.
+        id: MessageId,
+        /// What the store said.
+        verdict: Option<Verdict>,
+    },
+    /// The message cannot be turned into a request.
+    Unsendable {
+        /// Which message.
+        id: MessageId,
+        /// Why.
+        reason: Reason,
+        /// The error, for a person.
+        note: String,
+    },
+    /// A send ended.
+    SendDone {
+        /// Which message.
+        id: MessageId,
+        /// How.
+        outcome: Outcome,
+        /// What is kept of it.
+        facts: SendFacts,
+    },
+    /// The answer to a probe: `None` = it can send.
+    Probed {
+        /// Which instance.
+        instance: InstanceName,
+        /// Why it still cannot.
+        down: Option<(DownCause, String)>,
+    },
+    /// A durable commit took this long.
+    CommitTook(Millis),
+    /// Begin to stop: claim nothing more, let open sends finish, hand back the rest.
+    Stop,
+}

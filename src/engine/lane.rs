@@ -1,0 +1,288 @@
+//! One instance's line: who is next, when its slot is, and what keeps the line from moving.
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::domain::draw::Draw;
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::message::Due;
+use crate::domain::outcome::DownCause;
+use crate::domain::pace::{Ledger, Pacing};
+use crate::domain::recipient::Chat;
+use crate::domain::retry::jittered;
+use crate::domain::time::{Millis, Timestamp};
+use crate::engine::effect::Standing;
+
+/// What a lane begins with: its settings, and what the store remembers of it.
+#[derive(Clone, Debug)]
+pub struct LaneStart {
+    /// Whose lane.
+    pub instance: InstanceName,
+    /// How fast it may go.
+    pub pacing: Pacing,
+    /// How often typing must be shown again: the gateway's capability.
+    pub refresh_every: Millis,
+    /// When its latest sends left, as far back as [`Pacing::memory`] reaches.
+    pub recent_sends: Vec<Timestamp>,
+    /// Stretches in which nothing could be sent, rising.
+    pub outages: Vec<(Timestamp, Timestamp)>,
+    /// The seed of its draws.
+    pub seed: u64,
+}
+
+/// Messages of one lane in hand at once. Bounds memory; a broadcast's next rows are claimed as these leave.
+pub const HAND_LIMIT: usize = 4_096;
+
+/// Urgent and reminder messages in hand beside a full line of others.
+pub const STRICT_LIMIT: usize = 256;
+
+/// How far ahead of now a paced lane takes messages into hand: what it can use soon.
+const HAND_SPAN_MS: i64 = 60_000;
+
+/// Waits after failed connections in a row.
+const UNREACHABLE_STEPS: [Millis; 5] = [Millis(1_000), Millis(2_000), Millis(5_000), Millis(10_000), Millis(30_000)];
+
+/// Waits after "too many requests" in a row where the gateway names none.
+const RATE_LIMITED_STEPS: [Millis; 6] =
+    [Millis(5_000), Millis(10_000), Millis(20_000), Millis(60_000), Millis(120_000), Millis(300_000)];
+
+/// A longer wait asked for by a gateway is cut to this.
+const LONGEST_REST: Millis = Millis(3_600_000);
+
+/// Waits between two probes of an instance that is down.
+const PROBE_STEPS: [Millis; 5] = [Millis(5_000), Millis(10_000), Millis(20_000), Millis(60_000), Millis(300_000)];
+
+/// Order in the line: by target, then by id.
+pub(super) type Place = (Timestamp, MessageId);
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub instance: InstanceName,
+    pub pacing: Pacing,
+    pub refresh_every: Millis,
+    pub ledger: Ledger,
+    /// Waiting messages by rank of class.
+    pub waiting: [BTreeSet<Place>; 3],
+    /// The longest lead among those that wait; shrinks only when the line is empty.
+    pub longest_lead: Millis,
+    pub in_flight: u32,
+    pub busy_chats: HashSet<Chat>,
+    /// When the lane was last known to be full.
+    pub full_at: Timestamp,
+    pub claiming: bool,
+    pub claim_again: bool,
+    pub claim_at: Option<Timestamp>,
+    /// Whether the store has more that could be claimed now.
+    pub more: bool,
+    /// When the line must be looked at again.
+    pub plan_at: Option<Timestamp>,
+    pub standing: Standing,
+    down_since: Option<Timestamp>,
+    pub probe_at: Option<Timestamp>,
+    pub probing: bool,
+    setbacks: u32,
+    outages: Vec<(Timestamp, Timestamp)>,
+    draw: Draw,
+}
+
+impl Lane {
+    pub fn new(start: LaneStart, now: Timestamp) -> Lane {
+        let draw = Draw::new(start.seed, "lane").with_text(&start.instance.0);
+        let mut ledger = Ledger::default();
+        for t in &start.recent_sends {
+            ledger.add(*t, start.pacing.gap_after(draw.with_text("gap").with_number(t.0)));
+        }
+        Lane {
+            instance: start.instance,
+            pacing: start.pacing,
+            refresh_every: start.refresh_every,
+            ledger,
+            waiting: Default::default(),
+            longest_lead: Millis::ZERO,
+            in_flight: 0,
+            busy_chats: HashSet::new(),
+            full_at: Timestamp(i64::MIN),
+            claiming: false,
+            claim_again: false,
+            claim_at: Some(now),
+            more: false,
+            plan_at: None,
+            standing: Standing::Working,
+            down_since: None,
+            probe_at: None,
+            probing: false,
+            setbacks: 0,
+            outages: start.outages,
+            draw,
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.pacing.concurrency.is_some_and(|c| self.in_flight >= c)
+    }
+
+    pub fn works(&self) -> bool {
+        self.standing == Standing::Working
+    }
+
+    pub fn waiting_ordinary(&self) -> usize {
+        self.waiting[2].len()
+    }
+
+    pub fn waiting_strict(&self) -> usize {
+        self.waiting[0].len() + self.waiting[1].len()
+    }
+
+    /// How many ordinary messages the lane can use soon.
+    pub fn capacity(&self) -> usize {
+        let mut capacity = i64::try_from(HAND_LIMIT).unwrap_or(i64::MAX);
+        if let Some(rate) = self.pacing.rate {
+            let soon = i64::from(rate.count).saturating_mul(HAND_SPAN_MS) / rate.window.0.max(1);
+            capacity = capacity.min(soon + 16);
+        }
+        if let Some((low, _)) = self.pacing.gap
+            && low > Millis::ZERO
+        {
+            capacity = capacity.min(HAND_SPAN_MS / low.0 + 16);
+        }
+        if let Some(c) = self.pacing.concurrency {
+            capacity = capacity.min(i64::from(c).saturating_mul(4) + 16);
+        }
+        usize::try_from(capacity).unwrap_or(HAND_LIMIT).clamp(16, HAND_LIMIT)
+    }
+
+    pub fn insert(&mut self, due: &Due) {
+        self.waiting[usize::from(due.class.rank())].insert((due.target, due.id));
+        self.longest_lead = self.longest_lead.max(due.lead);
+    }
+
+    pub fn remove(&mut self, due: &Due) {
+        self.waiting[usize::from(due.class.rank())].remove(&(due.target, due.id));
+        if self.waiting.iter().all(BTreeSet::is_empty) {
+            self.longest_lead = Millis::ZERO;
+        }
+    }
+
+    /// One message more is being typed or sent to.
+    pub fn enter(&mut self, chat: &Chat) {
+        self.in_flight += 1;
+        self.busy_chats.insert(chat.clone());
+    }
+
+    /// One message less is being typed or sent to.
+    pub fn leave(&mut self, now: Timestamp) {
+        if self.is_full() {
+            self.full_at = now;
+        }
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.plan_at = Some(now);
+    }
+
+    /// The line must be looked at no later than `at`.
+    pub fn plan_by(&mut self, at: Timestamp) {
+        self.plan_at = Some(self.plan_at.map_or(at, |p| p.min(at)));
+    }
+
+    /// The store must be asked no later than `at`.
+    pub fn claim_by(&mut self, at: Timestamp) {
+        self.claim_at = Some(self.claim_at.map_or(at, |c| c.min(at)));
+    }
+
+    /// The gap that follows a message's send.
+    pub fn gap_after(&self, due: &Due) -> Millis {
+        self.pacing.gap_after(due.draw.with_text("gap").with_number(i64::from(due.attempts)))
+    }
+
+    /// Time lost to outages between `from` and `now`.
+    pub fn lost(&self, from: Timestamp, now: Timestamp) -> Millis {
+        let current = self.down_since.map(|s| (s, now));
+        self.outages
+            .iter()
+            .copied()
+            .chain(current)
+            .map(|(a, b)| b.min(now).since(a.max(from)).at_least_zero())
+            .fold(Millis::ZERO, |sum, x| sum + x)
+    }
+
+    /// A request went through: the gateway is there.
+    pub fn went_well(&mut self) {
+        self.setbacks = 0;
+    }
+
+    /// No connection: wait a little longer each time. Answers until when.
+    pub fn unreachable(&mut self, why: &str, now: Timestamp) -> Timestamp {
+        if let Standing::Resting { until, .. } = self.standing {
+            return until;
+        }
+        let wait = self.step(&UNREACHABLE_STEPS, now);
+        self.rest(now, wait, why.to_owned())
+    }
+
+    /// Too many requests. Answers until when.
+    pub fn rate_limited(&mut self, after: Option<Millis>, now: Timestamp) -> Timestamp {
+        let wait = match (after, &self.standing) {
+            (Some(asked), _) => Millis(asked.0.clamp(1_000, LONGEST_REST.0)),
+            (None, Standing::Resting { until, .. }) => return *until,
+            (None, _) => self.step(&RATE_LIMITED_STEPS, now),
+        };
+        self.rest(now, wait, "too many requests".to_owned())
+    }
+
+    fn step(&mut self, steps: &[Millis], now: Timestamp) -> Millis {
+        let i = usize::try_from(self.setbacks).unwrap_or(usize::MAX).min(steps.len() - 1);
+        self.setbacks += 1;
+        jittered(steps[i], 0.1, self.draw.with_text("rest").with_number(now.0))
+    }
+
+    fn rest(&mut self, now: Timestamp, wait: Millis, why: String) -> Timestamp {
+        let until = now + wait;
+        match &mut self.standing {
+            Standing::Working => {
+                self.down_since = Some(now);
+                self.standing = Standing::Resting { until, why };
+                until
+            }
+            Standing::Resting { until: known, .. } => {
+                *known = (*known).max(until);
+                *known
+            }
+            Standing::Down { .. } => until,
+        }
+    }
+
+    /// The instance cannot send until a probe says otherwise.
+    pub fn down(&mut self, cause: DownCause, why: &str, now: Timestamp) {
+        self.down_since = self.down_since.or(Some(now));
+        self.standing = Standing::Down { cause, why: why.to_owned() };
+        if self.probe_at.is_none() && !self.probing {
+            self.setbacks = 0;
+            self.probe_later(now);
+        }
+    }
+
+    pub fn probe_later(&mut self, now: Timestamp) {
+        let wait = self.step(&PROBE_STEPS, now);
+        self.probe_at = Some(now + wait);
+    }
+
+    /// The line moves again. Answers the outage that just ended.
+    pub fn up(&mut self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        self.standing = Standing::Working;
+        self.probe_at = None;
+        self.probing = false;
+        self.claim_by(now);
+        self.plan_by(now);
+        let outage = (self.down_since.take()?, now);
+        self.outages.push(outage);
+        Some(outage)
+    }
+
+    /// The next instant at which this lane needs the engine.
+    pub fn wakeup(&self) -> Option<Timestamp> {
+        let waits = match &self.standing {
+            Standing::Working => [self.claim_at.filter(|_| !self.claiming), self.plan_at],
+            Standing::Resting { until, .. } => [Some(*until), None],
+            Standing::Down { .. } => [self.probe_at, None],
+        };
+        waits.into_iter().flatten().min()
+    }
+}

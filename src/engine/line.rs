@@ -1,0 +1,180 @@
+//! How a lane's line moves: claims, slots, and who begins now.
+
+use std::collections::HashSet;
+
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::recipient::Chat;
+use crate::domain::time::{Millis, Timestamp};
+use crate::domain::timeline::{self, Leave};
+use crate::engine::effect::{Effect, Standing};
+use crate::engine::hand::{begins, Hand};
+use crate::engine::lane::{Lane, Place, STRICT_LIMIT};
+use crate::engine::{Engine, CLAIM_AHEAD};
+
+impl Engine {
+    pub(super) fn advance_lanes(&mut self, now: Timestamp) {
+        let names: Vec<InstanceName> =
+            self.lanes.values().filter(|l| l.wakeup().is_some_and(|w| w <= now)).map(|l| l.instance.clone()).collect();
+        for name in names {
+            self.advance_lane(&name, now);
+        }
+    }
+
+    fn advance_lane(&mut self, name: &InstanceName, now: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(name) else { return };
+        match &lane.standing {
+            Standing::Working => {}
+            Standing::Resting { until, .. } if *until <= now => {
+                let outage = lane.up(now);
+                let instance = name.clone();
+                self.effects.push_back(Effect::Lane { instance, standing: Standing::Working, outage });
+            }
+            Standing::Down { .. } if lane.probe_at.is_some_and(|p| p <= now) => {
+                lane.probe_at = None;
+                lane.probing = true;
+                self.effects.push_back(Effect::Probe { instance: name.clone() });
+                return;
+            }
+            Standing::Resting { .. } | Standing::Down { .. } => return,
+        }
+        self.move_line(name, now);
+        self.claim(name, now);
+    }
+
+    fn claim(&mut self, name: &InstanceName, now: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(name) else { return };
+        if lane.claiming || lane.claim_at.is_none_or(|c| c > now) {
+            return;
+        }
+        let limit = lane.capacity().saturating_sub(lane.waiting_ordinary());
+        let strict_limit = STRICT_LIMIT.saturating_sub(lane.waiting_strict());
+        lane.claim_at = None;
+        if limit == 0 && strict_limit == 0 {
+            lane.more = true;
+            return;
+        }
+        lane.claiming = true;
+        let mut except: Vec<MessageId> =
+            self.hands.iter().filter(|(_, h)| h.due.instance == *name).map(|(id, _)| *id).collect();
+        except.sort_unstable();
+        let horizon = now + CLAIM_AHEAD;
+        self.effects.push_back(Effect::Claim { instance: name.clone(), horizon, limit, strict_limit, except });
+    }
+
+    /// Asks for more once half of the line has left.
+    fn refill(lane: &mut Lane, now: Timestamp) {
+        if lane.more && !lane.claiming && lane.waiting_ordinary() <= lane.capacity() / 2 {
+            lane.claim_by(now);
+        }
+    }
+
+    /// Gives out slots along the line and begins every message whose time has come. Later ones are only looked at as
+    /// far as they could matter: their slots are tentative and worked out anew each time, always to the same result.
+    fn move_line(&mut self, name: &InstanceName, now: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(name) else { return };
+        if lane.plan_at.is_none_or(|p| p > now) {
+            return;
+        }
+        lane.plan_at = None;
+        lane.ledger.forget_before(now - lane.pacing.memory() - Millis(1_000));
+        let before = lane.waiting_ordinary();
+        let mut walk = Walk::default();
+        let mut begin: Vec<(MessageId, Leave)> = Vec::new();
+        let mut room = lane.pacing.concurrency.map_or(u32::MAX, |c| c.saturating_sub(lane.in_flight));
+        while let Some((id, leave, begin_at)) = walk.next(lane, &mut self.hands, self.mark_ahead, now) {
+            if begin_at > now {
+                lane.plan_by(begin_at);
+                if leave.slot - lane.longest_lead - self.mark_ahead > now {
+                    break;
+                }
+            } else if room == 0 {
+                lane.full_at = now;
+                break;
+            } else {
+                room -= 1;
+                begin.push((id, leave));
+            }
+        }
+        for slot in walk.tentative {
+            lane.ledger.remove(slot);
+        }
+        for (id, leave) in begin {
+            self.begin(id, leave, now);
+        }
+        if let Some(lane) = self.lanes.get_mut(name)
+            && lane.waiting_ordinary() < before
+        {
+            Self::refill(lane, now);
+        }
+    }
+}
+
+/// One walk along a lane's line, in the order in which its messages will leave.
+#[derive(Default)]
+struct Walk {
+    /// The last place looked at, by rank.
+    seen: [Option<Place>; 3],
+    /// Slots noted in the ledger during this walk only.
+    tentative: Vec<Timestamp>,
+    /// Chats of messages met on this walk: the next one for the same chat must wait for them.
+    met: HashSet<Chat>,
+}
+
+impl Walk {
+    /// The next message of the line with its leave and the instant at which work on it begins.
+    fn next(
+        &mut self,
+        lane: &mut Lane,
+        hands: &mut std::collections::HashMap<MessageId, Hand>,
+        mark_ahead: Millis,
+        now: Timestamp,
+    ) -> Option<(MessageId, Leave, Timestamp)> {
+        let mut heads: [Option<Place>; 3] = [None; 3];
+        for (rank, head) in heads.iter_mut().enumerate() {
+            *head = self.head(rank, lane, hands, now);
+        }
+        let first_target = heads.iter().flatten().map(|(t, _)| *t).min()?;
+        let free_at = lane.ledger.earliest(&lane.pacing, first_target.max(now), Millis::ZERO);
+        // The most pressing class among those that could take the lane's next free instant.
+        let rank = heads.iter().position(|h| h.is_some_and(|(t, _)| t <= free_at))?;
+        let place = heads[rank]?;
+        self.seen[rank] = Some(place);
+        let hand = hands.get(&place.1)?;
+        let gap = lane.gap_after(&hand.due);
+        let earliest = |wish| lane.ledger.earliest(&lane.pacing, wish, gap);
+        let mut leave = timeline::leave(hand.facts(hand.held_by_lane), now, earliest);
+        if !hand.held_by_lane && begins(&leave, mark_ahead) <= lane.full_at {
+            leave = timeline::leave(hand.facts(true), now, earliest);
+        }
+        self.met.insert(hand.due.chat.clone());
+        if lane.pacing.spaces_sends() {
+            lane.ledger.add(leave.slot, gap);
+            self.tentative.push(leave.slot);
+        }
+        Some((place.1, leave, begins(&leave, mark_ahead)))
+    }
+
+    /// The first message of a rank, past those seen, whose chat is free.
+    fn head(
+        &mut self,
+        rank: usize,
+        lane: &Lane,
+        hands: &mut std::collections::HashMap<MessageId, Hand>,
+        now: Timestamp,
+    ) -> Option<Place> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        loop {
+            let from = self.seen[rank].map_or(Unbounded, Excluded);
+            let place = *lane.waiting[rank].range((from, Unbounded)).next()?;
+            let hand = hands.get_mut(&place.1)?;
+            let busy = lane.busy_chats.contains(&hand.due.chat) || self.met.contains(&hand.due.chat);
+            if !busy {
+                return Some(place);
+            }
+            if hand.would_begin() <= now {
+                hand.held_by_lane = true;
+            }
+            self.seen[rank] = Some(place);
+        }
+    }
+}

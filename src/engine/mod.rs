@@ -1,0 +1,393 @@
+//! The machine that decides: which message leaves when, when typing begins, what is written before what.
+//!
+//! Sans I/O: [`Engine::handle`] is told what happened, [`Engine::poll_effect`] says what to do, and
+//! [`Engine::poll_wakeup`] when to come back. Time only enters as an argument, so the same machine runs the daemon,
+//! a simulated year, and every prediction.
+//!
+//! **Invariant:** [`Effect::Send`] of a message is only emitted after its mark came back [`Verdict::Applied`], once
+//! per mark, and never before its slot.
+
+mod effect;
+mod hand;
+mod input;
+mod lane;
+mod line;
+mod settle;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::message::{Change, Due, Facts, TypingFacts, Verdict};
+use crate::domain::state::{self, Event, Reason, State};
+use crate::domain::time::{Millis, Timestamp};
+use crate::domain::timeline::{self, Leave, MARK_AHEAD, MARK_AHEAD_MOST};
+
+pub use effect::{Effect, Standing};
+use hand::{Hand, Phase};
+pub use input::Input;
+use lane::Lane;
+pub use lane::{HAND_LIMIT, LaneStart, STRICT_LIMIT};
+
+/// Messages are taken into hand this long before they wake, so that nothing is read from disk when typing is due.
+pub const CLAIM_AHEAD: Millis = Millis(2_000);
+
+/// The store is asked at least this often even if nobody nudged: a safety net under the nudge.
+const CLAIM_AT_LEAST_EVERY: Millis = Millis(30_000);
+
+/// How soon a claim or a change that could not be written is tried again.
+const STORE_RETRY: Millis = Millis(250);
+
+/// Typing shorter than this is not written to the row: nobody could look in time.
+const WRITE_TYPING_FROM: Millis = Millis(1_000);
+
+/// Commits remembered for the mark's head start.
+const COMMITS_REMEMBERED: usize = 64;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Timer {
+    Refresh,
+    Mark,
+    Slot,
+    Rewrite,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Engine {
+    lanes: BTreeMap<InstanceName, Lane>,
+    hands: HashMap<MessageId, Hand>,
+    timers: BinaryHeap<Reverse<(Timestamp, MessageId, Timer)>>,
+    effects: VecDeque<Effect>,
+    commits: VecDeque<Millis>,
+    mark_ahead: Millis,
+    stopping: bool,
+}
+
+impl Engine {
+    /// An engine with these lanes and nothing in hand.
+    pub fn new(lanes: Vec<LaneStart>, now: Timestamp) -> Engine {
+        let lanes = lanes.into_iter().map(|l| (l.instance.clone(), Lane::new(l, now))).collect();
+        Engine {
+            lanes,
+            hands: HashMap::new(),
+            timers: BinaryHeap::new(),
+            effects: VecDeque::new(),
+            commits: VecDeque::new(),
+            mark_ahead: MARK_AHEAD,
+            stopping: false,
+        }
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, input: Input, now: Timestamp) {
+        match input {
+            Input::Nudge => self.nudged(now),
+            Input::Claimed { instance, messages, more, next_wake } => {
+                self.claimed(&instance, messages, more, next_wake, now);
+            }
+            Input::ClaimFailed { instance } => {
+                if let Some(lane) = self.lanes.get_mut(&instance) {
+                    lane.claiming = false;
+                    lane.claim_by(now + STORE_RETRY);
+                }
+            }
+            Input::Gone { ids } => ids.into_iter().for_each(|id| self.gone(id, now)),
+            Input::TypingAnswered { id, status, response } => self.typing_answered(id, status, response),
+            Input::Persisted { id, verdict } => self.persisted(id, verdict, now),
+            Input::Unsendable { id, reason, note } => self.unsendable(id, reason, note, now),
+            Input::SendDone { id, outcome, facts } => self.send_done(id, &outcome, facts, now),
+            Input::Probed { instance, down } => self.probed(&instance, down, now),
+            Input::CommitTook(took) => self.commit_took(took),
+            Input::Stop => self.stop(now),
+        }
+    }
+
+    /// The next thing to do at `now`, or `None` when nothing is left to do before [`Engine::poll_wakeup`].
+    pub fn poll_effect(&mut self, now: Timestamp) -> Option<Effect> {
+        if self.effects.is_empty() {
+            self.advance(now);
+        }
+        self.effects.pop_front()
+    }
+
+    /// When to poll again if nothing happens before.
+    pub fn poll_wakeup(&self) -> Option<Timestamp> {
+        let lanes = self.lanes.values().filter_map(Lane::wakeup).filter(|_| !self.stopping);
+        let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
+        lanes.chain(timer).min()
+    }
+
+    /// How many messages are in hand.
+    pub fn in_hand(&self) -> usize {
+        self.hands.len()
+    }
+
+    /// Messages in hand of instances that can send: those a quiet end waits for.
+    pub fn in_hand_of_working_lanes(&self) -> usize {
+        self.hands
+            .values()
+            .filter(|h| h.phase != Phase::Waiting || self.lanes.get(&h.due.instance).is_some_and(Lane::works))
+            .count()
+    }
+
+    /// How every instance stands.
+    pub fn standings(&self) -> impl Iterator<Item = (&InstanceName, &Standing)> {
+        self.lanes.iter().map(|(name, lane)| (name, &lane.standing))
+    }
+
+    fn advance(&mut self, now: Timestamp) {
+        while let Some(Reverse((at, id, timer))) = self.timers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            self.timer(id, timer, now);
+        }
+        if !self.stopping {
+            self.advance_lanes(now);
+        }
+    }
+
+    fn timer(&mut self, id: MessageId, timer: Timer, now: Timestamp) {
+        let Some(hand) = self.hands.get(&id) else { return };
+        match (timer, &hand.phase) {
+            (Timer::Refresh, Phase::Begun) => self.refresh_typing(id, now),
+            (Timer::Mark, Phase::Begun) => self.mark(id, now),
+            (Timer::Slot, Phase::Marked) => self.send(id),
+            (Timer::Rewrite, Phase::Settling(change)) => self.effects.push_back(Effect::Persist(change.clone())),
+            _ => {}
+        }
+    }
+
+    fn at(&mut self, at: Timestamp, id: MessageId, timer: Timer) {
+        self.timers.push(Reverse((at, id, timer)));
+    }
+
+    fn nudged(&mut self, now: Timestamp) {
+        if self.stopping {
+            return;
+        }
+        for lane in self.lanes.values_mut() {
+            lane.claim_again |= lane.claiming;
+            lane.claim_at = Some(now);
+        }
+        let mut ids: Vec<MessageId> = self
+            .hands
+            .iter()
+            .filter(|(_, h)| matches!(h.phase, Phase::Waiting | Phase::Begun))
+            .map(|(id, _)| *id)
+            .collect();
+        if !ids.is_empty() {
+            ids.sort_unstable();
+            self.effects.push_back(Effect::Verify { ids });
+        }
+    }
+
+    fn claimed(
+        &mut self,
+        instance: &InstanceName,
+        messages: Vec<Due>,
+        more: bool,
+        next_wake: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        let Some(lane) = self.lanes.get_mut(instance) else { return };
+        lane.claiming = false;
+        let safety = now + CLAIM_AT_LEAST_EVERY;
+        lane.claim_at = Some(next_wake.map_or(safety, |w| (w - CLAIM_AHEAD).clamp(now, safety)));
+        if std::mem::take(&mut lane.claim_again) {
+            lane.claim_at = Some(now);
+        } else if more {
+            // The line is as long as it may be: asked again when half of it has left.
+            lane.claim_at = Some(safety);
+        }
+        lane.more = more;
+        let takes = lane.works() && !self.stopping;
+        for due in messages {
+            if self.hands.contains_key(&due.id) {
+                continue;
+            }
+            if takes {
+                self.take(due, now);
+            } else {
+                self.effects.push_back(Effect::Release { id: due.id });
+            }
+        }
+    }
+
+    fn take(&mut self, due: Due, now: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(&due.instance) else { return };
+        let id = due.id;
+        let lost = lane.lost(due.due_at, now);
+        let retrying = due.first_marked_at.filter(|_| due.tries > 0).map_or(Millis::ZERO, |t| now.since(t));
+        let limit = due.max_lateness;
+        let hand = Hand::new(due, now);
+        if lost.max(retrying) > limit {
+            self.hands.insert(id, hand);
+            let note = format!("{} were lost to outages and retries; max_lateness is {limit}", lost.max(retrying));
+            self.settle_unmarked(id, &Event::TooLate { reason: Reason::TooLate }, note, now);
+            return;
+        }
+        lane.insert(&hand.due);
+        lane.plan_by(now);
+        self.hands.insert(id, hand);
+    }
+
+    /// Fixes the slot of a message and begins its typing, if it has any.
+    fn begin(&mut self, id: MessageId, leave: Leave, now: Timestamp) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        let Some(lane) = self.lanes.get_mut(&hand.due.instance) else { return };
+        lane.remove(&hand.due);
+        lane.enter(&hand.due.chat);
+        if lane.pacing.spaces_sends() {
+            lane.ledger.add(leave.slot, lane.gap_after(&hand.due));
+        }
+        hand.in_lane = true;
+        hand.holds_chat = true;
+        hand.phase = Phase::Begun;
+        hand.leave = Some(leave);
+        let refresh_every = lane.refresh_every;
+        if leave.typing_from.is_some() {
+            hand.typing =
+                Some(TypingFacts { started_at: now, status: None, response: None, refreshes: 0, stopped_at: None });
+            hand.typing_open = true;
+            let (instance, chat) = (hand.due.instance.clone(), hand.due.chat.clone());
+            self.effects.push_back(Effect::StartTyping { id, instance, chat });
+            if leave.slot.since(now) >= WRITE_TYPING_FROM {
+                self.write_typing(id, now);
+            }
+            if let Some(at) = timeline::next_refresh(now, refresh_every, leave.slot) {
+                self.at(at, id, Timer::Refresh);
+            }
+        }
+        let mark_at = leave.slot - self.mark_ahead;
+        if mark_at > now {
+            self.at(mark_at, id, Timer::Mark);
+        } else {
+            self.mark(id, now);
+        }
+    }
+
+    fn write_typing(&mut self, id: MessageId, now: Timestamp) {
+        let Some(hand) = self.hands.get(&id) else { return };
+        let attempts = hand.due.attempts;
+        let facts = Facts::TypingShown { started_at: now };
+        if let Some(change) = change(id, attempts, &State::Claimed, &Event::TypingShown, facts, now) {
+            self.effects.push_back(Effect::Persist(change));
+        }
+    }
+
+    fn refresh_typing(&mut self, id: MessageId, now: Timestamp) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        let Some(lane) = self.lanes.get(&hand.due.instance) else { return };
+        let (Some(leave), Some(facts)) = (hand.leave, hand.typing.as_mut()) else { return };
+        let next = timeline::next_refresh(now, lane.refresh_every, leave.slot);
+        // A call still open after a whole period is not doubled.
+        if !hand.typing_open {
+            facts.refreshes += 1;
+            hand.typing_open = true;
+            let (instance, chat) = (hand.due.instance.clone(), hand.due.chat.clone());
+            self.effects.push_back(Effect::StartTyping { id, instance, chat });
+        }
+        if let Some(at) = next {
+            self.at(at, id, Timer::Refresh);
+        }
+    }
+
+    fn typing_answered(&mut self, id: MessageId, status: Option<u16>, response: String) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        hand.typing_open = false;
+        hand.typing_news = !matches!(hand.phase, Phase::Waiting | Phase::Begun);
+        if let Some(facts) = hand.typing.as_mut() {
+            facts.status = status;
+            facts.response = Some(response);
+        }
+    }
+
+    fn mark(&mut self, id: MessageId, now: Timestamp) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        let Some(leave) = hand.leave else { return };
+        let before = hand.state();
+        hand.phase = Phase::Marking;
+        let facts = Facts::Mark {
+            number: hand.number(),
+            marked_at: now,
+            slot: leave.slot,
+            paced: leave.paced,
+            typing: hand.typing.clone(),
+        };
+        if let Some(change) = change(id, hand.due.attempts, &before, &Event::Marked, facts, now) {
+            self.effects.push_back(Effect::Persist(change));
+        }
+    }
+
+    fn send(&mut self, id: MessageId) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        let Some(leave) = hand.leave else { return };
+        hand.phase = Phase::Sending;
+        if std::mem::take(&mut hand.typing_open) {
+            self.effects.push_back(Effect::DropTyping { id });
+        }
+        self.effects.push_back(Effect::Send { id, slot: leave.slot });
+    }
+
+    fn persisted(&mut self, id: MessageId, verdict: Option<Verdict>, now: Timestamp) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        match (&hand.phase, verdict) {
+            (Phase::Marking, Some(Verdict::Applied)) => {
+                hand.phase = Phase::Marked;
+                if hand.unwanted || self.stopping {
+                    self.never_begun(id, now);
+                    return;
+                }
+                match hand.leave {
+                    Some(leave) if leave.slot > now => self.at(leave.slot, id, Timer::Slot),
+                    _ => self.send(id),
+                }
+            }
+            // Cancelled, rescheduled or paused by somebody else, whose change tells the story.
+            (Phase::Marking, Some(Verdict::Stale)) => {
+                self.stop_typing(id, now);
+                self.release(id, now);
+            }
+            (Phase::Marking, None) => {
+                hand.phase = Phase::Begun;
+                self.hand_back(id, "the mark could not be written", now);
+            }
+            (Phase::Settling(_), Some(_)) => self.release(id, now),
+            (Phase::Settling(_), None) => self.at(now + STORE_RETRY, id, Timer::Rewrite),
+            _ => {}
+        }
+    }
+
+    fn commit_took(&mut self, took: Millis) {
+        if self.commits.len() == COMMITS_REMEMBERED {
+            self.commits.pop_front();
+        }
+        self.commits.push_back(took);
+        let slowest = self.commits.iter().max().copied().unwrap_or(Millis::ZERO);
+        self.mark_ahead = Millis((slowest.0 + slowest.0 / 4 + 5).clamp(MARK_AHEAD.0, MARK_AHEAD_MOST.0));
+    }
+
+    fn stop(&mut self, now: Timestamp) {
+        self.stopping = true;
+        let mut ids: Vec<MessageId> = self.hands.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            self.give_up_hold(id, "the daemon stops", now);
+        }
+    }
+
+    /// Whether nothing is in hand and nothing waits to be done: after [`Input::Stop`], the moment to end.
+    pub fn is_quiet(&self) -> bool {
+        self.hands.is_empty() && self.effects.is_empty()
+    }
+}
+
+/// A change by the rules, or `None` where the rules refuse it, which every caller has made impossible by the phase it
+/// checked; a refused change must then not be written at all.
+fn change(id: MessageId, attempts: u32, before: &State, event: &Event, facts: Facts, at: Timestamp) -> Option<Change> {
+    let transition = state::apply(before, event).ok()?;
+    Some(Change { id, attempts, at, transition, facts })
+}

@@ -1,0 +1,271 @@
+//! How a message's stay in hand ends: its outcome, a cancel, a pause, a stop.
+
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::message::{Due, Facts, SendFacts};
+use crate::domain::outcome::{DownCause, Outcome};
+use crate::domain::state::{Event, Reason, State};
+use crate::domain::time::Timestamp;
+use crate::engine::effect::{Effect, Standing};
+use crate::engine::hand::Phase;
+use crate::engine::{change, Engine, CLAIM_AHEAD};
+
+impl Engine {
+    pub(super) fn send_done(&mut self, id: MessageId, outcome: &Outcome, facts: SendFacts, now: Timestamp) {
+        let Some(hand) = self.hands.get(&id) else { return };
+        if hand.phase != Phase::Sending {
+            return;
+        }
+        let due = hand.due.clone();
+        let slot = hand.leave.map(|l| l.slot);
+        let (event, tries) = self.judge(&due, outcome, facts.started_at, now);
+        if let (Some(lane), Some(slot)) = (self.lanes.get_mut(&due.instance), slot)
+            && lane.pacing.spaces_sends()
+            && let Some(gap) = lane.ledger.remove(slot)
+        {
+            // What counts for the pace is when it really left; what never left does not count.
+            if !matches!(outcome, Outcome::NotSent { .. }) {
+                lane.ledger.add(facts.started_at, gap);
+            }
+        }
+        if !matches!(outcome, Outcome::Accepted { .. }) {
+            self.stop_typing(id, now);
+        }
+        let (gateway_id, ack) = match outcome {
+            Outcome::Accepted { gateway_id, ack } => (Some(gateway_id.clone()), *ack),
+            _ => (None, None),
+        };
+        self.leave_lane(id, now);
+        self.record(id, &event, tries, Some(facts), gateway_id, ack, now);
+        if matches!(outcome, Outcome::NotNow { .. } | Outcome::NotSent { .. } | Outcome::InstanceDown { .. }) {
+            self.clear_lane(&due.instance, now);
+        }
+    }
+
+    /// What an outcome does to its message and its lane. Answers the event and the tries used up.
+    fn judge(&mut self, due: &Due, outcome: &Outcome, started_at: Timestamp, now: Timestamp) -> (Event, u32) {
+        let Some(lane) = self.lanes.get_mut(&due.instance) else {
+            return (Event::Unclear { reason: Reason::NoClearAnswer }, due.tries);
+        };
+        let again = |wake_at, reason| (Event::TryAgain { wake_at, reason }, due.tries);
+        let event = match outcome {
+            Outcome::Accepted { .. } => {
+                lane.went_well();
+                (Event::Accepted { sent_at: started_at }, due.tries)
+            }
+            Outcome::Refused { .. } => {
+                lane.went_well();
+                (Event::GivenUp { reason: Reason::Refused }, due.tries + 1)
+            }
+            Outcome::RefusedForNow { .. } => {
+                lane.went_well();
+                (next_try(due, now), due.tries + 1)
+            }
+            Outcome::NotNow { after } => again(lane.rate_limited(*after, now) - due.lead, Reason::RateLimited),
+            Outcome::NotSent { why } => again(lane.unreachable(why, now) - due.lead, Reason::NotSent),
+            Outcome::InstanceDown { cause, why } => {
+                lane.down(*cause, why, now);
+                again(due.target - due.lead, Reason::InstanceDown)
+            }
+            Outcome::InDoubt { .. } => (Event::Unclear { reason: Reason::NoClearAnswer }, due.tries),
+        };
+        if matches!(outcome, Outcome::NotNow { .. } | Outcome::NotSent { .. } | Outcome::InstanceDown { .. }) {
+            let (instance, standing) = (due.instance.clone(), lane.standing.clone());
+            self.effects.push_back(Effect::Lane { instance, standing, outage: None });
+        }
+        event
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the columns of one record; a struct would be used once")]
+    fn record(
+        &mut self,
+        id: MessageId,
+        event: &Event,
+        tries: u32,
+        send: Option<SendFacts>,
+        gateway_id: Option<String>,
+        ack: Option<crate::domain::ack::Ack>,
+        now: Timestamp,
+    ) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        let late_typing = hand.typing.clone().filter(|_| hand.typing_news);
+        let number = hand.number();
+        let facts = Facts::Record { number, tries, send, late_typing, gateway_id, ack };
+        if let Some(change) = change(id, number, &State::Sending, event, facts, now) {
+            hand.phase = Phase::Settling(change.clone());
+            self.effects.push_back(Effect::Persist(change));
+        }
+    }
+
+    /// Ends the stay of a message that was not marked by writing `event`.
+    pub(super) fn settle_unmarked(&mut self, id: MessageId, event: &Event, note: String, now: Timestamp) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        if let Some(change) = change(id, hand.due.attempts, &hand.state(), event, Facts::Note(note), now) {
+            hand.phase = Phase::Settling(change.clone());
+            self.effects.push_back(Effect::Persist(change));
+        }
+    }
+
+    pub(super) fn unsendable(&mut self, id: MessageId, reason: Reason, note: String, now: Timestamp) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        if hand.phase != Phase::Marking {
+            return;
+        }
+        hand.phase = Phase::Begun;
+        self.forget_slot(id);
+        self.stop_typing(id, now);
+        self.leave_lane(id, now);
+        self.settle_unmarked(id, &Event::Unsendable { reason }, note, now);
+    }
+
+    /// A row in hand is no longer ours to send: whoever changed it wrote why.
+    pub(super) fn gone(&mut self, id: MessageId, now: Timestamp) {
+        let Some(hand) = self.hands.get(&id) else { return };
+        match hand.phase {
+            Phase::Waiting | Phase::Begun => {
+                self.forget_slot(id);
+                self.stop_typing(id, now);
+                self.release(id, now);
+            }
+            Phase::Marking | Phase::Marked | Phase::Sending | Phase::Settling(_) => {}
+        }
+    }
+
+    /// Gives a message back to the store because its lane rests or the daemon stops. What is marked is recorded as
+    /// never begun; what is out is awaited.
+    pub(super) fn give_up_hold(&mut self, id: MessageId, why: &str, now: Timestamp) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        match hand.phase {
+            Phase::Waiting => self.release(id, now),
+            Phase::Begun => self.hand_back(id, why, now),
+            Phase::Marking => hand.unwanted = true,
+            Phase::Marked => self.never_begun(id, now),
+            Phase::Sending | Phase::Settling(_) => {}
+        }
+    }
+
+    /// Ends the lead of a message without a send.
+    pub(super) fn hand_back(&mut self, id: MessageId, why: &str, now: Timestamp) {
+        self.forget_slot(id);
+        self.stop_typing(id, now);
+        self.leave_lane(id, now);
+        let Some(hand) = self.hands.get(&id) else { return };
+        let event = Event::LeadEnded { wake_at: hand.due.target - hand.due.lead };
+        if hand.typing.is_some() {
+            self.settle_unmarked(id, &event, why.to_owned(), now);
+        } else {
+            self.release(id, now);
+        }
+    }
+
+    /// A marked message whose request was never begun goes back as not sent.
+    pub(super) fn never_begun(&mut self, id: MessageId, now: Timestamp) {
+        self.forget_slot(id);
+        self.stop_typing(id, now);
+        self.leave_lane(id, now);
+        let Some(hand) = self.hands.get(&id) else { return };
+        let wake_at = hand.due.target - hand.due.lead;
+        let tries = hand.due.tries;
+        let event = Event::TryAgain { wake_at, reason: Reason::NotSent };
+        self.record(id, &event, tries, None, None, None, now);
+    }
+
+    fn clear_lane(&mut self, instance: &InstanceName, now: Timestamp) {
+        let mut ids: Vec<MessageId> =
+            self.hands.iter().filter(|(_, h)| h.due.instance == *instance).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        for id in ids {
+            self.give_up_hold(id, "the instance cannot send", now);
+        }
+    }
+
+    pub(super) fn probed(&mut self, instance: &InstanceName, down: Option<(DownCause, String)>, now: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(instance) else { return };
+        lane.probing = false;
+        let outage = match down {
+            None => lane.up(now),
+            Some((cause, why)) => {
+                lane.probe_later(now);
+                let known = Standing::Down { cause, why: why.clone() };
+                if lane.standing == known {
+                    return;
+                }
+                lane.down(cause, &why, now);
+                None
+            }
+        };
+        let standing = lane.standing.clone();
+        self.effects.push_back(Effect::Lane { instance: instance.clone(), standing, outage });
+    }
+
+    /// Takes typing back where it was shown and no send cleared it.
+    pub(super) fn stop_typing(&mut self, id: MessageId, now: Timestamp) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        let Some(facts) = hand.typing.as_mut() else { return };
+        if facts.stopped_at.is_some() {
+            return;
+        }
+        facts.stopped_at = Some(now);
+        hand.typing_news = true;
+        if std::mem::take(&mut hand.typing_open) {
+            self.effects.push_back(Effect::DropTyping { id });
+        }
+        let (instance, chat) = (hand.due.instance.clone(), hand.due.chat.clone());
+        self.effects.push_back(Effect::StopTyping { id, instance, chat });
+    }
+
+    fn forget_slot(&mut self, id: MessageId) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        let Some(leave) = hand.leave.take() else { return };
+        if let Some(lane) = self.lanes.get_mut(&hand.due.instance)
+            && lane.pacing.spaces_sends()
+        {
+            lane.ledger.remove(leave.slot);
+        }
+    }
+
+    fn leave_lane(&mut self, id: MessageId, now: Timestamp) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        if std::mem::take(&mut hand.in_lane)
+            && let Some(lane) = self.lanes.get_mut(&hand.due.instance)
+        {
+            lane.leave(now);
+        }
+    }
+
+    /// Lets go of a message: its row is settled, or waits in the store again.
+    pub(super) fn release(&mut self, id: MessageId, now: Timestamp) {
+        self.leave_lane(id, now);
+        let Some(hand) = self.hands.remove(&id) else { return };
+        if let Some(lane) = self.lanes.get_mut(&hand.due.instance) {
+            lane.remove(&hand.due);
+            if hand.holds_chat {
+                lane.busy_chats.remove(&hand.due.chat);
+            }
+            lane.plan_by(now);
+            if let Phase::Settling(change) = &hand.phase
+                && let State::Scheduled { wake_at } = change.transition.to()
+            {
+                lane.claim_by((*wake_at - CLAIM_AHEAD).max(now));
+            }
+        }
+        self.effects.push_back(Effect::Release { id });
+    }
+}
+
+fn next_try(due: &Due, now: Timestamp) -> Event {
+    let tries = due.tries + 1;
+    let draw = due.draw.with_text("retry").with_number(i64::from(tries));
+    match due.retry.next_after(tries, draw) {
+        None => Event::GivenUp { reason: Reason::TriesUsedUp },
+        Some(wait) => {
+            let target = now + wait;
+            let began = due.first_marked_at.unwrap_or(due.due_at.max(now));
+            if target.since(began) > due.max_lateness {
+                Event::TooLate { reason: Reason::TooLate }
+            } else {
+                Event::TryAgain { wake_at: target - due.lead, reason: Reason::RefusedForNow }
+            }
+        }
+    }
+}
+
