@@ -259,12 +259,18 @@ pub enum Event {
 /// A change that the rules allow. Only [`apply`] makes one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Transition {
+    from: StateName,
     accepts: &'static [StateName],
     to: State,
     reason: Option<Reason>,
 }
 
 impl Transition {
+    /// The state it was made from, which in memory may be ahead of the row.
+    pub fn from(&self) -> StateName {
+        self.from
+    }
+
     /// The states a *row* may be in for this change to be carried out; any other answers `Stale`.
     pub fn accepts(&self) -> &'static [StateName] {
         self.accepts
@@ -323,7 +329,7 @@ const DOUBTFUL: &[StateName] = &[StateName::InDoubt];
 /// # Errors
 /// [`InvalidTransition`] when `state` does not allow `event`. From `Sending` on nothing can be cancelled.
 pub fn apply(state: &State, event: &Event) -> Result<Transition, InvalidTransition> {
-    let done = |accepts, to, reason| Ok(Transition { accepts, to, reason });
+    let done = |accepts, to, reason| Ok(Transition { from: state.name(), accepts, to, reason });
     let refuse = || Err(InvalidTransition { state: state.name(), event: event.clone() });
     match state {
         State::Scheduled { .. } | State::Claimed | State::Typing => match event {

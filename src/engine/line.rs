@@ -7,9 +7,9 @@ use crate::domain::recipient::Chat;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::{self, Leave};
 use crate::engine::effect::{Effect, Standing};
-use crate::engine::hand::{begins, Hand};
+use crate::engine::hand::{Hand, begins};
 use crate::engine::lane::{Lane, Place, STRICT_LIMIT};
-use crate::engine::{Engine, CLAIM_AHEAD};
+use crate::engine::{CLAIM_AHEAD, Engine};
 
 impl Engine {
     pub(super) fn advance_lanes(&mut self, now: Timestamp) {

@@ -7,7 +7,7 @@ use crate::domain::state::{Event, Reason, State};
 use crate::domain::time::Timestamp;
 use crate::engine::effect::{Effect, Standing};
 use crate::engine::hand::Phase;
-use crate::engine::{change, Engine, CLAIM_AHEAD};
+use crate::engine::{CLAIM_AHEAD, Engine, change};
 
 impl Engine {
     pub(super) fn send_done(&mut self, id: MessageId, outcome: &Outcome, facts: SendFacts, now: Timestamp) {
@@ -268,4 +268,3 @@ fn next_try(due: &Due, now: Timestamp) -> Event {
         }
     }
 }
-

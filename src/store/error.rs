@@ -1,0 +1,107 @@
+//! What can go wrong with the database, and what to do about it.
+
+use std::path::PathBuf;
+
+/// An error of the store. Each says what was being done and what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another daemon runs on this database.
+    #[error(
+        "another daemon (pid {pid}) holds the database {path}; stop it first, or give this one a database of its own with --db"
+    )]
+    Locked {
+        /// The database.
+        path: PathBuf,
+        /// The holder, as far as its lock file tells.
+        pid: String,
+    },
+    /// The file was written by a later version.
+    #[error(
+        "the database {path} was written by a newer version of onthedot (its schema is {found}, this one knows {known}); run that version, or restore a backup made before the upgrade"
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema number.
+        found: i64,
+        /// The latest number this program knows.
+        known: i64,
+    },
+    /// The file is damaged or not a database.
+    #[error(
+        "the database {path} is damaged or not a database ({what}); nothing was sent. Move it away with its -wal and -shm files and restore a backup"
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// The file cannot be read or written.
+    #[error(
+        "the database {path} cannot be opened for writing ({what}); check that the folder exists and is writable by this user"
+    )]
+    Unwritable {
+        /// The database.
+        path: PathBuf,
+        /// What the system says.
+        what: String,
+    },
+    /// There is no database yet.
+    #[error("there is no database at {path} yet; `onthedot run JOBS.yaml` makes one, --db names another")]
+    Absent {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The database belongs to the other mode.
+    #[error("the database {path} is a {is} one and cannot be used in {wanted} mode; give another with --db")]
+    OtherMode {
+        /// The database.
+        path: PathBuf,
+        /// `sandbox` or `real`.
+        is: String,
+        /// `sandbox` or `real`.
+        wanted: String,
+    },
+    /// The bundled SQLite is one with a known corruption bug.
+    #[error("this build carries SQLite {0}, which can corrupt databases in WAL mode; 3.51.3 or later is needed")]
+    OldSqlite(String),
+    /// A row holds what no version of this program writes.
+    #[error("the database holds an unexpected value in {table}.{column}: {what}; run `onthedot db check`")]
+    Inconsistent {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The value.
+        what: String,
+    },
+    /// SQLite refused.
+    #[error("the database refused to {doing}: {source}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// What SQLite says.
+        source: sqlx::Error,
+    },
+    /// The writer has ended because the store was closed.
+    #[error("the database is closed")]
+    Closed,
+}
+
+impl StoreError {
+    pub(super) fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+        move |source| StoreError::Database { doing, source }
+    }
+
+    /// Whether the disk is full: nothing is wrong with the data, and it heals when space returns.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, StoreError::Database { source, .. } if sqlite_code(source) == Some(13))
+    }
+}
+
+/// SQLite's primary result code of an error.
+pub(super) fn sqlite_code(error: &sqlx::Error) -> Option<i64> {
+    let code: i64 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}

@@ -1,0 +1,361 @@
+//! Where everything durable is: one trait whose methods are verbs of the domain, each one transaction.
+//!
+//! Rules of the house: what is not found is an `Option`; time is always a parameter; no transaction leaves the store;
+//! a state changes only by [`Store::apply`], guarded by id, number of attempts and the states the row may be in.
+
+mod error;
+mod lock;
+mod sqlite;
+mod sqlite_acks;
+mod sqlite_apply;
+mod sqlite_claim;
+mod sqlite_plan;
+mod sqlite_read;
+mod sqlite_upkeep;
+mod sqlite_writer;
+pub mod view;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::domain::ack::Ack;
+use crate::domain::class::Class;
+use crate::domain::content::Content;
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::job::{Job, Manner};
+use crate::domain::message::{Change, Due, Verdict};
+use crate::domain::recipient::Chat;
+use crate::domain::state::{Reason, StateName};
+use crate::domain::template::Vars;
+use crate::domain::time::{Millis, Timestamp};
+
+pub use error::StoreError;
+pub use lock::DaemonLock;
+pub use sqlite::{Opening, SqliteStore};
+
+/// A content with its manner of sending, as stored once for many messages.
+#[derive(Debug)]
+pub struct StoredContent {
+    /// Its row.
+    pub id: i64,
+    /// What is said.
+    pub content: Content,
+    /// How it is sent.
+    pub manner: Manner,
+    /// The zone of instants in its texts, by IANA name.
+    pub zone: String,
+    /// How much time outages and retries may cost a message with it.
+    pub max_lateness: Millis,
+}
+
+/// A message taken into hand, with what is needed to render it.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// What the engine decides on.
+    pub due: Due,
+    /// What it says.
+    pub content: Arc<StoredContent>,
+    /// Its recipient's variables.
+    pub vars: Vars,
+    /// The occurrence it belongs to.
+    pub nominal_at: Option<Timestamp>,
+    /// The hash taken at planning, see [`guard`].
+    pub guard: i64,
+}
+
+/// The answer to [`Store::claim`].
+#[derive(Debug, Default)]
+pub struct ClaimAnswer {
+    /// The messages, most pressing rank first, then by wake.
+    pub messages: Vec<Claimed>,
+    /// Whether the limit cut the ordinary classes short.
+    pub more: bool,
+    /// The earliest wake after the horizon.
+    pub next_wake: Option<Timestamp>,
+}
+
+/// An ack as a webhook tells it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AckNews {
+    /// Through which instance the message went.
+    pub instance: InstanceName,
+    /// The bare message id.
+    pub gateway_id: String,
+    /// Who of a group; empty for a single recipient.
+    pub participant: String,
+    /// The level.
+    pub ack: Ack,
+    /// When it came.
+    pub at: Timestamp,
+    /// How it came: `webhook`.
+    pub source: &'static str,
+}
+
+/// What became of a batch of acks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AckTally {
+    /// Joined to a message.
+    pub joined: u64,
+    /// Kept until their message is known.
+    pub orphaned: u64,
+}
+
+/// An instance as the database knows it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct InstanceRow {
+    /// Its name.
+    pub name: InstanceName,
+    /// Its gateway's kind.
+    pub gateway: String,
+    /// Its settings with references to secrets.
+    pub definition: serde_json::Value,
+}
+
+/// One recipient of a job.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recipient {
+    /// Where.
+    pub chat: Chat,
+    /// What a template may use.
+    pub vars: Vars,
+}
+
+/// A job ready to be stored.
+#[derive(Clone, Debug)]
+pub struct JobApply {
+    /// The declaration.
+    pub job: Job,
+    /// Its recipients, by the id of a complete audience.
+    pub audience: i64,
+    /// How much time outages and retries may cost its messages.
+    pub max_lateness: Millis,
+}
+
+/// What applying one job did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Applied {
+    /// It is new.
+    Added,
+    /// It was known and is the same.
+    Unchanged,
+    /// It was known and changed: its waiting messages were replaced.
+    Changed,
+}
+
+/// A job as the planner sees it.
+#[derive(Clone, Debug)]
+pub struct StoredJob {
+    /// The declaration.
+    pub job: Job,
+    /// Its content's row.
+    pub content: i64,
+    /// Its recipients.
+    pub audience: i64,
+    /// How many they are.
+    pub size: u64,
+    /// When it entered the database.
+    pub first_applied_at: Timestamp,
+    /// The next occurrence to plan.
+    pub next_at: Option<Timestamp>,
+}
+
+/// A message about to be stored.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Its id, made by the caller.
+    pub id: MessageId,
+    /// To which chat.
+    pub chat: Chat,
+    /// The place of its recipient in the audience.
+    pub place: Option<i64>,
+    /// See [`guard`].
+    pub guard: i64,
+    /// When it should leave.
+    pub due_at: Timestamp,
+    /// When it first needs us.
+    pub wake_at: Timestamp,
+    /// How long typing leads it.
+    pub lead: Millis,
+}
+
+/// Messages stored in one go: a single one, or a chunk of an occurrence.
+#[derive(Clone, Debug)]
+pub struct NewMessages {
+    /// The job, where there is one.
+    pub job: Option<String>,
+    /// The occurrence's nominal instant, where there is one.
+    pub nominal_at: Option<Timestamp>,
+    /// Through which instance.
+    pub instance: InstanceName,
+    /// How pressing.
+    pub class: Class,
+    /// Its content's row.
+    pub content: i64,
+    /// Its audience, where there is one.
+    pub audience: Option<i64>,
+    /// `Scheduled`, or `Expired` for a misfire that is only recorded.
+    pub state: StateName,
+    /// Why, where not scheduled.
+    pub reason: Option<Reason>,
+    /// Makes a single message idempotent.
+    pub key: Option<String>,
+    /// The messages.
+    pub rows: Vec<NewMessage>,
+    /// Makes the occurrence visible and advances the job, with its last chunk.
+    pub publish: Option<Publish>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// How a job goes on after an occurrence was planned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Publish {
+    /// The occurrence after this one.
+    pub next_at: Option<Timestamp>,
+    /// When the planner must look again.
+    pub plan_at: Option<Timestamp>,
+    /// Occurrences before this one that nobody could serve.
+    pub missed_since: Option<Timestamp>,
+}
+
+/// What a start found and mended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Recovery {
+    /// Requests that were out when the program stopped: now in doubt.
+    pub in_doubt: u64,
+    /// Messages whose typing was shown and that wait again.
+    pub rescheduled: u64,
+}
+
+/// What a claim of doubts yields: see [`Store::doubts_to_look_at`].
+#[derive(Clone, Debug)]
+pub struct Doubt {
+    /// The message, as far as a resend would need it.
+    pub claimed: Claimed,
+    /// The attempt in doubt.
+    pub number: u32,
+    /// When it was marked.
+    pub marked_at: Timestamp,
+    /// Its slot, from which its text was rendered.
+    pub slot_at: Timestamp,
+    /// Looks at the history so far that did not find it.
+    pub empty_looks: u32,
+}
+
+/// A piece of evidence about a doubt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Evidence {
+    /// About which message.
+    pub id: MessageId,
+    /// About which attempt.
+    pub number: u32,
+    /// When it was found.
+    pub at: Timestamp,
+    /// Its kind: `history`, `person`.
+    pub kind: &'static str,
+    /// What it says: `found`, `not_found`, `several`, `unavailable`, `sent`, `resend`, `drop`.
+    pub verdict: &'static str,
+    /// For a person.
+    pub note: String,
+    /// When to look again, if at all.
+    pub next_look_at: Option<Timestamp>,
+}
+
+/// The durable side of the program.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Hands over messages of `instance` that wake up to `horizon`: up to `strict_limit` urgent and reminder ones, up
+    /// to `limit` others, without those in `except`.
+    async fn claim(
+        &self,
+        instance: &InstanceName,
+        horizon: Timestamp,
+        limit: usize,
+        strict_limit: usize,
+        except: &[MessageId],
+    ) -> Result<ClaimAnswer, StoreError>;
+
+    /// Which of these may no longer be sent by us: cancelled, replaced, hidden, or gone.
+    async fn gone(&self, ids: &[MessageId]) -> Result<Vec<MessageId>, StoreError>;
+
+    /// Carries out changes, each guarded, all durable when this returns. Answers in the same order.
+    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Verdict>, StoreError>;
+
+    /// Records acks; those without a message yet are kept and joined when its answer comes.
+    async fn record_acks(&self, acks: Vec<AckNews>) -> Result<AckTally, StoreError>;
+
+    /// Counts a webhook that was rightly signed but not understood.
+    async fn count_ignored_hook(&self, instance: &InstanceName, event: &str, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Remembers how an instance stands, and an outage that just ended.
+    async fn remember_standing(
+        &self,
+        instance: &InstanceName,
+        state: &'static str,
+        reason: Option<String>,
+        until: Option<Timestamp>,
+        outage: Option<(Timestamp, Timestamp)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// When sends of an instance left, from `since` on, rising.
+    async fn recent_sends(&self, instance: &InstanceName, since: Timestamp) -> Result<Vec<Timestamp>, StoreError>;
+
+    /// Stretches in which an instance could not send, those without a daemon included, that ended after `since`.
+    async fn outages(
+        &self,
+        instance: &InstanceName,
+        since: Timestamp,
+    ) -> Result<Vec<(Timestamp, Timestamp)>, StoreError>;
+
+    /// Doubts whose next look is due.
+    async fn doubts_to_look_at(&self, now: Timestamp, limit: usize) -> Result<Vec<Doubt>, StoreError>;
+
+    /// Adds evidence and plans the next look.
+    async fn add_evidence(&self, evidence: Evidence) -> Result<(), StoreError>;
+
+    /// Jobs the planner must look at by `now`, the earliest first.
+    async fn jobs_to_plan(&self, now: Timestamp, limit: usize) -> Result<Vec<StoredJob>, StoreError>;
+
+    /// When the planner must next look at a job.
+    async fn next_plan_at(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Recipients of an audience after `after_place`, by place.
+    async fn recipients(
+        &self,
+        audience: i64,
+        after_place: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Recipient)>, StoreError>;
+
+    /// A content by its row.
+    async fn content(&self, id: i64) -> Result<Arc<StoredContent>, StoreError>;
+
+    /// Stores messages; a recipient who already has one in the occurrence keeps it. Answers how many are new.
+    async fn insert(&self, messages: NewMessages) -> Result<u64, StoreError>;
+
+    /// Advances a job whose next occurrence is not to be planned (none left, or missed).
+    async fn advance_job(&self, name: &str, expected: Option<Timestamp>, publish: Publish) -> Result<(), StoreError>;
+
+    /// Writes down that the daemon is alive, so that the next start knows since when it was not.
+    async fn heartbeat(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Counts up whenever somebody, in this process or another, changed the store: a hint to look, never a record.
+    fn changes(&self) -> tokio::sync::watch::Receiver<u64>;
+}
+
+/// The hash by which a message is checked before it is sent: damage in its row, its content or its recipient must
+/// never become a wrong text at a wrong person. First eight bytes of SHA-256.
+pub fn guard(chat: &Chat, body: &str, vars: Option<&str>) -> i64 {
+    use sha2::Digest;
+    let mut hash = sha2::Sha256::new();
+    for part in [chat.as_str(), body, vars.unwrap_or("")] {
+        hash.update(u64::try_from(part.len()).unwrap_or(0).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let digest = hash.finalize();
+    let mut first = [0_u8; 8];
+    first.copy_from_slice(&digest[..8]);
+    i64::from_le_bytes(first)
+}

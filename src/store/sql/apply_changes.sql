@@ -1,0 +1,26 @@
+-- The one statement that changes a state: guarded by id, number of attempts, and the states the row may be in.
+-- A mark (slot given) is refused for a row that waits for a later wake, or whose occurrence is hidden.
+UPDATE messages SET
+    state           = v.state,
+    reason          = v.reason,
+    wake_at         = coalesce(v.wake_at, messages.wake_at),
+    attempts        = coalesce(v.number, messages.attempts),
+    tries           = coalesce(v.tries, messages.tries),
+    first_marked_at = coalesce(messages.first_marked_at, v.marked_at),
+    typing_at       = coalesce(v.typing_at, messages.typing_at),
+    sent_at         = coalesce(v.sent_at, messages.sent_at),
+    gateway_id      = coalesce(v.gateway_id, messages.gateway_id),
+    ack             = coalesce(messages.ack, v.ack),
+    ack_at          = coalesce(messages.ack_at, v.ack_at)
+FROM (
+    SELECT unhex(value ->> 0) AS id, value ->> 1 AS attempts, value ->> 2 AS accepts, value ->> 3 AS state,
+           value ->> 4 AS reason, value ->> 5 AS wake_at, value ->> 6 AS number, value ->> 7 AS tries,
+           value ->> 8 AS marked_at, value ->> 9 AS typing_at, value ->> 10 AS sent_at, value ->> 11 AS gateway_id,
+           value ->> 12 AS ack, value ->> 13 AS ack_at, value ->> 14 AS slot
+    FROM json_each(?1)
+) AS v
+WHERE messages.id = v.id
+  AND messages.attempts = v.attempts
+  AND instr(v.accepts, ',' || messages.state || ',') > 0
+  AND (v.slot IS NULL OR messages.wake_at <= v.slot)
+RETURNING hex(messages.id)

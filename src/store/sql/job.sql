@@ -1,0 +1,3 @@
+SELECT j.definition, j.content, j.audience, a.size, j.first_applied_at, j.next_at
+FROM jobs AS j JOIN audiences AS a ON a.id = j.audience
+WHERE j.name = ?1

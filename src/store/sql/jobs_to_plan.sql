@@ -1,0 +1,5 @@
+SELECT j.definition, j.content, j.audience, a.size, j.first_applied_at, j.next_at
+FROM jobs AS j JOIN audiences AS a ON a.id = j.audience
+WHERE j.plan_at <= ?1
+ORDER BY j.plan_at
+LIMIT ?2

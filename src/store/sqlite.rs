@@ -1,0 +1,309 @@
+//! The store on an SQLite file: opening it safely, and the trait's methods handed to the files that carry them out.
+
+use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqliteConnection};
+
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::message::{Change, Verdict};
+use crate::domain::time::Timestamp;
+use crate::store::error::sqlite_code;
+use crate::store::sqlite_writer::Writer;
+use crate::store::{
+    AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, Evidence, NewMessages, Publish, Recipient, Store, StoreError,
+    StoredContent, StoredJob, sqlite_acks, sqlite_claim, sqlite_plan, sqlite_upkeep,
+};
+
+/// The schema, embedded.
+pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// The first SQLite without the WAL-reset corruption bug (sqlite.org/wal.html).
+const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+/// Up to this size the whole file is checked before anything is sent; it takes well under a second.
+const CHECK_AT_START_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Connections for reading: each is a thread of its own.
+const READERS: u32 = 3;
+
+/// How a database is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opening {
+    /// By the daemon, which holds the [`DaemonLock`]: made if absent, brought to this schema, checked.
+    Daemon,
+    /// By a command that changes something beside a daemon that may run: made if absent.
+    Beside,
+    /// By a command that only reads: must exist.
+    Reading,
+}
+
+/// A database in an SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    pub(super) writer: Option<Writer>,
+    pub(super) readers: SqlitePool,
+    pub(super) contents: Mutex<HashMap<i64, Arc<StoredContent>>>,
+    pub(super) seed: u64,
+    path: PathBuf,
+}
+
+impl SqliteStore {
+    /// Opens a database file.
+    ///
+    /// # Errors
+    /// [`StoreError`] with the way out: absent, locked, newer, damaged, not writable.
+    pub async fn open(path: &Path, opening: Opening) -> Result<SqliteStore, StoreError> {
+        let exists = path.exists();
+        if !exists && opening == Opening::Reading {
+            return Err(StoreError::Absent { path: path.to_owned() });
+        }
+        if !exists {
+            create_private(path)?;
+        }
+        let mut connection = connect(path, opening == Opening::Reading).await?;
+        check_sqlite(&mut connection).await?;
+        bring_to_schema(&mut connection, path, opening).await?;
+        if opening == Opening::Daemon {
+            check_file(&mut connection, path).await?;
+        }
+        let seed = sqlite_upkeep::seed(&mut connection, opening == Opening::Reading).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .min_connections(0)
+            .test_before_acquire(false)
+            .acquire_timeout(Duration::from_secs(30))
+            .connect_lazy_with(options(path).read_only(true));
+        let writer = (opening != Opening::Reading).then(|| Writer::start(connection, opening == Opening::Daemon));
+        Ok(SqliteStore { writer, readers, contents: Mutex::default(), seed, path: path.to_owned() })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The seed of every draw made for messages of this database.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub(super) fn writer(&self) -> Result<&Writer, StoreError> {
+        self.writer.as_ref().ok_or(StoreError::Closed)
+    }
+
+    /// Commits what is queued and closes the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(Duration::from_secs(5))
+        .foreign_keys(true)
+        .statement_cache_capacity(200)
+        .pragma("temp_store", "memory")
+}
+
+async fn connect(path: &Path, reading: bool) -> Result<SqliteConnection, StoreError> {
+    let options = if reading {
+        options(path).read_only(true)
+    } else {
+        options(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("journal_size_limit", "67108864")
+            .pragma("wal_autocheckpoint", "4000")
+    };
+    SqliteConnection::connect_with(&options).await.map_err(|e| opening_error(path, e))
+}
+
+fn opening_error(path: &Path, error: sqlx::Error) -> StoreError {
+    let (path, what) = (path.to_owned(), error.to_string());
+    match sqlite_code(&error) {
+        Some(11 | 26) => StoreError::Damaged { path, what },
+        Some(3 | 8 | 14 | 23) => StoreError::Unwritable { path, what },
+        _ => StoreError::Database { doing: "open the file", source: error },
+    }
+}
+
+/// SQLite would make the file readable by everybody; messages are private.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    let unwritable = |e: std::io::Error| StoreError::Unwritable { path: path.to_owned(), what: e.to_string() };
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(unwritable)?;
+    Ok(())
+}
+
+async fn check_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()")
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::database("ask for SQLite's version"))?;
+    let mut parts = version.split('.').map(|p| p.parse::<u32>().unwrap_or(0));
+    let number = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if number < OLDEST_SQLITE { Err(StoreError::OldSqlite(version)) } else { Ok(()) }
+}
+
+async fn bring_to_schema(connection: &mut SqliteConnection, path: &Path, opening: Opening) -> Result<(), StoreError> {
+    let known = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or(0);
+    let found = schema_number(connection, path).await?;
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    if found == known {
+        return Ok(());
+    }
+    // Only the holder of the lock migrates: sqlx's own lock is empty for SQLite.
+    let _lock = match opening {
+        Opening::Daemon => None,
+        Opening::Beside => Some(DaemonLock::take(path)?),
+        Opening::Reading => return Err(StoreError::Absent { path: path.to_owned() }),
+    };
+    MIGRATIONS.run(connection).await.map_err(|e| match e {
+        sqlx::migrate::MigrateError::Execute(source) => opening_error(path, source),
+        other => StoreError::Damaged { path: path.to_owned(), what: other.to_string() },
+    })
+}
+
+async fn schema_number(connection: &mut SqliteConnection, path: &Path) -> Result<i64, StoreError> {
+    let table = "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'";
+    let has: i64 = sqlx::query_scalar(table).fetch_one(&mut *connection).await.map_err(|e| opening_error(path, e))?;
+    if has == 0 {
+        return Ok(0);
+    }
+    let latest = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+    sqlx::query_scalar(latest).fetch_one(connection).await.map_err(|e| opening_error(path, e))
+}
+
+async fn check_file(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let size = std::fs::metadata(path).map_or(0, |m| m.len());
+    if size > CHECK_AT_START_BYTES {
+        tracing::info!(size, "the database is large: it is checked beside the first sends, each verified by its hash");
+        return Ok(());
+    }
+    let found: String =
+        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await.map_err(|e| opening_error(path, e))?;
+    if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { path: path.to_owned(), what: found }) }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn claim(
+        &self,
+        instance: &InstanceName,
+        horizon: Timestamp,
+        limit: usize,
+        strict_limit: usize,
+        except: &[MessageId],
+    ) -> Result<ClaimAnswer, StoreError> {
+        sqlite_claim::claim(self, instance, horizon, limit, strict_limit, except).await
+    }
+
+    async fn gone(&self, ids: &[MessageId]) -> Result<Vec<MessageId>, StoreError> {
+        sqlite_claim::gone(self, ids).await
+    }
+
+    async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Verdict>, StoreError> {
+        self.writer()?.apply(changes).await
+    }
+
+    async fn record_acks(&self, acks: Vec<AckNews>) -> Result<AckTally, StoreError> {
+        self.writer()?.run(move |c| Box::pin(async move { sqlite_acks::record(c, &acks).await })).await
+    }
+
+    async fn count_ignored_hook(&self, instance: &InstanceName, event: &str, now: Timestamp) -> Result<(), StoreError> {
+        sqlite_upkeep::count_ignored_hook(self.writer()?, instance, event, now).await
+    }
+
+    async fn remember_standing(
+        &self,
+        instance: &InstanceName,
+        state: &'static str,
+        reason: Option<String>,
+        until: Option<Timestamp>,
+        outage: Option<(Timestamp, Timestamp)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlite_upkeep::remember_standing(self.writer()?, instance, state, reason, until, outage, now).await
+    }
+
+    async fn recent_sends(&self, instance: &InstanceName, since: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
+        sqlite_upkeep::recent_sends(self, instance, since).await
+    }
+
+    async fn outages(
+        &self,
+        instance: &InstanceName,
+        since: Timestamp,
+    ) -> Result<Vec<(Timestamp, Timestamp)>, StoreError> {
+        sqlite_upkeep::outages(self, instance, since).await
+    }
+
+    async fn doubts_to_look_at(&self, now: Timestamp, limit: usize) -> Result<Vec<Doubt>, StoreError> {
+        sqlite_claim::doubts_to_look_at(self, now, limit).await
+    }
+
+    async fn add_evidence(&self, evidence: Evidence) -> Result<(), StoreError> {
+        sqlite_upkeep::add_evidence(self.writer()?, evidence).await
+    }
+
+    async fn jobs_to_plan(&self, now: Timestamp, limit: usize) -> Result<Vec<StoredJob>, StoreError> {
+        sqlite_plan::jobs_to_plan(self, now, limit).await
+    }
+
+    async fn next_plan_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        sqlite_plan::next_plan_at(self).await
+    }
+
+    async fn recipients(
+        &self,
+        audience: i64,
+        after_place: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Recipient)>, StoreError> {
+        sqlite_plan::recipients(self, audience, after_place, limit).await
+    }
+
+    async fn content(&self, id: i64) -> Result<Arc<StoredContent>, StoreError> {
+        sqlite_claim::content(self, id).await
+    }
+
+    async fn insert(&self, messages: NewMessages) -> Result<u64, StoreError> {
+        let published = messages.publish.is_some() || messages.nominal_at.is_none();
+        let writer = self.writer()?;
+        let n = writer.run(move |c| Box::pin(async move { sqlite_plan::insert(c, messages).await })).await?;
+        if published {
+            writer.tell();
+        }
+        Ok(n)
+    }
+
+    async fn advance_job(&self, name: &str, expected: Option<Timestamp>, publish: Publish) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.writer()?
+            .run(move |c| Box::pin(async move { sqlite_plan::advance_job(c, &name, expected, publish).await }))
+            .await
+    }
+
+    async fn heartbeat(&self, now: Timestamp) -> Result<(), StoreError> {
+        sqlite_upkeep::heartbeat(self.writer()?, now).await
+    }
+
+    fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        match &self.writer {
+            Some(writer) => writer.changes(),
+            None => tokio::sync::watch::Sender::new(0).subscribe(),
+        }
+    }
+}

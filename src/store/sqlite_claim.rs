@@ -1,0 +1,189 @@
+//! Taking messages into hand, and looking whether they are still ours.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::domain::class::Class;
+use crate::domain::draw::Draw;
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::message::Due;
+use crate::domain::recipient::Chat;
+use crate::domain::template::Vars;
+use crate::domain::time::{Millis, Timestamp};
+use crate::store::sqlite_apply::hex;
+use crate::store::{ClaimAnswer, Claimed, Doubt, SqliteStore, StoreError, StoredContent};
+
+pub(super) async fn claim(
+    store: &SqliteStore,
+    instance: &InstanceName,
+    horizon: Timestamp,
+    limit: usize,
+    strict_limit: usize,
+    except: &[MessageId],
+) -> Result<ClaimAnswer, StoreError> {
+    let except = ids(except);
+    let mut answer = ClaimAnswer::default();
+    for rank in 0..3_u8 {
+        let room = if rank < 2 { strict_limit.saturating_sub(answer.messages.len()) } else { limit };
+        let rows = rows(store, instance, rank, horizon, &except, room).await?;
+        answer.more |= rows.len() == room && rank == 2;
+        for row in &rows {
+            answer.messages.push(claimed(store, instance, row).await?);
+        }
+        let next: Option<i64> = sqlx::query_scalar(include_str!("sql/next_wake.sql"))
+            .bind(&*instance.0)
+            .bind(i64::from(rank))
+            .bind(horizon.0)
+            .fetch_one(&store.readers)
+            .await
+            .map_err(StoreError::database("find the next wake"))?;
+        if let Some(next) = next.map(Timestamp) {
+            answer.next_wake = Some(answer.next_wake.map_or(next, |w| w.min(next)));
+        }
+    }
+    Ok(answer)
+}
+
+async fn rows(
+    store: &SqliteStore,
+    instance: &InstanceName,
+    rank: u8,
+    horizon: Timestamp,
+    except: &str,
+    room: usize,
+) -> Result<Vec<SqliteRow>, StoreError> {
+    if room == 0 {
+        return Ok(Vec::new());
+    }
+    sqlx::query(include_str!("sql/claim.sql"))
+        .bind(&*instance.0)
+        .bind(i64::from(rank))
+        .bind(horizon.0)
+        .bind(except)
+        .bind(i64::try_from(room).unwrap_or(i64::MAX))
+        .fetch_all(&store.readers)
+        .await
+        .map_err(StoreError::database("claim messages"))
+}
+
+async fn claimed(store: &SqliteStore, instance: &InstanceName, row: &SqliteRow) -> Result<Claimed, StoreError> {
+    let content = content(store, get(row, 3)?).await?;
+    let (due_at, wake_at, lead) = (Timestamp(get(row, 4)?), Timestamp(get(row, 5)?), Millis(get(row, 6)?));
+    let job: Option<String> = get(row, 11)?;
+    let nominal_at = get::<Option<i64>>(row, 12)?.map(Timestamp);
+    let chat: String = get(row, 1)?;
+    let draw = Draw::new(store.seed, "message")
+        .with_text(job.as_deref().unwrap_or(""))
+        .with_number(nominal_at.unwrap_or(due_at).0)
+        .with_text(&chat);
+    let due = Due {
+        id: id(row, 0)?,
+        instance: instance.clone(),
+        chat: Chat::from_stored(&chat),
+        class: Class::from_code(get(row, 2)?).unwrap_or_default(),
+        due_at,
+        target: wake_at + lead,
+        lead,
+        late: content.manner.late,
+        attempts: get::<i64>(row, 7)?.try_into().unwrap_or(0),
+        tries: get::<i64>(row, 8)?.try_into().unwrap_or(0),
+        first_marked_at: get::<Option<i64>>(row, 9)?.map(Timestamp),
+        retry: content.manner.retry.clone(),
+        max_lateness: content.max_lateness,
+        draw,
+    };
+    let vars = read_vars(get::<Option<String>>(row, 13)?.as_deref());
+    Ok(Claimed { due, content, vars, nominal_at, guard: get(row, 10)? })
+}
+
+pub(super) fn read_vars(json: Option<&str>) -> Vars {
+    json.and_then(|j| serde_json::from_str(j).ok()).unwrap_or_default()
+}
+
+pub(super) fn get<'r, T>(row: &'r SqliteRow, column: usize) -> Result<T, StoreError>
+where
+    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    row.try_get(column).map_err(StoreError::database("read a row"))
+}
+
+pub(super) fn id(row: &SqliteRow, column: usize) -> Result<MessageId, StoreError> {
+    let bytes: Vec<u8> = get(row, column)?;
+    let what = format!("{} bytes", bytes.len());
+    let bytes = bytes.try_into().map_err(|_| StoreError::Inconsistent { table: "messages", column: "id", what })?;
+    Ok(MessageId(bytes))
+}
+
+fn ids(list: &[MessageId]) -> String {
+    Value::Array(list.iter().map(|i| Value::String(hex(*i))).collect()).to_string()
+}
+
+pub(super) async fn content(store: &SqliteStore, id: i64) -> Result<Arc<StoredContent>, StoreError> {
+    let known = store.contents.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&id).cloned();
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let row = sqlx::query("SELECT body, manner, zone, max_lateness_ms FROM contents WHERE id = ?1")
+        .bind(id)
+        .fetch_one(&store.readers)
+        .await
+        .map_err(StoreError::database("read a content"))?;
+    let wrong = |column, what: serde_json::Error| StoreError::Inconsistent {
+        table: "contents",
+        column,
+        what: what.to_string(),
+    };
+    let content = Arc::new(StoredContent {
+        id,
+        content: serde_json::from_str(&get::<String>(&row, 0)?).map_err(|e| wrong("body", e))?,
+        manner: serde_json::from_str(&get::<String>(&row, 1)?).map_err(|e| wrong("manner", e))?,
+        zone: get(&row, 2)?,
+        max_lateness: Millis(get(&row, 3)?),
+    });
+    let mut cache = store.contents.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // Ten thousand jobs are cached without a thought; beyond that, contents of single messages would pile up.
+    if cache.len() >= 10_000 {
+        cache.clear();
+    }
+    cache.insert(id, Arc::clone(&content));
+    Ok(content)
+}
+
+pub(super) async fn gone(store: &SqliteStore, asked: &[MessageId]) -> Result<Vec<MessageId>, StoreError> {
+    let rows = sqlx::query(include_str!("sql/still_ours.sql"))
+        .bind(ids(asked))
+        .fetch_all(&store.readers)
+        .await
+        .map_err(StoreError::database("verify messages in hand"))?;
+    let ours: HashSet<MessageId> = rows.iter().map(|r| id(r, 0)).collect::<Result<_, _>>()?;
+    Ok(asked.iter().copied().filter(|i| !ours.contains(i)).collect())
+}
+
+pub(super) async fn doubts_to_look_at(
+    store: &SqliteStore,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Doubt>, StoreError> {
+    let rows = sqlx::query(include_str!("sql/doubts.sql"))
+        .bind(now.0)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&store.readers)
+        .await
+        .map_err(StoreError::database("find doubts to look at"))?;
+    let mut doubts = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let instance = InstanceName::new(&get::<String>(row, 14)?);
+        doubts.push(Doubt {
+            claimed: claimed(store, &instance, row).await?,
+            number: get::<i64>(row, 15)?.try_into().unwrap_or(1),
+            marked_at: Timestamp(get(row, 16)?),
+            slot_at: Timestamp(get(row, 17)?),
+            empty_looks: get::<i64>(row, 18)?.try_into().unwrap_or(0),
+        });
+    }
+    Ok(doubts)
+}

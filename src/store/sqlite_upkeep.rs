@@ -1,0 +1,373 @@
+//! What the database knows of itself and its accounts: seed, mode, heartbeat, standings, outages, evidence.
+
+use serde_json::Value;
+use sqlx::SqliteConnection;
+
+use crate::domain::id::InstanceName;
+use crate::domain::time::Timestamp;
+use crate::store::sqlite_claim::get;
+use crate::store::sqlite_writer::Writer;
+use crate::store::{Evidence, InstanceRow, Recovery, SqliteStore, StoreError};
+
+/// A pause between two heartbeats that is still no outage.
+const ALIVE_WITHIN_MS: i64 = 7_000;
+
+/// A doubt that nobody will look at again by itself.
+const NEVER: i64 = Timestamp::MAX.0;
+
+/// Reads the seed, making one for a new database.
+pub(super) async fn seed(connection: &mut SqliteConnection, reading: bool) -> Result<u64, StoreError> {
+    if let Some(text) = meta(connection, "seed").await? {
+        let wrong = |_| StoreError::Inconsistent { table: "meta", column: "seed", what: text.clone() };
+        return text.parse().map_err(wrong);
+    }
+    let seed = getrandom::u64().unwrap_or(0x5eed);
+    if !reading {
+        set_meta(connection, "seed", &seed.to_string()).await?;
+    }
+    Ok(seed)
+}
+
+async fn meta(connection: &mut SqliteConnection, name: &str) -> Result<Option<String>, StoreError> {
+    sqlx::query_scalar("SELECT value FROM meta WHERE name = ?1")
+        .bind(name)
+        .fetch_optional(connection)
+        .await
+        .map_err(StoreError::database("read what the database knows of itself"))
+}
+
+async fn set_meta(connection: &mut SqliteConnection, name: &str, value: &str) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(name)
+    .bind(value)
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("write what the database knows of itself"))?;
+    Ok(())
+}
+
+pub(super) async fn heartbeat(writer: &Writer, now: Timestamp) -> Result<(), StoreError> {
+    writer.run(move |c| Box::pin(async move { set_meta(c, "alive_at", &now.0.to_string()).await })).await
+}
+
+impl SqliteStore {
+    /// Makes sure the database is of this mode (`sandbox` or `real`), noting it in a new one.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherMode`] for a database of the other one.
+    pub async fn ensure_mode(&self, wanted: &'static str) -> Result<(), StoreError> {
+        let path = self.path().to_owned();
+        self.writer()?
+            .run(move |c| {
+                Box::pin(async move {
+                    match meta(c, "mode").await? {
+                        None => set_meta(c, "mode", wanted).await,
+                        Some(is) if is == wanted => Ok(()),
+                        Some(is) => Err(StoreError::OtherMode { path, is, wanted: wanted.to_owned() }),
+                    }
+                })
+            })
+            .await
+    }
+
+    /// The mode of the database, where it has one yet.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn mode(&self) -> Result<Option<String>, StoreError> {
+        self.setting("mode").await
+    }
+
+    /// A value the database keeps under a name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar("SELECT value FROM meta WHERE name = ?1")
+            .bind(name)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(StoreError::database("read what the database knows of itself"))
+    }
+
+    /// Keeps a value under a name.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn keep_setting(&self, name: &'static str, value: String) -> Result<(), StoreError> {
+        self.writer()?.run(move |c| Box::pin(async move { set_meta(c, name, &value).await })).await
+    }
+
+    /// Mends what a stop in mid-flight left behind. To be called while the daemon's lock is held and before anything
+    /// is claimed: then every `sending` row is of a dead run, and its outcome unknown.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn recover(&self, now: Timestamp, look_after_ms: i64) -> Result<Recovery, StoreError> {
+        self.writer()?.run(move |c| Box::pin(async move { recover(c, now, look_after_ms).await })).await
+    }
+
+    /// Stores the settings of instances, with references in place of secrets.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn store_instances(&self, rows: Vec<InstanceRow>, now: Timestamp) -> Result<(), StoreError> {
+        self.writer()?
+            .run(move |c| {
+                Box::pin(async move {
+                    for row in rows {
+                        sqlx::query(include_str!("sql/upsert_instance.sql"))
+                            .bind(&*row.name.0)
+                            .bind(row.gateway)
+                            .bind(row.definition.to_string())
+                            .bind(now.0)
+                            .execute(&mut *c)
+                            .await
+                            .map_err(StoreError::database("store an instance"))?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// The instances known to this database.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn instances(&self) -> Result<Vec<InstanceRow>, StoreError> {
+        let rows = sqlx::query("SELECT name, gateway, definition FROM instances ORDER BY name")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("read the instances"))?;
+        rows.iter()
+            .map(|r| {
+                let definition: String = get(r, 2)?;
+                Ok(InstanceRow {
+                    name: InstanceName::new(&get::<String>(r, 0)?),
+                    gateway: get(r, 1)?,
+                    definition: serde_json::from_str(&definition).unwrap_or(Value::Null),
+                })
+            })
+            .collect()
+    }
+
+    /// Forgets early acks whose message never became known. Answers how many.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn forget_orphan_acks(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.writer()?
+            .run(move |c| {
+                Box::pin(async move {
+                    let done = sqlx::query("DELETE FROM orphan_acks WHERE at < ?1")
+                        .bind(before.0)
+                        .execute(c)
+                        .await
+                        .map_err(StoreError::database("forget early acks"))?;
+                    Ok(done.rows_affected())
+                })
+            })
+            .await
+    }
+
+    /// Refreshes SQLite's statistics where they have aged, so that plans stay good as tables grow.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn optimize(&self) -> Result<(), StoreError> {
+        self.writer()?
+            .run(move |c| {
+                Box::pin(async move {
+                    sqlx::query("PRAGMA optimize").execute(c).await.map_err(StoreError::database("optimize"))?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+async fn recover(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+    look_after_ms: i64,
+) -> Result<Recovery, StoreError> {
+    let doing = "recover from the last run";
+    if let Some(alive) = meta(connection, "alive_at").await?.and_then(|t| t.parse::<i64>().ok())
+        && now.0 - alive > ALIVE_WITHIN_MS
+    {
+        sqlx::query("INSERT INTO outages (instance, began_at, ended_at) VALUES (NULL, ?1, ?2)")
+            .bind(alive)
+            .bind(now.0)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database(doing))?;
+    }
+    set_meta(connection, "alive_at", &now.0.to_string()).await?;
+    let steps = [
+        ("sending", "in_doubt", "its request was out when the program stopped"),
+        ("typing", "scheduled", "the program stopped while typing was shown"),
+    ];
+    let mut counts = [0; 2];
+    for (i, (from, to, note)) in steps.into_iter().enumerate() {
+        sqlx::query(
+            "INSERT INTO events (message, at, from_state, to_state, note)
+             SELECT id, ?1, ?2, ?3, ?4 FROM messages WHERE state = ?2",
+        )
+        .bind(now.0)
+        .bind(from)
+        .bind(to)
+        .bind(note)
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+        let done = sqlx::query(
+            "UPDATE messages SET state = ?2, reason = CASE ?2 WHEN 'in_doubt' THEN 'crash' ELSE 'lead_ended' END,
+                    wake_at = CASE ?2 WHEN 'in_doubt' THEN ?3 ELSE wake_at END
+             WHERE state = ?1",
+        )
+        .bind(from)
+        .bind(to)
+        .bind(now.0 + look_after_ms)
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+        counts[i] = done.rows_affected();
+    }
+    Ok(Recovery { in_doubt: counts[0], rescheduled: counts[1] })
+}
+
+pub(super) async fn count_ignored_hook(
+    writer: &Writer,
+    instance: &InstanceName,
+    event: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (instance, event) = (instance.clone(), event.chars().take(60).collect::<String>());
+    writer
+        .run(move |c| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO ignored_hooks (instance, event, count, last_at) VALUES (?1, ?2, 1, ?3)
+             ON CONFLICT (instance, event) DO UPDATE SET count = count + 1, last_at = excluded.last_at",
+                )
+                .bind(&*instance.0)
+                .bind(event)
+                .bind(now.0)
+                .execute(c)
+                .await
+                .map_err(StoreError::database("count an ignored webhook"))?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+pub(super) async fn remember_standing(
+    writer: &Writer,
+    instance: &InstanceName,
+    state: &'static str,
+    reason: Option<String>,
+    until: Option<Timestamp>,
+    outage: Option<(Timestamp, Timestamp)>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let instance = instance.clone();
+    writer
+        .run(move |c| {
+            Box::pin(async move {
+                let doing = "remember how an instance stands";
+                sqlx::query(
+                    "UPDATE instances SET state = ?2, reason = ?3, until = ?4, changed_at = ?5 WHERE name = ?1",
+                )
+                .bind(&*instance.0)
+                .bind(state)
+                .bind(reason)
+                .bind(until.map(|t| t.0))
+                .bind(now.0)
+                .execute(&mut *c)
+                .await
+                .map_err(StoreError::database(doing))?;
+                if let Some((began, ended)) = outage {
+                    sqlx::query("INSERT INTO outages (instance, began_at, ended_at) VALUES (?1, ?2, ?3)")
+                        .bind(&*instance.0)
+                        .bind(began.0)
+                        .bind(ended.0)
+                        .execute(&mut *c)
+                        .await
+                        .map_err(StoreError::database(doing))?;
+                }
+                Ok(())
+            })
+        })
+        .await
+}
+
+pub(super) async fn recent_sends(
+    store: &SqliteStore,
+    instance: &InstanceName,
+    since: Timestamp,
+) -> Result<Vec<Timestamp>, StoreError> {
+    let rows = sqlx::query(include_str!("sql/recent_sends.sql"))
+        .bind(&*instance.0)
+        .bind(since.0)
+        .fetch_all(&store.readers)
+        .await
+        .map_err(StoreError::database("read recent sends"))?;
+    rows.iter().map(|r| get(r, 0).map(Timestamp)).collect()
+}
+
+pub(super) async fn outages(
+    store: &SqliteStore,
+    instance: &InstanceName,
+    since: Timestamp,
+) -> Result<Vec<(Timestamp, Timestamp)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT began_at, ended_at FROM outages WHERE ended_at > ?2 AND (instance IS NULL OR instance = ?1)
+         ORDER BY ended_at",
+    )
+    .bind(&*instance.0)
+    .bind(since.0)
+    .fetch_all(&store.readers)
+    .await
+    .map_err(StoreError::database("read outages"))?;
+    rows.iter().map(|r| Ok((Timestamp(get(r, 0)?), Timestamp(get(r, 1)?)))).collect()
+}
+
+pub(super) async fn add_evidence(writer: &Writer, evidence: Evidence) -> Result<(), StoreError> {
+    writer
+        .run(move |c| {
+            Box::pin(async move {
+                let doing = "write evidence";
+                let id = evidence.id.0.to_vec();
+                sqlx::query(
+                    "INSERT INTO evidence (message, number, at, kind, verdict, note) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )
+                .bind(id.clone())
+                .bind(i64::from(evidence.number))
+                .bind(evidence.at.0)
+                .bind(evidence.kind)
+                .bind(evidence.verdict)
+                .bind(evidence.note)
+                .execute(&mut *c)
+                .await
+                .map_err(StoreError::database(doing))?;
+                sqlx::query("UPDATE messages SET wake_at = ?2 WHERE id = ?1 AND state = 'in_doubt' AND attempts = ?3")
+                    .bind(id)
+                    .bind(evidence.next_look_at.map_or(NEVER, |t| t.0))
+                    .bind(i64::from(evidence.number))
+                    .execute(&mut *c)
+                    .await
+                    .map_err(StoreError::database(doing))?;
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// The next look at a doubt, or `None` when nobody will look by itself.
+pub(super) fn next_look(wake_at: i64) -> Option<Timestamp> {
+    (wake_at < NEVER).then_some(Timestamp(wake_at))
+}

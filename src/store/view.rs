@@ -1,0 +1,170 @@
+//! What the database tells people: messages, their timelines, counts.
+
+use crate::domain::ack::Ack;
+use crate::domain::class::Class;
+use crate::domain::content::Content;
+use crate::domain::id::MessageId;
+use crate::domain::state::StateName;
+use crate::domain::template::Vars;
+use crate::domain::time::Timestamp;
+
+/// One message, as `list` shows it.
+#[derive(Clone, Debug)]
+#[expect(
+    missing_docs,
+    reason = "the fields bear the names of the columns and of the JSON, described in docs/reference/json.md"
+)]
+pub struct MessageView {
+    pub id: MessageId,
+    pub job: Option<String>,
+    pub occurrence: Option<Timestamp>,
+    pub instance: String,
+    pub chat: String,
+    pub class: Class,
+    pub kind: String,
+    pub state: StateName,
+    pub reason: Option<String>,
+    pub due_at: Timestamp,
+    pub wake_at: Option<Timestamp>,
+    pub attempts: i64,
+    pub gateway_id: Option<String>,
+    pub typing_at: Option<Timestamp>,
+    pub sent_at: Option<Timestamp>,
+    pub ack: Option<Ack>,
+    pub ack_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+}
+
+/// Which messages `list` shows.
+#[derive(Clone, Debug, Default)]
+pub struct MessageFilter {
+    /// Any of these states; empty = all.
+    pub states: Vec<StateName>,
+    /// Of this job.
+    pub job: Option<String>,
+    /// Through this instance.
+    pub instance: Option<String>,
+    /// To this chat.
+    pub chat: Option<String>,
+    /// With this ack.
+    pub ack: Option<Ack>,
+    /// Due at or after.
+    pub since: Option<Timestamp>,
+    /// Due before.
+    pub until: Option<Timestamp>,
+    /// 1 … 1,000.
+    pub limit: u32,
+    /// Continue after this message.
+    pub after: Option<MessageId>,
+}
+
+/// One message with everything known about it.
+#[derive(Clone, Debug)]
+pub struct MessageDetail {
+    /// The row.
+    pub message: MessageView,
+    /// Its content, with templates unfilled.
+    pub content: Content,
+    /// Its recipient's variables.
+    pub vars: Vars,
+    /// Its attempts by number.
+    pub attempts: Vec<AttemptView>,
+    /// Its acks by time.
+    pub acks: Vec<AckView>,
+    /// Its whole timeline by time.
+    pub events: Vec<EventView>,
+    /// How its instance stands, where it does not send: state, reason, until.
+    pub blocked: Option<(String, Option<String>, Option<Timestamp>)>,
+}
+
+/// One attempt.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields bear the names of the JSON, described in docs/reference/json.md")]
+pub struct AttemptView {
+    pub number: i64,
+    pub typing: Option<TypingView>,
+    pub marked_at: Timestamp,
+    pub send: Option<SendView>,
+}
+
+/// The typing of an attempt.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields bear the names of the JSON, described in docs/reference/json.md")]
+pub struct TypingView {
+    pub started_at: Timestamp,
+    pub status: Option<i64>,
+    pub response: Option<String>,
+    pub refreshes: i64,
+    pub stopped_at: Option<Timestamp>,
+}
+
+/// The send of an attempt. All but the outcome may be unknown: the request was never begun.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields bear the names of the JSON, described in docs/reference/json.md")]
+pub struct SendView {
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub status: Option<i64>,
+    pub outcome: String,
+    pub response: Option<String>,
+}
+
+/// One ack.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields bear the names of the JSON, described in docs/reference/json.md")]
+pub struct AckView {
+    pub ack: Ack,
+    pub at: Timestamp,
+    pub participant: Option<String>,
+    pub source: String,
+}
+
+/// One step of a message's timeline.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields bear the names of the JSON, described in docs/reference/json.md")]
+pub struct EventView {
+    pub at: Timestamp,
+    pub from: Option<String>,
+    pub to: String,
+    pub note: Option<String>,
+}
+
+/// A piece of evidence about a doubt.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields bear the names of the JSON, described in docs/reference/json.md")]
+pub struct EvidenceView {
+    pub at: Timestamp,
+    pub kind: String,
+    pub verdict: String,
+    pub note: Option<String>,
+}
+
+/// One message in doubt.
+#[derive(Clone, Debug)]
+pub struct DoubtView {
+    /// The row.
+    pub message: MessageView,
+    /// What was found out.
+    pub evidence: Vec<EvidenceView>,
+    /// When the history is asked next, if it is.
+    pub next_look_at: Option<Timestamp>,
+}
+
+/// Counts and lateness.
+#[derive(Clone, Debug, Default)]
+pub struct StatsView {
+    /// Messages by state.
+    pub states: Vec<(StateName, i64)>,
+    /// Messages by ack; `None` = no ack.
+    pub acks: Vec<(Option<Ack>, i64)>,
+    /// Lateness of first attempts not held by pacing, in ms: median, 99th percentile, greatest.
+    pub late_ms: Option<(i64, i64, i64)>,
+    /// Attempts that showed typing.
+    pub typing_started: i64,
+    /// Those whose typing call failed or was not answered in time.
+    pub typing_failed: i64,
+    /// Sends that left in the last minute and hour.
+    pub rates: (i64, i64),
+    /// Webhooks rightly signed and not understood.
+    pub ignored_hooks: i64,
+}
