@@ -109,6 +109,15 @@ pub enum Facts {
         /// The ack level the response told.
         ack: Option<Ack>,
     },
+    /// What evidence or a person said about a doubt.
+    Verdict {
+        /// Tries used up now.
+        tries: u32,
+        /// The bare message id, where evidence named it.
+        gateway_id: Option<String>,
+        /// For the timeline.
+        note: String,
+    },
     /// Nothing but the change of state, with a word for the timeline.
     Note(String),
 }

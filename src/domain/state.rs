@@ -26,7 +26,10 @@ pub enum State {
         sent_at: Timestamp,
     },
     /// It may or may not have been carried out.
-    InDoubt,
+    InDoubt {
+        /// When evidence is next looked for.
+        look_at: Timestamp,
+    },
     /// Waits for a person.
     Held,
     /// Refused for good, or its tries are used up.
@@ -226,6 +229,8 @@ pub enum Event {
     Unclear {
         /// Why.
         reason: Reason,
+        /// When evidence may first be looked for: after the gateway's own latency.
+        look_at: Timestamp,
     },
     /// Somebody took it back.
     Cancelled {
@@ -306,7 +311,7 @@ impl State {
             State::Typing => StateName::Typing,
             State::Sending => StateName::Sending,
             State::Sent { .. } => StateName::Sent,
-            State::InDoubt => StateName::InDoubt,
+            State::InDoubt { .. } => StateName::InDoubt,
             State::Held => StateName::Held,
             State::Failed => StateName::Failed,
             State::Cancelled => StateName::Cancelled,
@@ -356,7 +361,9 @@ pub fn apply(state: &State, event: &Event) -> Result<Transition, InvalidTransiti
             Event::TryAgain { wake_at, reason } => done(MARKED, State::Scheduled { wake_at: *wake_at }, Some(*reason)),
             Event::GivenUp { reason } => done(MARKED, State::Failed, Some(*reason)),
             Event::TooLate { reason } => done(MARKED, State::Expired, Some(*reason)),
-            Event::Unclear { reason } => done(MARKED, State::InDoubt, Some(*reason)),
+            Event::Unclear { reason, look_at } => {
+                done(MARKED, State::InDoubt { look_at: *look_at }, Some(*reason))
+            }
             Event::Claimed
             | Event::TypingShown
             | Event::Marked
@@ -365,7 +372,7 @@ pub fn apply(state: &State, event: &Event) -> Result<Transition, InvalidTransiti
             | Event::LeadEnded { .. }
             | Event::ProvedSent { .. } => refuse(),
         },
-        State::InDoubt => match event {
+        State::InDoubt { .. } => match event {
             Event::ProvedSent { sent_at, reason } => done(DOUBTFUL, State::Sent { sent_at: *sent_at }, Some(*reason)),
             Event::TryAgain { wake_at, reason } => {
                 done(DOUBTFUL, State::Scheduled { wake_at: *wake_at }, Some(*reason))
@@ -401,7 +408,7 @@ mod tests {
             Event::Accepted { sent_at: t },
             Event::TryAgain { wake_at: t, reason: r },
             Event::GivenUp { reason: r },
-            Event::Unclear { reason: r },
+            Event::Unclear { reason: r, look_at: t },
             Event::Cancelled { reason: r },
             Event::TooLate { reason: r },
             Event::Unsendable { reason: r },
@@ -418,7 +425,7 @@ mod tests {
             State::Typing,
             State::Sending,
             State::Sent { sent_at: t },
-            State::InDoubt,
+            State::InDoubt { look_at: t },
             State::Held,
             State::Failed,
             State::Cancelled,
@@ -429,7 +436,7 @@ mod tests {
 
     #[test]
     fn nothing_marked_can_be_cancelled() {
-        for state in [State::Sending, State::Sent { sent_at: Timestamp(1) }, State::InDoubt] {
+        for state in [State::Sending, State::Sent { sent_at: Timestamp(1) }, State::InDoubt { look_at: Timestamp(1) }] {
             assert!(apply(&state, &Event::Cancelled { reason: Reason::CancelledByPerson }).is_err());
         }
     }

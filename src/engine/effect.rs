@@ -42,7 +42,8 @@ pub enum Effect {
         /// For which message.
         id: MessageId,
     },
-    /// Take typing back.
+    /// Take typing back, after a start-typing call that is still open has ended: the other order would leave the chat
+    /// typing.
     StopTyping {
         /// For which message.
         id: MessageId,

@@ -25,6 +25,8 @@ pub struct LaneStart {
     pub recent_sends: Vec<Timestamp>,
     /// Stretches in which nothing could be sent, rising.
     pub outages: Vec<(Timestamp, Timestamp)>,
+    /// How long after a doubtful send evidence is looked for.
+    pub quarantine: Millis,
     /// The seed of its draws.
     pub seed: u64,
 }
@@ -59,6 +61,7 @@ pub(super) struct Lane {
     pub instance: InstanceName,
     pub pacing: Pacing,
     pub refresh_every: Millis,
+    pub quarantine: Millis,
     pub ledger: Ledger,
     /// Waiting messages by rank of class.
     pub waiting: [BTreeSet<Place>; 3],
@@ -95,6 +98,7 @@ impl Lane {
             instance: start.instance,
             pacing: start.pacing,
             refresh_every: start.refresh_every,
+            quarantine: start.quarantine,
             ledger,
             waiting: Default::default(),
             longest_lead: Millis::ZERO,

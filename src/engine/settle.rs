@@ -44,7 +44,7 @@ impl Engine {
     /// What an outcome does to its message and its lane. Answers the event and the tries used up.
     fn judge(&mut self, due: &Due, outcome: &Outcome, started_at: Timestamp, now: Timestamp) -> (Event, u32) {
         let Some(lane) = self.lanes.get_mut(&due.instance) else {
-            return (Event::Unclear { reason: Reason::NoClearAnswer }, due.tries);
+            return (Event::Unclear { reason: Reason::NoClearAnswer, look_at: now }, due.tries);
         };
         let again = |wake_at, reason| (Event::TryAgain { wake_at, reason }, due.tries);
         let event = match outcome {
@@ -66,7 +66,10 @@ impl Engine {
                 lane.down(*cause, why, now);
                 again(due.target - due.lead, Reason::InstanceDown)
             }
-            Outcome::InDoubt { .. } => (Event::Unclear { reason: Reason::NoClearAnswer }, due.tries),
+            Outcome::InDoubt { .. } => {
+                let look_at = now + lane.quarantine;
+                (Event::Unclear { reason: Reason::NoClearAnswer, look_at }, due.tries)
+            }
         };
         if matches!(outcome, Outcome::NotNow { .. } | Outcome::NotSent { .. } | Outcome::InstanceDown { .. }) {
             let (instance, standing) = (due.instance.clone(), lane.standing.clone());
@@ -206,9 +209,7 @@ impl Engine {
         }
         facts.stopped_at = Some(now);
         hand.typing_news = true;
-        if std::mem::take(&mut hand.typing_open) {
-            self.effects.push_back(Effect::DropTyping { id });
-        }
+        hand.typing_open = false;
         let (instance, chat) = (hand.due.instance.clone(), hand.due.chat.clone());
         self.effects.push_back(Effect::StopTyping { id, instance, chat });
     }

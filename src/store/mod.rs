@@ -33,6 +33,7 @@ use crate::domain::time::{Millis, Timestamp};
 pub use error::StoreError;
 pub use lock::DaemonLock;
 pub use sqlite::{Opening, SqliteStore};
+pub(crate) use sqlite_plan::vars_json;
 
 /// A content with its manner of sending, as stored once for many messages.
 #[derive(Debug)]
@@ -311,6 +312,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Doubts whose next look is due.
     async fn doubts_to_look_at(&self, now: Timestamp, limit: usize) -> Result<Vec<Doubt>, StoreError>;
+
+    /// Which of these ids belong to messages of ours already.
+    async fn known_gateway_ids(
+        &self,
+        instance: &InstanceName,
+        gateway_ids: Vec<String>,
+    ) -> Result<Vec<String>, StoreError>;
 
     /// Adds evidence and plans the next look.
     async fn add_evidence(&self, evidence: Evidence) -> Result<(), StoreError>;

@@ -254,6 +254,14 @@ impl Store for SqliteStore {
         sqlite_claim::doubts_to_look_at(self, now, limit).await
     }
 
+    async fn known_gateway_ids(
+        &self,
+        instance: &InstanceName,
+        gateway_ids: Vec<String>,
+    ) -> Result<Vec<String>, StoreError> {
+        sqlite_claim::known_gateway_ids(self, instance, gateway_ids).await
+    }
+
     async fn add_evidence(&self, evidence: Evidence) -> Result<(), StoreError> {
         sqlite_upkeep::add_evidence(self.writer()?, evidence).await
     }

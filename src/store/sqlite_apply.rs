@@ -55,6 +55,7 @@ fn update_row(change: &Change) -> Value {
     let reason = change.transition.reason().map(|r| r.name());
     let wake_at = match to {
         State::Scheduled { wake_at } => Some(wake_at.0),
+        State::InDoubt { look_at } => Some(look_at.0),
         _ => None,
     };
     let mut sent_at = match to {
@@ -75,6 +76,7 @@ fn update_row(change: &Change) -> Value {
             ack_at = a.and(send.as_ref()).map(|s| s.finished_at.0);
             sent_at = sent_at.or(send.as_ref().filter(|_| to.name() == StateName::InDoubt).map(|s| s.started_at.0));
         }
+        Facts::Verdict { tries: t, gateway_id: g, .. } => (tries, gateway_id) = (Some(*t), g.clone()),
         Facts::Note(_) => {}
     }
     json!([
@@ -158,7 +160,10 @@ async fn insert_facts(connection: &mut SqliteConnection, done: &[&Change]) -> Re
                     named.push(json!(hex(change.id)));
                 }
             }
-            Facts::Note(note) => {
+            Facts::Note(note) | Facts::Verdict { note, .. } => {
+                if matches!(&change.facts, Facts::Verdict { gateway_id: Some(_), .. }) {
+                    named.push(json!(hex(change.id)));
+                }
                 let from = change.transition.from().name();
                 events.push(json!([hex(change.id), change.at, from, change.transition.to().name().name(), note]));
             }

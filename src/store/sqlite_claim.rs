@@ -187,3 +187,18 @@ pub(super) async fn doubts_to_look_at(
     }
     Ok(doubts)
 }
+
+pub(super) async fn known_gateway_ids(
+    store: &SqliteStore,
+    instance: &InstanceName,
+    gateway_ids: Vec<String>,
+) -> Result<Vec<String>, StoreError> {
+    let statement = "SELECT gateway_id FROM messages
+                     WHERE instance = ?1 AND gateway_id IN (SELECT value FROM json_each(?2))";
+    sqlx::query_scalar(statement)
+        .bind(&*instance.0)
+        .bind(Value::from(gateway_ids).to_string())
+        .fetch_all(&store.readers)
+        .await
+        .map_err(StoreError::database("look up message ids"))
+}

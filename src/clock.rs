@@ -1,0 +1,76 @@
+//! The only file that asks the operating system for time, and the only one that waits for it.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use jiff::tz::TimeZone;
+
+use crate::domain::time::{Millis, Timestamp};
+
+/// The wall clock, in whole milliseconds. A clock before 1970 reads as 1970.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A stopwatch on the monotonic clock: for lengths of time, which steps of the wall clock must not touch.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the monotonic clock")]
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    /// The time since the start.
+    pub fn elapsed(self) -> Millis {
+        Millis(i64::try_from(self.0.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Waits for a length of time.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that sleeps")]
+pub async fn sleep(length: Millis) {
+    tokio::time::sleep(length.to_duration()).await;
+}
+
+/// Waits until the wall clock reads `at`, but never longer than `cap`: whoever waits looks at the clock again, so
+/// that a suspend or a step of the clock is noticed.
+pub async fn sleep_until(at: Timestamp, cap: Millis) {
+    sleep(Millis(at.since(now()).0.clamp(0, cap.0))).await;
+}
+
+/// Waits for a future, but no longer than `limit`. Not for database work: a commit cut off may have committed.
+///
+/// # Errors
+/// [`TimedOut`] when the limit came first.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that limits waits")]
+pub async fn within<F: Future>(limit: Millis, future: F) -> Result<F::Output, TimedOut> {
+    tokio::time::timeout(limit.to_duration(), future).await.map_err(|_| TimedOut)
+}
+
+/// A wait took longer than its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it took too long")]
+pub struct TimedOut;
+
+/// A time zone is not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a time zone: write an IANA name such as Europe/Berlin, America/New_York or UTC")]
+pub struct UnknownZone(pub String);
+
+/// A time zone by its IANA name, from the system's zone database or, where there is none, the bundled one.
+///
+/// # Errors
+/// [`UnknownZone`] for a name that neither knows.
+pub fn zone(name: &str) -> Result<TimeZone, UnknownZone> {
+    TimeZone::get(name).map_err(|_| UnknownZone(name.chars().take(80).collect()))
+}
+
+/// The name of the system's zone; `UTC` where it has none with a name.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that asks for the system's zone")]
+pub fn system_zone_name() -> String {
+    TimeZone::system().iana_name().unwrap_or("UTC").to_owned()
+}

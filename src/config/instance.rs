@@ -1,0 +1,341 @@
+//! Instances: logged-in accounts, their pacing, their webhooks.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{json, Value as Json};
+
+use crate::config::read::{short, Map, Reading};
+use crate::config::secret::Secret;
+use crate::config::tree::{Node, Value};
+use crate::domain::id::InstanceName;
+use crate::domain::pace::{Pacing, Rate};
+use crate::domain::time::{parse_duration, Millis};
+use crate::gateway::signature::{Algorithm, HookProof, DEFAULT_HEADER};
+use crate::gateway::{Account, Kind, Timeouts, LATER_KINDS};
+use crate::store::InstanceRow;
+
+const KEYS: [&str; 8] =
+    ["gateway", "base_url", "instance_id", "access_token", "webhook", "pacing", "timeouts", "doubt"];
+const LATER: [&str; 1] = ["window"];
+
+/// How long after a doubtful send its chat's history is trusted: longer than any gateway's own queue.
+pub const DEFAULT_QUARANTINE: Millis = Millis::seconds(60);
+
+const DAY: Millis = Millis(86_400_000);
+
+/// One instance as it is meant.
+#[derive(Clone, Debug)]
+pub struct InstanceSettings {
+    /// Its name.
+    pub name: InstanceName,
+    /// Which gateway.
+    pub kind: Kind,
+    /// Where it is, without a slash at the end.
+    pub base_url: String,
+    /// The account's id at the gateway.
+    pub instance_id: Secret,
+    /// The key to it.
+    pub access_token: Secret,
+    /// How webhooks prove themselves.
+    pub proof: HookProof,
+    /// How fast it may send.
+    pub pacing: Pacing,
+    /// How long calls may take.
+    pub timeouts: Timeouts,
+    /// How long after a doubtful send its chat's history is trusted.
+    pub quarantine: Millis,
+    definition: Json,
+}
+
+impl InstanceSettings {
+    /// What is needed to speak as this account.
+    pub fn account(&self) -> Account {
+        Account {
+            kind: self.kind,
+            base_url: self.base_url.clone(),
+            instance_id: self.instance_id.value.clone(),
+            access_token: self.access_token.value.clone(),
+            timeouts: self.timeouts,
+        }
+    }
+
+    /// Every secret of it, to be masked wherever it might show.
+    pub fn secrets(&self) -> Vec<SecretString> {
+        let mut secrets = vec![self.instance_id.value.clone(), self.access_token.value.clone()];
+        match &self.proof {
+            HookProof::Signature { secret, .. } | HookProof::PathToken(secret) => secrets.push(secret.clone()),
+            HookProof::Unsigned | HookProof::Missing => {}
+        }
+        secrets
+    }
+
+    /// Its settings as the database keeps them: references in place of secrets, in the form of the jobs file.
+    pub fn row(&self) -> InstanceRow {
+        InstanceRow { name: self.name.clone(), gateway: self.kind.name().to_owned(), definition: self.definition.clone() }
+    }
+
+    /// Points it at the embedded sandbox: nothing of it reaches the outside any more.
+    pub fn redirect_to_sandbox(&mut self, base_url: &str, hook_secret: SecretString) {
+        base_url.clone_into(&mut self.base_url);
+        self.instance_id = Secret::sandbox(&format!("sandbox-{}", self.name));
+        self.access_token = Secret::sandbox("sandbox-token");
+        self.proof = HookProof::Signature {
+            secret: hook_secret,
+            header: DEFAULT_HEADER.to_owned(),
+            algorithm: Algorithm::Sha512,
+            prefix: String::new(),
+        };
+    }
+}
+
+impl Reading<'_> {
+    /// The instances of a file.
+    pub fn instances(&mut self, node: &Node) -> Vec<InstanceSettings> {
+        let named = self.named(node, "instances");
+        named.into_iter().filter_map(|(name, _, value)| self.instance(name, value)).collect()
+    }
+
+    fn instance(&mut self, name: &str, node: &Node) -> Option<InstanceSettings> {
+        let what = format!("instance '{name}'");
+        let map = self.map(node, &what, &KEYS, &LATER)?;
+        let before = self.errors.len();
+        let kind = match map.get("gateway") {
+            Some(n) => self.gateway_kind(n),
+            None => {
+                self.error(node, format!("{what} needs a gateway"), Some("gateway: wawp".to_owned()));
+                None
+            }
+        };
+        let base_url = self.base_url(&map, &what, kind);
+        let instance_id = self.credential(&map, "instance_id", &what, kind);
+        let access_token = self.credential(&map, "access_token", &what, kind);
+        let (proof, hook) = map.get("webhook").map_or((HookProof::Missing, Json::Null), |n| self.webhook(n));
+        let pacing = map.get("pacing").map_or_else(Pacing::default, |n| self.pacing(n));
+        let timeouts = map.get("timeouts").map_or_else(Timeouts::default, |n| self.timeouts(n));
+        let quarantine = map.get("doubt").map_or(DEFAULT_QUARANTINE, |n| self.quarantine(n));
+        if kind == Some(Kind::Wawp) && pacing == Pacing::default() && !self.sandbox {
+            let hint = "pacing: { rate: 20/min, gap: 2s..5s, concurrency: 3 }".to_owned();
+            self.warn(node, format!("{what} has no pacing: everything due leaves at once"), Some(hint));
+        }
+        if matches!(proof, HookProof::Missing) && !self.sandbox && self.errors.len() == before {
+            let hint = "webhook: { secret: { env: NAME }, header: X-Webhook-Hmac, algorithm: sha512 }".to_owned();
+            self.warn(node, format!("{what} has no webhook: its acks are refused, so nobody learns what arrived"), Some(hint));
+        }
+        let (kind, base_url, instance_id, access_token) = (kind?, base_url?, instance_id?, access_token?);
+        let definition = json!({
+            "gateway": kind.name(),
+            "base_url": base_url,
+            "instance_id": instance_id.reference(),
+            "access_token": access_token.reference(),
+            "webhook": hook,
+            "pacing": pacing_json(&pacing),
+            "timeouts": {
+                "connect": timeouts.connect.to_string(),
+                "typing": timeouts.typing.to_string(),
+                "send": timeouts.send.to_string(),
+            },
+            "doubt": { "quarantine": quarantine.to_string() },
+        });
+        Some(InstanceSettings {
+            name: InstanceName::new(name),
+            kind,
+            base_url,
+            instance_id,
+            access_token,
+            proof,
+            pacing,
+            timeouts,
+            quarantine,
+            definition: without_nulls(definition),
+        })
+    }
+
+    fn gateway_kind(&mut self, node: &Node) -> Option<Kind> {
+        if let Value::Scalar { text, .. } = &node.value
+            && LATER_KINDS.contains(&text.as_str())
+        {
+            let known = Kind::ALL.map(Kind::name).join(", ");
+            self.error(node, format!("this version does not speak to the gateway '{text}' yet"), Some(format!("known: {known}")));
+            return None;
+        }
+        self.word(node, "gateway", &Kind::ALL.map(Kind::name), Kind::from_name)
+    }
+
+    fn base_url(&mut self, map: &Map<'_>, what: &str, kind: Option<Kind>) -> Option<String> {
+        let Some(node) = map.get("base_url") else {
+            let default = kind.and_then(Kind::default_base_url);
+            if default.is_none() && kind.is_some() && !self.sandbox {
+                self.error(map.node, format!("{what} needs a base_url"), Some("base_url: http://127.0.0.1:8081".to_owned()));
+                return None;
+            }
+            return Some(default.unwrap_or("http://127.0.0.1:9").to_owned());
+        };
+        let text = self.text(node, "base_url")?;
+        let fine = url::Url::parse(&text).ok().filter(|u| {
+            matches!(u.scheme(), "http" | "https")
+                && u.host_str().is_some()
+                && u.query().is_none()
+                && u.username().is_empty()
+                && u.password().is_none()
+        });
+        if fine.is_none() {
+            let hint = "write http:// or https:// and a host, without user, password or query".to_owned();
+            self.error(node, format!("base_url of {what} is no plain web address"), Some(hint));
+            return None;
+        }
+        Some(text.trim_end_matches('/').to_owned())
+    }
+
+    fn credential(&mut self, map: &Map<'_>, key: &str, what: &str, kind: Option<Kind>) -> Option<Secret> {
+        match map.get(key) {
+            Some(node) => {
+                let secret = self.secret(node, &format!("{key} of {what}"))?;
+                let value = secret.value.expose_secret();
+                if value.is_empty() || value.chars().any(|c| c.is_control() || !c.is_ascii()) {
+                    self.error(node, format!("{key} of {what} must be printable ASCII characters"), None);
+                    return None;
+                }
+                Some(secret)
+            }
+            None if self.sandbox || kind == Some(Kind::Sandbox) => Some(Secret::sandbox("sandbox")),
+            None => {
+                let hint = format!("{key}: ${{WAWP_{}}}", key.to_uppercase());
+                self.error(map.node, format!("{what} needs {key}"), Some(hint));
+                None
+            }
+        }
+    }
+
+    fn webhook(&mut self, node: &Node) -> (HookProof, Json) {
+        let known = ["secret", "header", "algorithm", "prefix", "path_token", "unsigned"];
+        let none = (HookProof::Missing, Json::Null);
+        let Some(map) = self.map(node, "webhook", &known, &[]) else { return none };
+        if let Some(n) = map.get("unsigned") {
+            return match self.flag(n, "webhook.unsigned") {
+                Some(true) => (HookProof::Unsigned, json!({ "unsigned": "true" })),
+                _ => none,
+            };
+        }
+        if let Some(n) = map.get("path_token") {
+            return match self.secret(n, "webhook.path_token") {
+                Some(s) => (HookProof::PathToken(s.value.clone()), json!({ "path_token": s.reference() })),
+                None => none,
+            };
+        }
+        let Some(secret_node) = map.get("secret") else {
+            let hint = "webhook: { secret: { env: NAME } }, { path_token: … } or { unsigned: true }".to_owned();
+            self.error(node, "webhook needs a secret", Some(hint));
+            return none;
+        };
+        let secret = self.secret(secret_node, "webhook.secret");
+        let header = map.get("header").map_or(Some(DEFAULT_HEADER.to_owned()), |n| self.text(n, "webhook.header"));
+        let algorithm = |t: &str| match t {
+            "sha256" => Some(Algorithm::Sha256),
+            "sha512" => Some(Algorithm::Sha512),
+            _ => None,
+        };
+        let words = ["sha256", "sha512"];
+        let algorithm = map
+            .get("algorithm")
+            .map_or(Some(Algorithm::Sha512), |n| self.word(n, "webhook.algorithm", &words, algorithm));
+        let prefix = map.get("prefix").map_or(Some(String::new()), |n| self.text(n, "webhook.prefix"));
+        let (Some(secret), Some(header), Some(algorithm), Some(prefix)) = (secret, header, algorithm, prefix) else {
+            return none;
+        };
+        let written = json!({
+            "secret": secret.reference(),
+            "header": header,
+            "algorithm": match algorithm { Algorithm::Sha256 => "sha256", Algorithm::Sha512 => "sha512" },
+            "prefix": prefix,
+        });
+        (HookProof::Signature { secret: secret.value, header, algorithm, prefix }, written)
+    }
+
+    fn pacing(&mut self, node: &Node) -> Pacing {
+        let mut pacing = Pacing::default();
+        let later = ["per_hour", "per_day", "batch", "rest"];
+        let Some(map) = self.map(node, "pacing", &["rate", "gap", "concurrency"], &later) else { return pacing };
+        pacing.rate = map.get("rate").and_then(|n| self.rate(n));
+        pacing.gap = map.get("gap").and_then(|n| self.range(n, "pacing.gap"));
+        pacing.concurrency = map.get("concurrency").and_then(|n| self.whole(n, "pacing.concurrency", 1, 100_000));
+        pacing
+    }
+
+    fn rate(&mut self, node: &Node) -> Option<Rate> {
+        let text = self.text(node, "pacing.rate")?;
+        let parsed = text.split_once('/').and_then(|(count, unit)| {
+            let window = match unit.trim() {
+                "s" => Millis::seconds(1),
+                "min" => Millis::seconds(60),
+                "h" => Millis::seconds(3_600),
+                "day" => DAY,
+                _ => return None,
+            };
+            let count = count.trim().parse::<u32>().ok().filter(|n| (1..=100_000).contains(n))?;
+            Some(Rate { count, window })
+        });
+        if parsed.is_none() {
+            let hint = "write a whole number and /s, /min, /h or /day, such as 20/min".to_owned();
+            self.error(node, format!("pacing.rate cannot be '{}'", short(&text)), Some(hint));
+        }
+        parsed
+    }
+
+    /// `2s..5s`, or one length for both ends.
+    pub fn range(&mut self, node: &Node, what: &str) -> Option<(Millis, Millis)> {
+        let text = self.text(node, what)?;
+        let (low, high) = text.split_once("..").unwrap_or((&text, &text));
+        match (parse_duration(low), parse_duration(high)) {
+            (Ok(low), Ok(high)) if low <= high && high <= DAY => Some((low, high)),
+            (Ok(low), Ok(high)) => {
+                self.error(node, format!("{what} runs from {low} to {high}; expected a rising range of at most a day"), None);
+                None
+            }
+            (Err(e), _) | (_, Err(e)) => {
+                self.error(node, format!("{what}: {e}"), Some("a range is written 2s..5s".to_owned()));
+                None
+            }
+        }
+    }
+
+    fn timeouts(&mut self, node: &Node) -> Timeouts {
+        let mut timeouts = Timeouts::default();
+        let Some(map) = self.map(node, "timeouts", &["connect", "typing", "send"], &[]) else { return timeouts };
+        let (low, high) = (Millis(100), Millis::seconds(600));
+        for (key, slot) in
+            [("connect", &mut timeouts.connect), ("typing", &mut timeouts.typing), ("send", &mut timeouts.send)]
+        {
+            if let Some(t) = map.get(key).and_then(|n| self.duration_in(n, &format!("timeouts.{key}"), low, high)) {
+                *slot = t;
+            }
+        }
+        timeouts
+    }
+
+    fn quarantine(&mut self, node: &Node) -> Millis {
+        self.map(node, "doubt", &["quarantine"], &[])
+            .and_then(|map| map.get("quarantine"))
+            .and_then(|n| self.duration_in(n, "doubt.quarantine", Millis::seconds(1), DAY))
+            .unwrap_or(DEFAULT_QUARANTINE)
+    }
+}
+
+fn pacing_json(pacing: &Pacing) -> Json {
+    json!({
+        "rate": pacing.rate.map(|r| {
+            let unit = match r.window.0 { 1_000 => "s", 60_000 => "min", 3_600_000 => "h", _ => "day" };
+            format!("{}/{unit}", r.count)
+        }),
+        "gap": pacing.gap.map(|(low, high)| format!("{low}..{high}")),
+        "concurrency": pacing.concurrency.map(|c| c.to_string()),
+    })
+}
+
+/// Absent keys are left out, as a person would.
+fn without_nulls(value: Json) -> Json {
+    match value {
+        Json::Object(map) => {
+            Json::Object(map.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, without_nulls(v))).collect())
+        }
+        other => other,
+    }
+}

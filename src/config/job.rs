@@ -1,0 +1,154 @@
+//! One job of a file.
+
+use jiff::tz::TimeZone;
+
+use crate::clock;
+use crate::config::instance::InstanceSettings;
+use crate::config::manner;
+use crate::config::read::{Map, Reading};
+use crate::config::recipients::Recipients;
+use crate::config::tree::Node;
+use crate::domain::content::{CompiledContent, Content};
+use crate::domain::id::InstanceName;
+use crate::domain::job::{Job, Manner};
+use crate::domain::template::Moments;
+use crate::domain::time::{Millis, Timestamp};
+
+const KEYS: [&str; 10] = ["at", "in", "every", "cron", "starts", "ends", "timezone", "to", "text", "instance"];
+
+/// Keys the contract knows and this version does not honour yet.
+const LATER: [&str; 25] = [
+    "event", "remind", "nag", "escalate", "spread", "overlap", "count", "exclude", "jitter", "anchor", "window",
+    "expires", "max_catchup", "image", "document", "video", "voice", "location", "poll", "contact", "link", "list",
+    "messages", "reply_to", "note",
+];
+
+/// A job as it is meant, with its recipients.
+#[derive(Clone, Debug)]
+pub struct JobSettings {
+    /// The declaration.
+    pub job: Job,
+    /// Who gets it.
+    pub recipients: Recipients,
+    /// Where it stands in the file.
+    pub line: usize,
+}
+
+/// What a job may refer to.
+pub struct Around<'s> {
+    /// The instances of the file.
+    pub instances: &'s [InstanceSettings],
+    /// The instance of jobs that name none.
+    pub default_instance: Option<&'s InstanceName>,
+    /// The manner of jobs that say nothing else.
+    pub defaults: &'s Manner,
+    /// The zone of jobs that name none.
+    pub zone: &'s str,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Reading<'_> {
+    /// Reads a job.
+    pub fn job(&mut self, name: &str, node: &Node, around: &Around<'_>) -> Option<JobSettings> {
+        let what = format!("job '{name}'");
+        let known: Vec<&str> = KEYS.iter().chain(&manner::KEYS).copied().collect();
+        let map = self.map(node, &what, &known, &LATER)?;
+        let (zone_name, zone) = self.zone(&map, around.zone)?;
+        let schedule = self.schedule(&map, &what, &zone, around.now);
+        let manner = self.manner(&map, around.defaults);
+        let instance = self.job_instance(&map, &what, around);
+        let content = self.content(&map, &what);
+        let moments = Moments { due: around.now, nominal: Some(around.now), late_by: Millis::ZERO, zone };
+        let compiled = content.as_ref().map(|(_, compiled)| compiled);
+        let recipients = match (map.get("to"), instance) {
+            (Some(to), Some(i)) => self.recipients(to, &what, i.kind, compiled, &moments),
+            (None, _) => {
+                self.error(node, format!("{what} has no recipient"), Some("to: \"+49 170 1234567\"".to_owned()));
+                None
+            }
+            (Some(_), None) => None,
+        };
+        let job = Job {
+            name: name.to_owned(),
+            schedule: schedule?,
+            zone: zone_name,
+            instance: instance?.name.clone(),
+            content: content?.0,
+            manner,
+        };
+        Some(JobSettings { job, recipients: recipients?, line: node.line })
+    }
+
+    fn zone(&mut self, map: &Map<'_>, default: &str) -> Option<(String, TimeZone)> {
+        let Some(node) = map.get("timezone") else {
+            return clock::zone(default).ok().map(|z| (default.to_owned(), z));
+        };
+        let name = self.text(node, "timezone")?;
+        self.zone_named(node, &name)
+    }
+
+    /// A zone by its name.
+    pub fn zone_named(&mut self, node: &Node, name: &str) -> Option<(String, TimeZone)> {
+        match clock::zone(name) {
+            Ok(zone) => Some((name.to_owned(), zone)),
+            Err(e) => {
+                self.error(node, e.to_string(), None);
+                None
+            }
+        }
+    }
+
+    fn job_instance<'s>(&mut self, map: &Map<'_>, what: &str, around: &Around<'s>) -> Option<&'s InstanceSettings> {
+        let find = |name: &str| around.instances.iter().find(|i| &*i.name.0 == name);
+        if let Some(node) = map.get("instance") {
+            let name = self.text(node, "instance")?;
+            let found = find(&name);
+            if found.is_none() {
+                self.unknown_instance(node, &name, around.instances);
+            }
+            return found;
+        }
+        if let Some(name) = around.default_instance {
+            return find(&name.0);
+        }
+        match around.instances {
+            [only] => Some(only),
+            // A file without any usable instance has been told so already.
+            [] => None,
+            _ => {
+                self.error(map.node, format!("{what} does not say through which instance"), Some("instance: NAME, or defaults: { instance: NAME }".to_owned()));
+                None
+            }
+        }
+    }
+
+    /// Notes that an instance is not declared.
+    pub fn unknown_instance(&mut self, node: &Node, name: &str, instances: &[InstanceSettings]) {
+        // With errors in the instances themselves the name may be right.
+        if !self.errors.iter().any(|e| e.message.contains(&format!("instance '{name}'"))) {
+            let names: Vec<&str> = instances.iter().map(|i| &*i.name.0).collect();
+            self.error(node, format!("there is no instance '{name}'"), Some(crate::config::read::suggest(name, &names)));
+        }
+    }
+
+    fn content(&mut self, map: &Map<'_>, what: &str) -> Option<(Content, CompiledContent)> {
+        let Some(node) = map.get("text") else {
+            self.error(map.node, format!("{what} has no content"), Some("text: \"Hello\"".to_owned()));
+            return None;
+        };
+        // Texts are templates of their own: only `{{ }}` is filled in, and `${` means itself.
+        let crate::config::tree::Value::Scalar { text, .. } = &node.value else {
+            self.error(node, format!("text of {what} must be a text, not {}", crate::config::read::describe(node)), None);
+            return None;
+        };
+        let content = Content::Text(text.clone());
+        match content.compile() {
+            Ok(compiled) => Some((content, compiled)),
+            Err(e) => {
+                self.error(node, format!("text of {what}: {e}"), None);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! How messages are sent: the keys that `defaults` and every job share.
+
+use crate::config::read::{Map, Reading};
+use crate::config::tree::{Node, Value};
+use crate::domain::class::Class;
+use crate::domain::job::{Manner, Misfire, OnDoubt};
+use crate::domain::retry::RetryPolicy;
+use crate::domain::time::Millis;
+use crate::domain::timeline::Late;
+use crate::domain::typing::{Typing, LONGEST_LEAD};
+
+/// The keys read here.
+pub const KEYS: [&str; 8] =
+    ["typing", "late", "misfire", "grace", "max_lateness", "retry", "on_doubt", "class"];
+
+const YEAR: Millis = Millis(365 * 86_400_000);
+
+impl Reading<'_> {
+    /// The manner of a job: what its keys say, else `base`.
+    pub fn manner(&mut self, map: &Map<'_>, base: &Manner) -> Manner {
+        let mut manner = base.clone();
+        if let Some(t) = map.get("typing").and_then(|n| self.typing(n)) {
+            manner.typing = t;
+        }
+        let late = |t: &str| match t {
+            "keep_due" => Some(Late::KeepDue),
+            "keep_lead" => Some(Late::KeepLead),
+            _ => None,
+        };
+        if let Some(l) = map.get("late").and_then(|n| self.word(n, "late", &["keep_due", "keep_lead"], late)) {
+            manner.late = l;
+        }
+        if let Some(m) = map.get("misfire").and_then(|n| self.misfire(n)) {
+            manner.misfire = m;
+        }
+        if let Some(g) = map.get("grace").and_then(|n| self.duration_in(n, "grace", Millis::ZERO, YEAR)) {
+            manner.grace = g;
+        }
+        if let Some(m) = map.get("max_lateness").and_then(|n| self.duration_in(n, "max_lateness", Millis::ZERO, YEAR)) {
+            manner.max_lateness = Some(m);
+        }
+        if let Some(r) = map.get("retry").and_then(|n| self.retry(n, &base.retry)) {
+            manner.retry = r;
+        }
+        let on_doubt = |t: &str| match t {
+            "hold" => Some(OnDoubt::Hold),
+            "resend" => Some(OnDoubt::Resend),
+            "drop" => Some(OnDoubt::Drop),
+            _ => None,
+        };
+        let words = ["hold", "resend", "drop"];
+        if let Some(d) = map.get("on_doubt").and_then(|n| self.word(n, "on_doubt", &words, on_doubt)) {
+            manner.on_doubt = d;
+        }
+        let classes = Class::ALL.map(Class::name);
+        if let Some(c) = map.get("class").and_then(|n| self.word(n, "class", &classes, Class::from_name)) {
+            manner.class = c;
+        }
+        manner
+    }
+
+    fn misfire(&mut self, node: &Node) -> Option<Misfire> {
+        if matches!(&node.value, Value::Scalar { text, .. } if text == "run_all") {
+            self.error(node, "misfire: run_all is not honoured by this version yet", Some("use run_once or skip".to_owned()));
+            return None;
+        }
+        self.word(node, "misfire", &["run_once", "skip"], |t| match t {
+            "run_once" => Some(Misfire::RunOnce),
+            "skip" => Some(Misfire::Skip),
+            _ => None,
+        })
+    }
+
+    fn typing(&mut self, node: &Node) -> Option<Typing> {
+        if let Value::Scalar { text, .. } = &node.value {
+            // YAML 1.1 tools write `off` as false; both mean it.
+            if matches!(text.as_str(), "off" | "false") {
+                return Some(Typing::Off);
+            }
+            let hint = "write typing: { lead: 2.5s }, { chars_per_second: 8, min: 1.5s, max: 12s } or off";
+            self.error(node, format!("typing cannot be '{text}'"), Some(hint.to_owned()));
+            return None;
+        }
+        let map = self.map(node, "typing", &["lead", "chars_per_second", "min", "max", "jitter", "kind"], &[])?;
+        if let Some(kind) = map.get("kind") {
+            self.word(kind, "typing.kind", &["text", "voice"], |t| ["text", "voice"].contains(&t).then_some(()))?;
+            if matches!(&kind.value, Value::Scalar { text, .. } if text == "voice") {
+                let hint = "typing is shown instead".to_owned();
+                self.warn(kind, "this gateway documents no way to show \"recording audio…\"", Some(hint));
+            }
+        }
+        let lead = map.get("lead").map(|n| self.duration_in(n, "typing.lead", Millis::ZERO, LONGEST_LEAD));
+        let speed = map.get("chars_per_second").map(|n| self.speed(n));
+        match (lead, speed) {
+            (Some(lead), None) => {
+                for key in ["min", "max", "jitter"] {
+                    if let Some(n) = map.get(key) {
+                        self.error(n, format!("typing.{key} goes with chars_per_second, not with lead"), None);
+                    }
+                }
+                Some(Typing::Lead(lead?))
+            }
+            (None, Some(speed)) => {
+                let bound = |r: &mut Self, key: &str, default| match map.get(key) {
+                    Some(n) => r.duration_in(n, &format!("typing.{key}"), Millis::ZERO, LONGEST_LEAD),
+                    None => Some(default),
+                };
+                let min = bound(self, "min", Millis(1_500))?;
+                let max = bound(self, "max", Millis(12_000).max(min))?;
+                if max < min {
+                    self.error(node, format!("typing.max ({max}) is shorter than typing.min ({min})"), None);
+                    return None;
+                }
+                let jitter = map.get("jitter").map_or(Some(0.0), |n| self.percent(n, "typing.jitter"))?;
+                Some(Typing::BySpeed { chars_per_second: speed?, min, max, jitter })
+            }
+            (Some(_), Some(_)) => {
+                self.error(node, "typing takes either lead or chars_per_second, not both", None);
+                None
+            }
+            (None, None) => {
+                self.error(node, "typing needs lead or chars_per_second", Some("or write typing: off".to_owned()));
+                None
+            }
+        }
+    }
+
+    fn speed(&mut self, node: &Node) -> Option<f64> {
+        let text = self.text(node, "typing.chars_per_second")?;
+        match text.parse::<f64>().ok().filter(|s| (0.1..=1_000.0).contains(s)) {
+            Some(speed) => Some(speed),
+            None => {
+                self.error(node, format!("typing.chars_per_second cannot be '{text}'; expected 0.1 to 1000"), None);
+                None
+            }
+        }
+    }
+
+    fn retry(&mut self, node: &Node, base: &RetryPolicy) -> Option<RetryPolicy> {
+        let map = self.map(node, "retry", &["attempts", "backoff", "jitter"], &[])?;
+        let mut retry = base.clone();
+        if let Some(n) = map.get("attempts") {
+            retry.attempts = self.whole(n, "retry.attempts", 1, 100)?;
+        }
+        if let Some(n) = map.get("backoff") {
+            let steps = match &n.value {
+                Value::List(list) => list.iter().collect(),
+                _ => vec![n],
+            };
+            let read: Vec<Option<Millis>> =
+                steps.iter().map(|s| self.duration_in(s, "retry.backoff", Millis(1), YEAR)).collect();
+            retry.backoff = read.into_iter().collect::<Option<Vec<_>>>()?;
+            if retry.backoff.is_empty() {
+                self.error(n, "retry.backoff needs at least one duration", None);
+                return None;
+            }
+        }
+        if let Some(n) = map.get("jitter") {
+            retry.jitter = self.percent(n, "retry.jitter")?;
+        }
+        Some(retry)
+    }
+}

@@ -1,0 +1,187 @@
+//! Reading what Wawp answers. Its engine is hidden, so there are four shapes of success, and errors come with any
+//! status, 200 included.
+
+use serde_json::Value;
+
+use crate::domain::ack::Ack;
+use crate::domain::time::Timestamp;
+use crate::gateway::HistoryMessage;
+
+/// Codes that mean: refused for good, surely not sent. Of these only the parameter errors are documented; the rest
+/// are the names the same engine's other front ends use.
+const REFUSALS: [&str; 10] = [
+    "missing_parameter",
+    "missing_parameters",
+    "invalid_parameter",
+    "invalid_format",
+    "rest_missing_callback_param",
+    "rest_invalid_param",
+    "number_not_on_whatsapp",
+    "number_not_exists",
+    "invalid_number",
+    "not_on_whatsapp",
+];
+
+/// An error told in a body.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AnswerError {
+    code: String,
+    message: String,
+}
+
+impl AnswerError {
+    /// The session is logged out or unknown.
+    pub fn is_invalid_session(&self) -> bool {
+        self.code == "invalid_session"
+    }
+
+    /// Surely not sent, and never to be.
+    pub fn is_known_refusal(&self) -> bool {
+        REFUSALS.contains(&self.code.as_str())
+    }
+
+    /// Code and message for a person.
+    pub fn words(&self) -> String {
+        match (self.code.as_str(), self.message.as_str()) {
+            ("", message) => message.to_owned(),
+            (code, "") => code.to_owned(),
+            (code, message) => format!("{code}: {message}"),
+        }
+    }
+}
+
+/// The error of a body, if it tells one.
+pub fn error(value: &Value) -> Option<AnswerError> {
+    let object = value.as_object()?;
+    let text = |key: &str| match object.get(key) {
+        Some(Value::String(s)) => s.clone(),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    };
+    if object.contains_key("wawp_upstream_error") {
+        return Some(AnswerError { code: "wawp_upstream_error".to_owned(), message: text("wawp_upstream_error") });
+    }
+    let failed = object.get("success") == Some(&Value::Bool(false));
+    let has_error = object.get("error").is_some_and(|e| !e.is_null() && *e != Value::Bool(false));
+    let code = object.get("code").is_some_and(|c| !c.is_null());
+    if !(failed || has_error || code) {
+        return None;
+    }
+    let message = if object.contains_key("message") { text("message") } else { text("error") };
+    Some(AnswerError { code: text("code"), message })
+}
+
+/// The bare message id of a success: the key by which every later ack is joined.
+pub fn gateway_id(value: &Value) -> Option<String> {
+    let text = |v: &Value| v.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
+    let of_id = |id: &Value| {
+        text(id).or_else(|| ["_serialized", "$1", "id"].iter().find_map(|k| id.get(k).and_then(text)))
+    };
+    let found = value
+        .get("id")
+        .and_then(of_id)
+        .or_else(|| value.pointer("/key/id").and_then(text))
+        .or_else(|| value.get("message_id").and_then(text))
+        .or_else(|| value.pointer("/_data/id").and_then(of_id))
+        .or_else(|| value.pointer("/_data/Info/ID").and_then(text))?;
+    Some(bare_id(&found))
+}
+
+/// The bare id inside a serialized one: `true_<chat>_<ID>[_<participant>]`. The other parts differ between response,
+/// ack and history. Of a newsletter's four parts the last is the id.
+pub fn bare_id(serialized: &str) -> String {
+    let parts: Vec<&str> = serialized.split('_').collect();
+    let bare = match parts.as_slice() {
+        [_, chat, .., last] if parts.len() >= 4 && chat.ends_with("@newsletter") => last,
+        [_, _, id, ..] => id,
+        _ => serialized,
+    };
+    bare.to_owned()
+}
+
+/// The ack level a success tells.
+pub fn ack(value: &Value) -> Option<Ack> {
+    let level = value.get("ack").or_else(|| value.pointer("/_data/ack")).and_then(Value::as_i64);
+    level.and_then(Ack::from_level).or_else(|| (value.get("status")?.as_str()? == "PENDING").then_some(Ack::Pending))
+}
+
+/// The messages of a history answer: an array, or one under `messages` or `data`.
+pub fn history(body: &[u8]) -> Option<Vec<HistoryMessage>> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let list = value.as_array().or_else(|| value.get("messages")?.as_array()).or_else(|| value.get("data")?.as_array())?;
+    Some(list.iter().filter_map(history_message).collect())
+}
+
+fn history_message(value: &Value) -> Option<HistoryMessage> {
+    let from_me = value
+        .get("fromMe")
+        .or_else(|| value.pointer("/id/fromMe"))
+        .or_else(|| value.pointer("/key/fromMe"))
+        .and_then(Value::as_bool)
+        .unwrap_or_else(|| value.get("id").and_then(Value::as_str).is_some_and(|id| id.starts_with("true_")));
+    let text = value
+        .get("body")
+        .or_else(|| value.pointer("/message/conversation"))
+        .or_else(|| value.pointer("/message/extendedTextMessage/text"))
+        .and_then(Value::as_str)
+        .unwrap_or("");
+    let seconds = value.get("timestamp").or_else(|| value.get("messageTimestamp")).and_then(|t| match t {
+        Value::String(s) => s.parse().ok(),
+        other => other.as_i64(),
+    })?;
+    Some(HistoryMessage {
+        gateway_id: gateway_id(value)?,
+        from_me,
+        text: text.to_owned(),
+        at: Timestamp(seconds * 1_000),
+        ack: ack(value),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_id_is_found_in_every_documented_shape() {
+        let id = "3EB0F00DCAFE00000001";
+        let long = format!("true_201234567890@c.us_{id}");
+        for value in [
+            json!({"id": {"fromMe": true, "remote": "x", "id": id, "_serialized": long}, "ack": 0}),
+            json!({"id": {"fromMe": true, "remote": "x", "id": id}}),
+            json!({"id": {"$1": long}}),
+            json!({"id": long, "_data": {"Info": {"ID": id}}}),
+            json!({"_data": {"Info": {"ID": id}}}),
+            json!({"key": {"remoteJid": "x", "fromMe": true, "id": id}, "status": "PENDING"}),
+            json!({"result": true, "message_id": id}),
+            json!({"_data": {"id": {"_serialized": long}}}),
+            json!({"id": format!("{long}_222@lid")}),
+        ] {
+            assert_eq!(gateway_id(&value).as_deref(), Some(id), "{value}");
+        }
+        assert_eq!(gateway_id(&json!({"result": true})), None);
+        assert_eq!(bare_id("true_1203@newsletter_118_3EB0AA"), "3EB0AA");
+    }
+
+    #[test]
+    fn errors_are_found_whatever_the_status() {
+        assert!(error(&json!({"code": "x"})).is_some());
+        assert!(error(&json!({"success": false})).is_some());
+        assert!(error(&json!({"error": "x"})).is_some());
+        assert!(error(&json!({"wawp_upstream_error": {}})).is_some());
+        assert!(error(&json!({"id": "true_1@c.us_X", "error": null, "success": true})).is_none());
+    }
+
+    #[test]
+    fn a_history_is_read_in_each_shape() {
+        let body = json!([
+            {"id": "true_1@c.us_A", "body": "hi", "timestamp": 1760000000, "fromMe": true, "ack": 2},
+            {"key": {"id": "B", "fromMe": false}, "message": {"conversation": "yo"}, "messageTimestamp": "1760000001"},
+        ]);
+        let read = history(body.to_string().as_bytes()).unwrap();
+        assert_eq!((read[0].gateway_id.as_str(), read[0].from_me, read[0].text.as_str()), ("A", true, "hi"));
+        assert_eq!((read[1].gateway_id.as_str(), read[1].from_me, read[1].at), ("B", false, Timestamp(1_760_000_001_000)));
+        assert!(history(b"[}").is_none());
+    }
+}

@@ -1,0 +1,79 @@
+//! Reading Wawp's webhooks: one object or an array of them, in the envelope of WAHA or flat; acks of direct chats and
+//! of groups under either event name.
+
+use serde_json::Value;
+
+use crate::domain::ack::Ack;
+use crate::gateway::wawp_answer::{bare_id, gateway_id};
+use crate::gateway::{BadHook, HookEvent};
+
+/// Events of one body. More would be no webhook but a flood.
+const EVENTS_LIMIT: usize = 1_000;
+
+/// Reads a body.
+///
+/// # Errors
+/// [`BadHook`] when it is not JSON, holds no events, or too many.
+pub fn parse(body: &[u8]) -> Result<Vec<HookEvent>, BadHook> {
+    let value: Value = serde_json::from_slice(body).map_err(|e| BadHook(e.to_string()))?;
+    let list = match value {
+        Value::Array(list) => list,
+        object @ Value::Object(_) => vec![object],
+        _ => return Err(BadHook("neither an object nor an array".to_owned())),
+    };
+    if list.len() > EVENTS_LIMIT {
+        return Err(BadHook(format!("{} events in one body; the limit is {EVENTS_LIMIT}", list.len())));
+    }
+    Ok(list.iter().filter_map(event).collect())
+}
+
+/// One event; `None` for an ack about a message somebody else sent, which is none of ours.
+fn event(value: &Value) -> Option<HookEvent> {
+    let name = value.get("event").and_then(Value::as_str).unwrap_or("");
+    let other = || Some(HookEvent::Other { event: if name.is_empty() { "without a name".to_owned() } else { name.to_owned() } });
+    if !matches!(name, "message.ack" | "message.ack.group") {
+        return other();
+    }
+    let payload = value.get("payload").or_else(|| value.get("data")).unwrap_or(value);
+    if payload.get("fromMe") == Some(&Value::Bool(false)) {
+        return None;
+    }
+    let Some(ack) = payload.get("ack").and_then(Value::as_i64).and_then(Ack::from_level) else { return other() };
+    let named = payload.get("id").and_then(Value::as_str).map(bare_id).filter(|id| !id.is_empty());
+    let Some(gateway_id) = named.or_else(|| gateway_id(payload)) else { return other() };
+    let participant = payload.get("participant").and_then(Value::as_str).unwrap_or("").to_owned();
+    Some(HookEvent::Ack { gateway_id, participant, ack })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn ack(id: &str, participant: &str, ack: Ack) -> HookEvent {
+        HookEvent::Ack { gateway_id: id.into(), participant: participant.into(), ack }
+    }
+
+    #[test]
+    fn acks_are_read_alone_in_arrays_enveloped_and_flat() {
+        let direct = json!({"event": "message.ack", "payload":
+            {"id": "true_201234567890@c.us_3EB0AA", "from": "201234567890@c.us", "participant": null, "fromMe": true, "ack": 2}});
+        let group = json!({"event": "message.ack.group", "payload":
+            {"id": "true_1203630000@g.us_3EB0BB_222@lid", "participant": "9999@lid", "fromMe": true, "ack": 3}});
+        let flat = json!({"event": "message.ack", "id": "true_1@c.us_3EB0CC", "ack": -1});
+        let read = parse(json!([direct, group, flat]).to_string().as_bytes()).unwrap();
+        assert_eq!(read, [ack("3EB0AA", "", Ack::Device), ack("3EB0BB", "9999@lid", Ack::Read), ack("3EB0CC", "", Ack::Error)]);
+        assert_eq!(parse(direct.to_string().as_bytes()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_an_ack_of_ours_is_told_apart() {
+        let foreign = json!({"event": "message.ack", "payload": {"id": "false_1@c.us_X", "fromMe": false, "ack": 3}});
+        assert_eq!(parse(foreign.to_string().as_bytes()).unwrap(), []);
+        let unknown = json!({"event": "message.ack", "payload": {"id": "true_1@c.us_X", "ack": null, "ackName": "UNKNOWN"}});
+        assert!(matches!(parse(unknown.to_string().as_bytes()).unwrap()[0], HookEvent::Other { .. }));
+        let call = json!({"event": "call.received", "payload": {}});
+        assert_eq!(parse(call.to_string().as_bytes()).unwrap(), [HookEvent::Other { event: "call.received".into() }]);
+        assert!(parse(b"7").is_err() && parse(b"{").is_err());
+    }
+}

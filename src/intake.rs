@@ -1,0 +1,224 @@
+//! How work comes in: a jobs file applied as a whole, or a single message.
+
+use std::sync::Arc;
+
+use uuid::{ContextV7, Timestamp as UuidTimestamp, Uuid};
+
+use crate::clock;
+use crate::config::{ConfigError, JobSettings, Settings};
+use crate::domain::content::Content;
+use crate::domain::draw::Draw;
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::job::Manner;
+use crate::domain::recipient::Chat;
+use crate::domain::state::StateName;
+use crate::domain::template::{Moments, Vars};
+use crate::domain::time::{Millis, Timestamp};
+use crate::domain::typing::Typing;
+use crate::store::{
+    guard, Applied, JobApply, NewMessage, NewMessages, Recipient, SqliteStore, StoreError,
+};
+
+/// Recipients stored in one transaction: some milliseconds of the writer.
+const RECIPIENT_CHUNK: usize = 1_000;
+
+/// Makes ids that sort by when they were made, also within one millisecond.
+#[derive(Debug, Default)]
+pub struct IdMaker(std::sync::Mutex<ContextV7>);
+
+impl IdMaker {
+    /// A new id.
+    pub fn make(&self, now: Timestamp) -> MessageId {
+        let context = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let ms = u64::try_from(now.0).unwrap_or(0);
+        let nanos = u32::try_from(ms % 1_000).unwrap_or(0) * 1_000_000;
+        MessageId(Uuid::new_v7(UuidTimestamp::from_unix(&*context, ms / 1_000, nanos)).into_bytes())
+    }
+}
+
+/// What applying a file did.
+#[derive(Clone, Debug, Default)]
+pub struct AppliedFile {
+    /// Jobs by what became of them.
+    pub jobs: Vec<(String, Applied)>,
+    /// Jobs of the database that the file no longer declares.
+    pub vanished: Vec<String>,
+}
+
+/// Why a file could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The database refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of recipients changed or vanished meanwhile.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Applies a file: stores its instances (references, never secrets), recipients and jobs, then makes the jobs visible
+/// in one transaction. Applying the same file again changes nothing.
+///
+/// # Errors
+/// [`IntakeError`]; then no job was changed.
+pub async fn apply_file(
+    store: &SqliteStore,
+    settings: &Settings,
+    prune: bool,
+    now: Timestamp,
+) -> Result<AppliedFile, IntakeError> {
+    let mut jobs = Vec::with_capacity(settings.jobs.len());
+    for job in &settings.jobs {
+        let audience = store_audience(store, job).await?;
+        let zone = clock::zone(&job.job.zone).unwrap_or(jiff::tz::TimeZone::UTC);
+        let max_lateness = job.job.max_lateness(now, &zone);
+        jobs.push(JobApply { job: job.job.clone(), audience, max_lateness });
+    }
+    store.store_instances(settings.instances.iter().map(crate::config::InstanceSettings::row).collect(), now).await?;
+    store.keep_setting("defaults", defaults_json(settings)).await?;
+    let (jobs, vanished) = store.apply_jobs(jobs, prune, now).await?;
+    Ok(AppliedFile { jobs, vanished })
+}
+
+async fn store_audience(store: &SqliteStore, job: &JobSettings) -> Result<i64, IntakeError> {
+    let print = &job.recipients.fingerprint;
+    if let Some(id) = store.find_audience(print).await? {
+        return Ok(id);
+    }
+    let audience = store.begin_audience(print.clone()).await?;
+    let mut chunks = Vec::new();
+    // The file is read on a thread of its own, a chunk at a time, so that neither memory nor the runtime suffers.
+    let (sender, mut receiver) = tokio::sync::mpsc::channel::<Vec<Recipient>>(4);
+    let recipients = job.recipients.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut chunk = Vec::with_capacity(RECIPIENT_CHUNK);
+        let read = recipients.for_each(|r| {
+            chunk.push(r);
+            if chunk.len() == RECIPIENT_CHUNK {
+                let _ = sender.blocking_send(std::mem::take(&mut chunk));
+            }
+        });
+        let _ = sender.blocking_send(chunk);
+        read
+    });
+    let mut place = 0_i64;
+    while let Some(chunk) = receiver.recv().await {
+        let length = i64::try_from(chunk.len()).unwrap_or(0);
+        store.add_recipients(audience, place, chunk).await?;
+        place += length;
+        chunks.push(length);
+    }
+    match reading.await {
+        Ok(Ok(())) => {}
+        Ok(Err(finding)) => return Err(ConfigError(vec![finding]).into()),
+        Err(_) => return Err(StoreError::Closed.into()),
+    }
+    store.complete_audience(audience, job.recipients.size).await?;
+    Ok(audience)
+}
+
+/// What commands without a file take from the latest applied one.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Defaults {
+    /// The instance of commands that name none.
+    pub instance: Option<InstanceName>,
+    /// How their messages are sent.
+    pub manner: Manner,
+    /// The zone of their instants.
+    pub zone: String,
+}
+
+fn defaults_json(settings: &Settings) -> String {
+    let instance = settings.default_instance.clone().or_else(|| match settings.instances.as_slice() {
+        [only] => Some(only.name.clone()),
+        _ => None,
+    });
+    let defaults = Defaults { instance, manner: settings.defaults.clone(), zone: settings.zone.clone() };
+    serde_json::to_string(&defaults).unwrap_or_default()
+}
+
+/// A single message asked for by a command.
+#[derive(Clone, Debug)]
+pub struct SingleMessage {
+    /// To which chat.
+    pub chat: Chat,
+    /// Through which instance.
+    pub instance: InstanceName,
+    /// What it says.
+    pub content: Content,
+    /// How it is sent.
+    pub manner: Manner,
+    /// The zone of instants in its text.
+    pub zone: String,
+    /// When it shall leave; `None` = as soon as its typing was seen.
+    pub at: Option<Timestamp>,
+    /// Made at most once under this key.
+    pub key: Option<String>,
+}
+
+/// Stores a single message. Answers its id and whether it is new.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn send_one(
+    store: &SqliteStore,
+    ids: &IdMaker,
+    message: SingleMessage,
+    now: Timestamp,
+) -> Result<(MessageId, bool), StoreError> {
+    use crate::store::Store;
+    if let Some(key) = &message.key
+        && let Some(id) = store.message_by_key(key).await?
+    {
+        return Ok((id, false));
+    }
+    let SingleMessage { chat, instance, content, manner, zone, at, key } = message;
+    let max_lateness = manner.max_lateness.unwrap_or(crate::domain::job::DEFAULT_MAX_LATENESS);
+    let lead = lead_of(&content, &manner.typing, &Vars::new(), now, &zone, Draw::new(store.seed(), "typing").with_text(chat.as_str()).with_number(now.0));
+    let due_at = at.unwrap_or(now + lead);
+    let class = manner.class;
+    let guard = guard(&chat, &serde_json::to_string(&content).unwrap_or_default(), None);
+    let content = store.store_content(content, manner, zone, max_lateness).await?;
+    let id = ids.make(now);
+    let row = NewMessage { id, chat, place: None, guard, due_at, wake_at: due_at - lead, lead };
+    let messages = NewMessages {
+        job: None,
+        nominal_at: None,
+        instance,
+        class,
+        content,
+        audience: None,
+        state: StateName::Scheduled,
+        reason: None,
+        key: key.clone(),
+        rows: vec![row],
+        publish: None,
+        now,
+    };
+    if store.insert(messages).await? == 1 {
+        return Ok((id, true));
+    }
+    // Somebody else stored the key between our look and our write: theirs counts.
+    let known = match key {
+        Some(key) => store.message_by_key(&key).await?,
+        None => None,
+    };
+    known.map(|id| (id, false)).ok_or(StoreError::Closed)
+}
+
+/// The typing lead of one message.
+pub fn lead_of(content: &Content, typing: &Typing, vars: &Vars, due: Timestamp, zone: &str, draw: Draw) -> Millis {
+    let chars = match typing {
+        Typing::Off | Typing::Lead(_) => 0,
+        Typing::BySpeed { .. } => {
+            let zone = clock::zone(zone).unwrap_or(jiff::tz::TimeZone::UTC);
+            let moments = Moments { due, nominal: Some(due), late_by: Millis::ZERO, zone };
+            // A text that cannot be rendered is found out before the send; its lead does not matter.
+            content.compile().ok().and_then(|c| c.render(vars, &moments).ok()).map_or(0, |r| r.typed_chars())
+        }
+    };
+    typing.lead(chars, draw)
+}
+
+/// Shared by everything that makes ids in this process.
+pub type SharedIds = Arc<IdMaker>;

@@ -1,0 +1,290 @@
+//! From schedules to messages: keeps the next occurrence of every job materialised, so that its typing can start
+//! before it.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+use jiff::tz::TimeZone;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{self, Stopwatch};
+use crate::domain::draw::Draw;
+use crate::domain::job::Misfire;
+use crate::domain::schedule::Schedule;
+use crate::domain::state::{Reason, StateName};
+use crate::domain::time::{Millis, Timestamp};
+use crate::domain::typing::Typing;
+use crate::intake::{lead_of, SharedIds};
+use crate::store::{guard, NewMessage, NewMessages, Publish, Recipient, Store, StoreError, StoredContent, StoredJob};
+
+/// Jobs planned at once: their commits form groups.
+const AT_ONCE: usize = 32;
+
+/// Messages stored in one transaction: at most some ten milliseconds of the writer.
+const CHUNK: usize = 500;
+
+/// The planner looks again at least this often: it notices steps of the clock.
+const LOOK_AT_LEAST_EVERY: Millis = Millis::seconds(1);
+
+/// An occurrence is materialised this long before its typing must begin.
+const AHEAD: Millis = Millis::seconds(10);
+
+/// Occurrences stepped over one by one when a job was not served for long; beyond, only the recent ones are looked at.
+const STEPS_LIMIT: usize = 10_000;
+
+/// See the [module](self).
+#[derive(Clone)]
+pub struct Planner {
+    store: Arc<dyn Store>,
+    ids: SharedIds,
+    seed: u64,
+}
+
+impl Planner {
+    /// A planner on a store.
+    pub fn new(store: Arc<dyn Store>, ids: SharedIds, seed: u64) -> Planner {
+        Planner { store, ids, seed }
+    }
+
+    /// Plans until told to stop.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut changes = self.store.changes();
+        while !stop.is_cancelled() {
+            let next = match self.plan_due(clock::now()).await {
+                Ok(next) => next,
+                Err(e) => {
+                    tracing::error!(error = %e, "planning failed; it is tried again");
+                    None
+                }
+            };
+            let now = clock::now();
+            let wake = next.unwrap_or(Timestamp::MAX).min(now + LOOK_AT_LEAST_EVERY);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = changes.changed() => {}
+                () = clock::sleep_until(wake, LOOK_AT_LEAST_EVERY) => {}
+            }
+        }
+    }
+
+    /// Plans everything that is to be planned at `now`. Answers when to look again.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    pub async fn plan_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        loop {
+            let jobs = self.store.jobs_to_plan(now, AT_ONCE * 4).await?;
+            if jobs.is_empty() {
+                return self.store.next_plan_at().await;
+            }
+            let planned: Vec<Result<(), StoreError>> =
+                stream::iter(jobs).map(|job| self.plan(job, now)).buffer_unordered(AT_ONCE).collect().await;
+            planned.into_iter().collect::<Result<(), _>>()?;
+        }
+    }
+
+    async fn plan(&self, stored: StoredJob, now: Timestamp) -> Result<(), StoreError> {
+        let zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
+        let content = self.store.content(stored.content).await?;
+        let Some(decision) = decide(&stored, content.max_lateness, &zone, now) else {
+            let publish = Publish { next_at: None, plan_at: None, missed_since: stored.next_at };
+            return self.store.advance_job(&stored.job.name, stored.next_at, publish).await;
+        };
+        let Decision { nominal, state, publish } = decision;
+        if Some(nominal) != stored.next_at {
+            // Occurrences before this one passed unserved: the job moves on to it first, so that each is planned by
+            // compare-and-set on the one expected.
+            let step = Publish { next_at: Some(nominal), plan_at: Some(now), missed_since: stored.next_at };
+            tracing::warn!(job = stored.job.name, "occurrences passed while nobody could serve them");
+            return self.store.advance_job(&stored.job.name, stored.next_at, step).await;
+        }
+        if state == StateName::Expired {
+            tracing::warn!(job = stored.job.name, nominal = %nominal, "an occurrence is too late and recorded as expired");
+        }
+        self.insert(&stored, &content, nominal, state, publish, now).await
+    }
+
+    async fn insert(
+        &self,
+        stored: &StoredJob,
+        content: &StoredContent,
+        nominal: Timestamp,
+        state: StateName,
+        publish: Publish,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let body = serde_json::to_string(&content.content).unwrap_or_default();
+        let mut after = -1;
+        loop {
+            let recipients = self.store.recipients(stored.audience, after, CHUNK).await?;
+            let last = recipients.len() < CHUNK;
+            after = recipients.last().map_or(after, |(place, _)| *place);
+            let rows = recipients.into_iter().map(|r| self.row(stored, content, &body, nominal, r, now)).collect();
+            let took = Stopwatch::start();
+            let job = &stored.job;
+            self.store
+                .insert(NewMessages {
+                    job: Some(job.name.clone()),
+                    nominal_at: Some(nominal),
+                    instance: job.instance.clone(),
+                    class: job.manner.class,
+                    content: stored.content,
+                    audience: Some(stored.audience),
+                    state,
+                    reason: (state == StateName::Expired).then_some(Reason::Misfire),
+                    key: None,
+                    rows,
+                    publish: last.then_some(publish),
+                    now,
+                })
+                .await?;
+            if last {
+                return Ok(());
+            }
+            // The writer is left to others as long as it was kept.
+            clock::sleep(took.elapsed()).await;
+        }
+    }
+
+    fn row(
+        &self,
+        stored: &StoredJob,
+        content: &StoredContent,
+        body: &str,
+        nominal: Timestamp,
+        (place, recipient): (i64, Recipient),
+        now: Timestamp,
+    ) -> NewMessage {
+        let job = &stored.job;
+        let draw = Draw::new(self.seed, "typing")
+            .with_text(&job.name)
+            .with_number(nominal.0)
+            .with_text(recipient.chat.as_str());
+        let lead = lead_of(&content.content, &content.manner.typing, &recipient.vars, nominal, &content.zone, draw);
+        let due_at = match job.schedule {
+            // Shorter than the lead: due when its typing has been seen.
+            Schedule::In(_) => nominal.max(stored.first_applied_at + lead),
+            Schedule::At(_) | Schedule::Every { .. } | Schedule::Cron { .. } => nominal,
+        };
+        let vars = crate::store::vars_json(&recipient.vars);
+        NewMessage {
+            id: self.ids.make(now),
+            guard: guard(&recipient.chat, body, vars.as_deref()),
+            chat: recipient.chat,
+            place: Some(place),
+            due_at,
+            wake_at: due_at - lead,
+            lead,
+        }
+    }
+}
+
+/// What happens to a job's next occurrence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Decision {
+    nominal: Timestamp,
+    state: StateName,
+    publish: Publish,
+}
+
+/// Decides which occurrence is planned next and how; `None` when none is left.
+fn decide(stored: &StoredJob, max_lateness: Millis, zone: &TimeZone, now: Timestamp) -> Option<Decision> {
+    let next = stored.next_at?;
+    let schedule = &stored.job.schedule;
+    let after = |t| schedule.next_after(t, stored.first_applied_at, zone);
+    let allowed = match stored.job.manner.misfire {
+        Misfire::RunOnce => max_lateness,
+        Misfire::Skip => stored.job.manner.grace.min(max_lateness),
+    };
+    let recurs = matches!(schedule, Schedule::Every { .. } | Schedule::Cron { .. });
+    let late = now.since(next);
+    let (nominal, state) = if !recurs {
+        (next, if late > allowed { StateName::Expired } else { StateName::Scheduled })
+    } else if late <= Millis::ZERO {
+        (next, StateName::Scheduled)
+    } else {
+        (latest_in_time(next, now, allowed, after).or_else(|| after(now))?, StateName::Scheduled)
+    };
+    let following = after(nominal);
+    let longest_lead = match stored.job.manner.typing {
+        Typing::Off => Millis::ZERO,
+        Typing::Lead(lead) => lead,
+        Typing::BySpeed { max, .. } => max,
+    };
+    // Instants that are all known are all planned at once; a recurring job keeps one occurrence ahead.
+    let plan_at = following.map(|f| if recurs { nominal.min(f - longest_lead - AHEAD) } else { now });
+    Some(Decision { nominal, state, publish: Publish { next_at: following, plan_at, missed_since: None } })
+}
+
+/// The latest occurrence that has passed and is not later than allowed.
+fn latest_in_time(
+    next: Timestamp,
+    now: Timestamp,
+    allowed: Millis,
+    after: impl Fn(Timestamp) -> Option<Timestamp>,
+) -> Option<Timestamp> {
+    let oldest = now - allowed;
+    let mut candidate = if next >= oldest { Some(next) } else { after(oldest - Millis(1)) };
+    let mut latest = None;
+    for _ in 0..STEPS_LIMIT {
+        match candidate {
+            Some(t) if t <= now => {
+                latest = Some(t);
+                candidate = after(t);
+            }
+            _ => break,
+        }
+    }
+    latest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::content::Content;
+    use crate::domain::id::InstanceName;
+    use crate::domain::job::{Job, Manner};
+
+    fn stored(schedule: Schedule, next_at: i64) -> StoredJob {
+        let job = Job {
+            name: "j".into(),
+            schedule,
+            zone: "UTC".into(),
+            instance: InstanceName::new("i"),
+            content: Content::Text("x".into()),
+            manner: Manner::default(),
+        };
+        let (content, audience, size) = (1, 1, 1);
+        StoredJob { job, content, audience, size, first_applied_at: Timestamp(0), next_at: Some(Timestamp(next_at)) }
+    }
+
+    fn every(period: i64) -> Schedule {
+        Schedule::Every { period: Millis(period), starts: None, ends: None }
+    }
+
+    #[test]
+    fn a_recurring_job_keeps_one_occurrence_ahead() {
+        let d = decide(&stored(every(60_000), 60_000), Millis(30_000), &TimeZone::UTC, Timestamp(10_000)).unwrap();
+        assert_eq!((d.nominal, d.state), (Timestamp(60_000), StateName::Scheduled));
+        assert_eq!(d.publish.next_at, Some(Timestamp(120_000)));
+        assert_eq!(d.publish.plan_at, Some(Timestamp(60_000)));
+    }
+
+    #[test]
+    fn after_an_outage_only_the_latest_occurrence_in_time_is_served() {
+        let d = decide(&stored(every(60_000), 60_000), Millis(30_000), &TimeZone::UTC, Timestamp(605_000)).unwrap();
+        assert_eq!(d.nominal, Timestamp(600_000));
+        let d = decide(&stored(every(60_000), 60_000), Millis(30_000), &TimeZone::UTC, Timestamp(645_000)).unwrap();
+        assert_eq!(d.nominal, Timestamp(660_000), "none in time: the next one");
+    }
+
+    #[test]
+    fn an_instant_too_long_past_is_recorded_as_expired() {
+        let at = Schedule::At(vec![Timestamp(1_000)]);
+        let d = decide(&stored(at.clone(), 1_000), Millis(5_000), &TimeZone::UTC, Timestamp(4_000)).unwrap();
+        assert_eq!(d.state, StateName::Scheduled);
+        let d = decide(&stored(at, 1_000), Millis(5_000), &TimeZone::UTC, Timestamp(7_000)).unwrap();
+        assert_eq!(d.state, StateName::Expired);
+        assert_eq!(d.publish.next_at, None);
+    }
+}

@@ -1,0 +1,104 @@
+//! Takes in what gateways post back: acks, recorded however late, twice or out of order they come.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::clock;
+use crate::domain::id::InstanceName;
+use crate::gateway::signature::HookProof;
+use crate::gateway::{Gateway, HookEvent};
+use crate::store::{AckNews, Store};
+
+/// What a webhook's sender is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// Recorded.
+    Recorded,
+    /// Rightly signed, not understood, counted.
+    Ignored,
+    /// No such instance.
+    Unknown,
+    /// It did not prove where it comes from.
+    Forbidden,
+    /// It could not be stored; the sender shall try again.
+    Unavailable,
+}
+
+/// An instance's inbox.
+#[derive(Clone)]
+pub struct Inbox {
+    /// Reads the bodies.
+    pub gateway: Arc<dyn Gateway>,
+    /// How they prove themselves.
+    pub proof: HookProof,
+}
+
+/// See the [module](self).
+#[derive(Clone)]
+pub struct Receipts {
+    store: Arc<dyn Store>,
+    inboxes: Arc<HashMap<InstanceName, Inbox>>,
+}
+
+impl Receipts {
+    /// Takes in webhooks of these instances.
+    pub fn new(store: Arc<dyn Store>, inboxes: HashMap<InstanceName, Inbox>) -> Receipts {
+        Receipts { store, inboxes: Arc::new(inboxes) }
+    }
+
+    /// Takes in one webhook. Nothing is written before it proved itself.
+    pub async fn take<'h>(
+        &self,
+        instance: &str,
+        header: impl Fn(&str) -> Option<&'h str>,
+        token: Option<&str>,
+        body: &[u8],
+    ) -> Taken {
+        let name = InstanceName::new(instance);
+        let Some(inbox) = self.inboxes.get(&name) else { return Taken::Unknown };
+        if !inbox.proof.lets_in(header, token, body) {
+            if matches!(inbox.proof, HookProof::Missing) {
+                tracing::warn!(instance, "a webhook was refused: no secret is configured for this instance");
+            } else {
+                tracing::warn!(instance, "a webhook was refused: its proof is missing or wrong");
+            }
+            return Taken::Forbidden;
+        }
+        let events = match inbox.gateway.parse_webhook(body) {
+            Ok(events) => events,
+            Err(e) => {
+                tracing::warn!(instance, error = %e, "a webhook was not understood");
+                return self.ignore(&name, "unreadable").await;
+            }
+        };
+        let now = clock::now();
+        let mut acks = Vec::new();
+        let mut taken = Taken::Recorded;
+        for event in events {
+            match event {
+                HookEvent::Ack { gateway_id, participant, ack } => {
+                    tracing::debug!(target: "onthedot::message", instance, gateway_id, ack = ack.name(), "ack");
+                    acks.push(AckNews { instance: name.clone(), gateway_id, participant, ack, at: now, source: "webhook" });
+                }
+                HookEvent::Other { event } => taken = self.ignore(&name, &event).await,
+            }
+        }
+        if acks.is_empty() {
+            return taken;
+        }
+        match self.store.record_acks(acks).await {
+            Ok(_) => Taken::Recorded,
+            Err(e) => {
+                tracing::error!(instance, error = %e, "acks could not be stored");
+                Taken::Unavailable
+            }
+        }
+    }
+
+    async fn ignore(&self, instance: &InstanceName, event: &str) -> Taken {
+        match self.store.count_ignored_hook(instance, event, clock::now()).await {
+            Ok(()) => Taken::Ignored,
+            Err(_) => Taken::Unavailable,
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! Performs what the engine decides, and tells it what came of it. Dull on purpose: it decides nothing itself.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{self, Stopwatch};
+use crate::domain::content::Rendered;
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::message::{Change, Facts, SendFacts, Verdict};
+use crate::domain::outcome::Outcome;
+use crate::domain::recipient::Chat;
+use crate::domain::state::Reason;
+use crate::domain::template::Moments;
+use crate::domain::time::{Millis, Timestamp};
+use crate::engine::{Effect, Engine, Input, LaneStart, Standing};
+use crate::gateway::{Gateway, Session};
+use crate::store::{guard, vars_json, Claimed, Store};
+
+/// The worker never sleeps longer: it notices suspends and steps of the clock.
+const LOOK_AT_LEAST_EVERY: Millis = Millis::seconds(1);
+
+/// Inputs taken in before effects are asked for again.
+const INPUTS_AT_ONCE: usize = 1_024;
+
+/// Changes written in one go; more wait for the next commit.
+const CHANGES_AT_ONCE: usize = 4_096;
+
+/// What the worker is doing, for those who wait for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Activity {
+    /// Messages in hand of instances that can send.
+    pub in_hand: usize,
+    /// Claims, changes and other answers awaited.
+    pub awaited: usize,
+    /// Whether every instance was asked for its messages at least once.
+    pub settled: bool,
+}
+
+/// One instance the worker serves.
+pub struct Served {
+    /// Its account.
+    pub gateway: Arc<dyn Gateway>,
+    /// Its lane.
+    pub lane: LaneStart,
+}
+
+enum Told {
+    Input(Input),
+    Claimed { instance: InstanceName, answer: Option<crate::store::ClaimAnswer> },
+}
+
+/// A message in hand with what is needed to send it.
+struct Cargo {
+    claimed: Claimed,
+    rendered: Option<Rendered>,
+    typing: Option<JoinHandle<()>>,
+}
+
+/// See the [module](self).
+pub struct Worker {
+    engine: Engine,
+    store: Arc<dyn Store>,
+    gateways: HashMap<InstanceName, Arc<dyn Gateway>>,
+    cargo: HashMap<MessageId, Cargo>,
+    tell: mpsc::UnboundedSender<Told>,
+    told: mpsc::UnboundedReceiver<Told>,
+    persist: mpsc::UnboundedSender<Change>,
+    pending: Vec<Change>,
+    tasks: TaskTracker,
+    awaited: usize,
+    claims_answered: usize,
+    activity: watch::Sender<Activity>,
+}
+
+impl Worker {
+    /// A worker for these instances. The channels between it and its tasks need no bound of their own: everything in
+    /// them belongs to a message in hand, and the engine bounds those.
+    pub fn new(store: Arc<dyn Store>, served: Vec<Served>) -> Worker {
+        let now = clock::now();
+        let gateways = served.iter().map(|s| (s.lane.instance.clone(), Arc::clone(&s.gateway))).collect();
+        let engine = Engine::new(served.into_iter().map(|s| s.lane).collect(), now);
+        let (tell, told) = mpsc::unbounded_channel();
+        let (persist, changes) = mpsc::unbounded_channel();
+        let tasks = TaskTracker::new();
+        tasks.spawn(write_changes(Arc::clone(&store), changes, tell.clone()));
+        Worker {
+            engine,
+            store,
+            gateways,
+            cargo: HashMap::new(),
+            tell,
+            told,
+            persist,
+            pending: Vec::new(),
+            tasks,
+            awaited: 0,
+            claims_answered: 0,
+            activity: watch::Sender::default(),
+        }
+    }
+
+    /// What it is doing, for those who wait for it.
+    pub fn activity(&self) -> watch::Receiver<Activity> {
+        self.activity.subscribe()
+    }
+
+    /// Works until told to stop, then hands back what is not marked and waits for what is out.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut changes = self.store.changes();
+        let mut inputs = Vec::new();
+        let mut stopping = false;
+        loop {
+            self.work();
+            if stopping && self.engine.is_quiet() {
+                break;
+            }
+            let cap = LOOK_AT_LEAST_EVERY;
+            let wake = self.engine.poll_wakeup().unwrap_or(Timestamp::MAX);
+            tokio::select! {
+                biased;
+                _ = self.told.recv_many(&mut inputs, INPUTS_AT_ONCE) => {}
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.engine.handle(Input::Stop, clock::now());
+                }
+                changed = changes.changed(), if !stopping => {
+                    if changed.is_ok() {
+                        self.engine.handle(Input::Nudge, clock::now());
+                    }
+                }
+                () = clock::sleep_until(wake, cap) => {}
+            }
+            for told in inputs.drain(..) {
+                self.take_in(told);
+            }
+        }
+        let Worker { persist, tasks, .. } = self;
+        drop(persist);
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    /// Performs everything the engine wants done now.
+    fn work(&mut self) {
+        let now = clock::now();
+        while let Some(effect) = self.engine.poll_effect(now) {
+            self.perform(effect);
+        }
+        for change in self.pending.drain(..) {
+            self.awaited += 1;
+            // The writer task ends only after this sender is dropped.
+            let _ = self.persist.send(change);
+        }
+        let activity = Activity {
+            in_hand: self.engine.in_hand_of_working_lanes(),
+            awaited: self.awaited,
+            settled: self.claims_answered >= self.gateways.len(),
+        };
+        self.activity.send_if_modified(|a| std::mem::replace(a, activity) != activity);
+    }
+
+    fn take_in(&mut self, told: Told) {
+        let now = clock::now();
+        let input = match told {
+            Told::Input(input) => {
+                if matches!(input, Input::Persisted { .. } | Input::Gone { .. }) {
+                    self.awaited = self.awaited.saturating_sub(1);
+                }
+                input
+            }
+            Told::Claimed { instance, answer: None } => {
+                self.awaited = self.awaited.saturating_sub(1);
+                Input::ClaimFailed { instance }
+            }
+            Told::Claimed { instance, answer: Some(answer) } => {
+                self.awaited = self.awaited.saturating_sub(1);
+                self.claims_answered += 1;
+                let messages = answer.messages.iter().map(|c| c.due.clone()).collect();
+                for claimed in answer.messages {
+                    self.cargo
+                        .entry(claimed.due.id)
+                        .or_insert(Cargo { claimed, rendered: None, typing: None });
+                }
+                Input::Claimed { instance, messages, more: answer.more, next_wake: answer.next_wake }
+            }
+        };
+        self.engine.handle(input, now);
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Claim { instance, horizon, limit, strict_limit, except } => {
+                let (store, tell) = (Arc::clone(&self.store), self.tell.clone());
+                self.awaited += 1;
+                self.tasks.spawn(async move {
+                    let answer = store.claim(&instance, horizon, limit, strict_limit, &except).await;
+                    let answer = answer.inspect_err(|e| tracing::warn!(%instance, error = %e, "a claim failed")).ok();
+                    let _ = tell.send(Told::Claimed { instance, answer });
+                });
+            }
+            Effect::Verify { ids } => {
+                let (store, tell) = (Arc::clone(&self.store), self.tell.clone());
+                self.awaited += 1;
+                self.tasks.spawn(async move {
+                    // Unverified messages stay in hand: their mark is guarded anyway.
+                    let ids = store.gone(&ids).await.unwrap_or_default();
+                    let _ = tell.send(Told::Input(Input::Gone { ids }));
+                });
+            }
+            Effect::StartTyping { id, instance, chat } => self.start_typing(id, &instance, chat),
+            Effect::DropTyping { id } => {
+                if let Some(task) = self.cargo.get_mut(&id).and_then(|c| c.typing.take()) {
+                    task.abort();
+                }
+            }
+            Effect::StopTyping { id, instance, chat } => self.stop_typing(id, &instance, chat),
+            Effect::Persist(change) => self.write(change),
+            Effect::Send { id, slot } => self.send(id, slot),
+            Effect::Probe { instance } => self.probe(instance),
+            Effect::Lane { instance, standing, outage } => self.tell_standing(instance, &standing, outage),
+            Effect::Release { id } => {
+                self.cargo.remove(&id);
+            }
+        }
+    }
+
+    fn start_typing(&mut self, id: MessageId, instance: &InstanceName, chat: Chat) {
+        let (Some(gateway), Some(cargo)) = (self.gateways.get(instance), self.cargo.get_mut(&id)) else { return };
+        let (gateway, tell) = (Arc::clone(gateway), self.tell.clone());
+        tracing::debug!(target: "onthedot::message", message = %id, chat = %mask(&chat), "typing");
+        let task = async move {
+            let answer = gateway.start_typing(&chat).await;
+            if !answer.status.is_some_and(|s| (200..300).contains(&s)) {
+                tracing::warn!(message = %id, status = ?answer.status, response = %answer.response, "typing could not be shown");
+            }
+            let input = Input::TypingAnswered { id, status: answer.status, response: answer.response };
+            let _ = tell.send(Told::Input(input));
+        };
+        cargo.typing = Some(self.tasks.spawn(task));
+    }
+
+    fn stop_typing(&mut self, id: MessageId, instance: &InstanceName, chat: Chat) {
+        let Some(gateway) = self.gateways.get(instance).cloned() else { return };
+        let open = self.cargo.get_mut(&id).and_then(|c| c.typing.take());
+        self.tasks.spawn(async move {
+            if let Some(open) = open {
+                let _ = open.await;
+            }
+            let answer = gateway.stop_typing(&chat).await;
+            if !answer.status.is_some_and(|s| (200..300).contains(&s)) {
+                tracing::warn!(message = %id, status = ?answer.status, "typing could not be taken back");
+            }
+        });
+    }
+
+    /// A mark is only written for a message that can be sent: rendered, and undamaged since it was planned.
+    fn write(&mut self, change: Change) {
+        if let Facts::Mark { slot, .. } = &change.facts
+            && let Some(cargo) = self.cargo.get_mut(&change.id)
+        {
+            match render(&cargo.claimed, *slot) {
+                Ok(rendered) => cargo.rendered = Some(rendered),
+                Err((reason, note)) => {
+                    tracing::error!(message = %change.id, reason = reason.name(), "{note}");
+                    let input = Input::Unsendable { id: change.id, reason, note };
+                    let _ = self.tell.send(Told::Input(input));
+                    return;
+                }
+            }
+        }
+        self.pending.push(change);
+    }
+
+    fn send(&mut self, id: MessageId, slot: Timestamp) {
+        let Some(cargo) = self.cargo.get_mut(&id) else { return };
+        let (due, job) = (cargo.claimed.due.clone(), cargo.claimed.content.id);
+        let (Some(gateway), Some(rendered)) = (self.gateways.get(&due.instance).cloned(), cargo.rendered.take()) else {
+            return;
+        };
+        let tell = self.tell.clone();
+        self.tasks.spawn(async move {
+            let started_at = clock::now();
+            let answer = gateway.send(&due.chat, &rendered).await;
+            let finished_at = clock::now();
+            report(id, &due.instance, &due.chat, &answer.outcome, started_at.since(due.due_at), started_at.since(slot));
+            tracing::trace!(job, "sent");
+            let facts = SendFacts {
+                started_at,
+                finished_at,
+                status: answer.status,
+                outcome: answer.outcome.name(),
+                response: answer.response,
+            };
+            let _ = tell.send(Told::Input(Input::SendDone { id, outcome: answer.outcome, facts }));
+        });
+    }
+
+    fn probe(&self, instance: InstanceName) {
+        let Some(gateway) = self.gateways.get(&instance).cloned() else { return };
+        let tell = self.tell.clone();
+        self.tasks.spawn(async move {
+            let down = match gateway.session().await {
+                Session::Working => None,
+                Session::Down { cause, why } => Some((cause, why)),
+            };
+            let _ = tell.send(Told::Input(Input::Probed { instance, down }));
+        });
+    }
+
+    fn tell_standing(&self, instance: InstanceName, standing: &Standing, outage: Option<(Timestamp, Timestamp)>) {
+        let (state, reason, until) = match standing {
+            Standing::Working => {
+                tracing::info!(%instance, "the instance sends again");
+                ("working", None, None)
+            }
+            Standing::Resting { until, why } => {
+                tracing::warn!(%instance, until = %until, "the instance rests: {why}");
+                ("resting", Some(why.clone()), Some(*until))
+            }
+            Standing::Down { why, .. } => {
+                tracing::error!(%instance, "the instance is paused until it can send again: {why}");
+                ("down", Some(why.clone()), None)
+            }
+        };
+        let store = Arc::clone(&self.store);
+        self.tasks.spawn(async move {
+            let now = clock::now();
+            if let Err(e) = store.remember_standing(&instance, state, reason, until, outage, now).await {
+                tracing::warn!(%instance, error = %e, "its standing could not be written down");
+            }
+        });
+    }
+}
+
+/// One line about the end of a send.
+fn report(id: MessageId, instance: &InstanceName, chat: &Chat, outcome: &Outcome, late: Millis, after_slot: Millis) {
+    let chat = mask(chat);
+    match outcome {
+        Outcome::Accepted { gateway_id, .. } => {
+            tracing::info!(target: "onthedot::message", message = %id, %instance, %chat, late_ms = late.0, after_slot_ms = after_slot.0, gateway_id, "sent");
+        }
+        Outcome::InDoubt { why } => {
+            tracing::warn!(target: "onthedot::message", message = %id, %instance, %chat, "in doubt: {why}");
+        }
+        other => {
+            tracing::warn!(target: "onthedot::message", message = %id, %instance, %chat, outcome = other.name(), "not sent: {}", other.why());
+        }
+    }
+}
+
+/// A chat for log lines: its last four characters before the @, since logs outlive consent.
+pub fn mask(chat: &Chat) -> String {
+    let (id, server) = chat.as_str().split_once('@').unwrap_or((chat.as_str(), ""));
+    let tail: String = id.chars().skip(id.chars().count().saturating_sub(4)).collect();
+    format!("…{tail}@{server}")
+}
+
+/// Fills in a message's templates. Runs under `catch_unwind`: a template must never take the worker with it.
+pub fn render(claimed: &Claimed, slot: Timestamp) -> Result<Rendered, (Reason, String)> {
+    let body = serde_json::to_string(&claimed.content.content).unwrap_or_default();
+    if guard(&claimed.due.chat, &body, vars_json(&claimed.vars).as_deref()) != claimed.guard {
+        let note = "the stored content does not match the hash taken when the message was planned";
+        return Err((Reason::Damaged, note.to_owned()));
+    }
+    let moments = Moments {
+        due: claimed.due.due_at,
+        nominal: claimed.nominal_at,
+        late_by: slot.since(claimed.due.due_at),
+        zone: clock::zone(&claimed.content.zone).unwrap_or(jiff::tz::TimeZone::UTC),
+    };
+    let rendering = AssertUnwindSafe(|| {
+        let compiled = claimed.content.content.compile().map_err(|e| e.to_string())?;
+        compiled.render(&claimed.vars, &moments).map_err(|e| e.to_string())
+    });
+    match std::panic::catch_unwind(rendering) {
+        Ok(rendered) => rendered.map_err(|note| (Reason::Template, note)),
+        Err(_) => Err((Reason::Template, "the template made the renderer fail".to_owned())),
+    }
+}
+
+/// Writes changes in the order they came, as many as have gathered in one commit, and answers each after it.
+async fn write_changes(
+    store: Arc<dyn Store>,
+    mut changes: mpsc::UnboundedReceiver<Change>,
+    tell: mpsc::UnboundedSender<Told>,
+) {
+    let mut batch = Vec::new();
+    while changes.recv_many(&mut batch, CHANGES_AT_ONCE).await > 0 {
+        let ids: Vec<(MessageId, bool)> =
+            batch.iter().map(|c: &Change| (c.id, matches!(c.facts, Facts::TypingShown { .. }))).collect();
+        let marks = batch.iter().any(|c| matches!(c.facts, Facts::Mark { .. }));
+        let took = Stopwatch::start();
+        let verdicts: Vec<Option<Verdict>> = match store.apply(std::mem::take(&mut batch)).await {
+            Ok(verdicts) => verdicts.into_iter().map(Some).collect(),
+            Err(e) => {
+                tracing::error!(error = %e, "changes could not be written; they are tried again");
+                vec![None; ids.len()]
+            }
+        };
+        if marks {
+            let _ = tell.send(Told::Input(Input::CommitTook(took.elapsed())));
+        }
+        for ((id, behind), verdict) in ids.into_iter().zip(verdicts) {
+            // Typing is written behind: the engine waits for no answer, but the count of what is awaited does.
+            let input = if behind { Input::Gone { ids: Vec::new() } } else { Input::Persisted { id, verdict } };
+            let _ = tell.send(Told::Input(input));
+        }
+    }
+}
