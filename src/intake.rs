@@ -75,7 +75,7 @@ pub async fn apply_file(
         jobs.push(JobApply { job: job.job.clone(), audience, max_lateness });
     }
     store.store_instances(settings.instances.iter().map(crate::config::InstanceSettings::row).collect(), now).await?;
-    store.keep_setting("defaults", defaults_json(settings)).await?;
+    store.keep_setting("defaults", serde_json::to_string(&defaults(settings)).unwrap_or_default()).await?;
     let (jobs, vanished) = store.apply_jobs(jobs, prune, now).await?;
     Ok(AppliedFile { jobs, vanished })
 }
@@ -128,13 +128,13 @@ pub struct Defaults {
     pub zone: String,
 }
 
-fn defaults_json(settings: &Settings) -> String {
+/// The defaults of a file.
+pub fn defaults(settings: &Settings) -> Defaults {
     let instance = settings.default_instance.clone().or_else(|| match settings.instances.as_slice() {
         [only] => Some(only.name.clone()),
         _ => None,
     });
-    let defaults = Defaults { instance, manner: settings.defaults.clone(), zone: settings.zone.clone() };
-    serde_json::to_string(&defaults).unwrap_or_default()
+    Defaults { instance, manner: settings.defaults.clone(), zone: settings.zone.clone() }
 }
 
 /// A single message asked for by a command.

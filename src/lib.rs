@@ -11,15 +11,19 @@
 //! 3. [`planner`], [`worker`], [`receipts`], [`doubt`], [`intake`], [`upkeep`] and [`sandbox`], which drive them;
 //! 4. [`http`] and [`daemon`]; 5. [`cli`].
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod gateway;
+pub mod http;
 pub mod intake;
+pub mod daemon;
 pub mod doubt;
 pub mod planner;
 pub mod receipts;
+pub mod report;
 pub mod sandbox;
 pub mod upkeep;
 pub mod worker;

@@ -1,10 +1,12 @@
 //! Takes in what gateways post back: acks, recorded however late, twice or out of order they come.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::Arc;
 
 use crate::clock;
 use crate::domain::id::InstanceName;
+use crate::domain::time::Timestamp;
 use crate::gateway::signature::HookProof;
 use crate::gateway::{Gateway, HookEvent};
 use crate::store::{AckNews, Store};
@@ -38,12 +40,18 @@ pub struct Inbox {
 pub struct Receipts {
     store: Arc<dyn Store>,
     inboxes: Arc<HashMap<InstanceName, Inbox>>,
+    last_ack_ms: Arc<AtomicI64>,
 }
 
 impl Receipts {
     /// Takes in webhooks of these instances.
     pub fn new(store: Arc<dyn Store>, inboxes: HashMap<InstanceName, Inbox>) -> Receipts {
-        Receipts { store, inboxes: Arc::new(inboxes) }
+        Receipts { store, inboxes: Arc::new(inboxes), last_ack_ms: Arc::default() }
+    }
+
+    /// When the latest ack of this run was recorded.
+    pub fn last_ack_at(&self) -> Option<Timestamp> {
+        Some(Timestamp(self.last_ack_ms.load(Ordering::Relaxed))).filter(|t| t.0 > 0)
     }
 
     /// Takes in one webhook. Nothing is written before it proved itself.
@@ -87,7 +95,10 @@ impl Receipts {
             return taken;
         }
         match self.store.record_acks(acks).await {
-            Ok(_) => Taken::Recorded,
+            Ok(_) => {
+                self.last_ack_ms.fetch_max(now.0, Ordering::Relaxed);
+                Taken::Recorded
+            }
             Err(e) => {
                 tracing::error!(instance, error = %e, "acks could not be stored");
                 Taken::Unavailable

@@ -11,7 +11,7 @@ use crate::store::sqlite_claim::{get, id, read_vars};
 use crate::store::sqlite_plan::state_list;
 use crate::store::sqlite_upkeep::next_look;
 use crate::store::view::{
-    AckView, AttemptView, DoubtView, EventView, EvidenceView, MessageDetail, MessageFilter, MessageView, SendView,
+    AckView, AttemptView, DoubtView, EventView, EvidenceView, MessageDetail, MessageFilter, MessageView, RunSummary, SendView,
     StatsView, TypingView,
 };
 use crate::store::{SqliteStore, StoreError};
@@ -188,7 +188,7 @@ impl SqliteStore {
                 add(&mut stats.acks, level.map(ack).transpose()?, n);
             }
         }
-        stats.late_ms = self.lateness().await?;
+        stats.late_ms = self.lateness(Timestamp(0)).await?;
         let typing = sqlx::query(include_str!("sql/typing_counts.sql"))
             .fetch_one(&self.readers)
             .await
@@ -211,8 +211,9 @@ impl SqliteStore {
         Ok(stats)
     }
 
-    async fn lateness(&self) -> Result<Option<(i64, i64, i64)>, StoreError> {
+    async fn lateness(&self, since: Timestamp) -> Result<Option<(i64, i64, i64)>, StoreError> {
         let mut late: Vec<i64> = sqlx::query_scalar(include_str!("sql/lateness.sql"))
+            .bind(since.0)
             .fetch_all(&self.readers)
             .await
             .map_err(StoreError::database("measure lateness"))?;
@@ -247,18 +248,51 @@ impl SqliteStore {
             .map_err(StoreError::database("count acks to come"))
     }
 
-    /// Counts of messages created or settled by a run: sent, failed, in doubt since an instant.
+    /// When the latest send left.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn troubles(&self) -> Result<(i64, i64), StoreError> {
-        let row = sqlx::query(
-            "SELECT coalesce(sum(state = 'failed'), 0), coalesce(sum(state = 'in_doubt'), 0) FROM messages",
-        )
-        .fetch_one(&self.readers)
-        .await
-        .map_err(StoreError::database("count troubles"))?;
-        Ok((get(&row, 0)?, get(&row, 1)?))
+    pub async fn last_send_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar("SELECT max(started_at) FROM results WHERE started_at IS NOT NULL")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database("find the latest send"))?;
+        Ok(at.map(Timestamp))
+    }
+
+    /// What was done since an instant.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn run_summary(&self, since: Timestamp) -> Result<RunSummary, StoreError> {
+        let doing = "sum up the run";
+        let mut summary = RunSummary::default();
+        let rows = sqlx::query(include_str!("sql/run_states.sql"))
+            .bind(since.0)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database(doing))?;
+        for row in &rows {
+            let (state, level, n): (String, Option<i64>, i64) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+            let state = state_name(&state)?;
+            add(&mut summary.states, state, n);
+            if state == StateName::Sent {
+                add(&mut summary.acks, level.map(ack).transpose()?, n);
+            }
+        }
+        summary.late_ms = self.lateness(since).await?;
+        let attempts = "SELECT count(*), count(typing_started_at) FROM attempts WHERE marked_at >= ?1";
+        let row = sqlx::query(attempts)
+            .bind(since.0)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database(doing))?;
+        summary.attempts = (get(&row, 0)?, get(&row, 1)?);
+        summary.in_doubt = sqlx::query_scalar("SELECT count(*) FROM messages WHERE state = 'in_doubt'")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database(doing))?;
+        Ok(summary)
     }
 }
 

@@ -150,6 +150,21 @@ pub struct DoubtView {
     pub next_look_at: Option<Timestamp>,
 }
 
+/// What one run of the daemon did.
+#[derive(Clone, Debug, Default)]
+pub struct RunSummary {
+    /// Messages it attempted or settled, by state.
+    pub states: Vec<(StateName, i64)>,
+    /// What it sent, by ack; `None` = no ack.
+    pub acks: Vec<(Option<Ack>, i64)>,
+    /// Lateness of first attempts not held by pacing, in ms: median, 99th percentile, greatest.
+    pub late_ms: Option<(i64, i64, i64)>,
+    /// Attempts, and those of them that showed typing.
+    pub attempts: (i64, i64),
+    /// Messages in doubt in the whole database.
+    pub in_doubt: i64,
+}
+
 /// Counts and lateness.
 #[derive(Clone, Debug, Default)]
 pub struct StatsView {

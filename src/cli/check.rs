@@ -1,0 +1,112 @@
+//! `check`: what a file means, and everything that is wrong with it. Touches nothing.
+
+use std::path::PathBuf;
+
+use jiff::tz::TimeZone;
+use serde_json::{json, Value};
+
+use crate::cli::exit::{told, Exit};
+use crate::cli::out::Out;
+use crate::cli::Global;
+use crate::clock;
+use crate::config::{self, Finding, JobSettings, Settings};
+use crate::domain::time::Timestamp;
+
+/// How many coming occurrences are shown of each job.
+const SHOWN: usize = 3;
+
+/// Read a jobs file, render every text for every recipient, and say what each job means
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  onthedot check jobs.yaml
+  onthedot check jobs.yaml --json | jq '.errors'")]
+pub(super) struct CheckArgs {
+    /// The jobs file
+    #[arg(value_name = "JOBS.yaml")]
+    file: Option<PathBuf>,
+    /// Unset secrets are fine, as with `run --sandbox`
+    #[arg(long)]
+    sandbox: bool,
+}
+
+pub(super) fn check(global: &Global, args: &CheckArgs, out: &Out) -> anyhow::Result<Exit> {
+    let Some(path) = args.file.as_ref().or(global.config.as_ref()) else {
+        return Err(told(Exit::Usage, "which file? `onthedot check jobs.yaml`"));
+    };
+    let now = clock::now();
+    match config::load(path, args.sandbox, now) {
+        Ok(settings) if out.json => {
+            let jobs: Vec<Value> = settings.jobs.iter().map(|j| job_json(j, now)).collect();
+            let warnings: Vec<Value> = settings.warnings.iter().map(finding_json).collect();
+            out.document(&json!({ "ok": true, "errors": [], "warnings": warnings, "zone": settings.zone, "jobs": jobs }))?;
+            Ok(Exit::Ok)
+        }
+        Ok(settings) => {
+            for warning in &settings.warnings {
+                out.note(&format!("warning: {warning}"));
+            }
+            out.data(&words(&settings, now))?;
+            Ok(Exit::Ok)
+        }
+        Err(e) if out.json => {
+            let errors: Vec<Value> = e.0.iter().map(finding_json).collect();
+            out.document(&json!({ "ok": false, "errors": errors, "warnings": [], "zone": null, "jobs": [] }))?;
+            Ok(Exit::Config)
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn finding_json(f: &Finding) -> Value {
+    json!({ "file": f.file, "line": f.line, "column": f.column, "message": f.message, "hint": f.hint })
+}
+
+/// The coming occurrences of a job as if it were applied now.
+fn coming(job: &JobSettings, now: Timestamp) -> (TimeZone, Vec<Timestamp>) {
+    let zone = clock::zone(&job.job.zone).unwrap_or(TimeZone::UTC);
+    let mut next = job.job.schedule.first(now, &zone);
+    let mut all = Vec::new();
+    while let Some(t) = next {
+        if all.len() == SHOWN {
+            break;
+        }
+        all.push(t);
+        next = job.job.schedule.next_after(t, now, &zone);
+    }
+    (zone, all)
+}
+
+fn job_json(job: &JobSettings, now: Timestamp) -> Value {
+    let (zone, next) = coming(job, now);
+    json!({
+        "name": job.job.name,
+        "words": job.job.schedule.words(&zone),
+        "zone": job.job.zone,
+        "instance": job.job.instance.0,
+        "recipients": job.recipients.size,
+        "kind": job.job.content.kind(),
+        "next": next.iter().map(|t| t.to_rfc3339()).collect::<Vec<_>>(),
+        "line": job.line,
+    })
+}
+
+fn words(settings: &Settings, now: Timestamp) -> String {
+    let mut lines = Vec::new();
+    let origin = if settings.zone_given { "" } else { " (the system's; `timezone:` names another)" };
+    lines.push(format!("zone: {}{origin}", settings.zone));
+    for job in &settings.jobs {
+        let (zone, next) = coming(job, now);
+        let j = &job.job;
+        let people = if job.recipients.size == 1 { "1 recipient".to_owned() } else { format!("{} recipients", job.recipients.size) };
+        lines.push(String::new());
+        lines.push(format!("{}: {}, {people}, through {}", j.name, j.schedule.words(&zone), j.instance));
+        for t in next {
+            let past = if t < now { "  (past)" } else { "" };
+            lines.push(format!("  {}   {}{past}", t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z"), t.to_rfc3339()));
+        }
+    }
+    lines.push(String::new());
+    let recipients: u64 = settings.jobs.iter().map(|j| j.recipients.size).sum();
+    lines.push(format!("{} jobs for {recipients} recipients: the file is fine", settings.jobs.len()));
+    lines.join("\n")
+}

@@ -1,0 +1,119 @@
+//! `list`: messages.
+
+use crate::cli::exit::{told, Exit};
+use crate::cli::out::{safe, table, Out};
+use crate::cli::{place, Global};
+use crate::clock;
+use crate::config;
+use crate::domain::ack::Ack;
+use crate::domain::id::MessageId;
+use crate::domain::state::StateName;
+use crate::domain::time::Timestamp;
+use crate::report;
+use crate::store::view::{MessageFilter, MessageView};
+use crate::store::Opening;
+
+/// List messages, newest first
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  onthedot list --state scheduled,in_doubt
+  onthedot list --job launch --ack read --limit 1000
+  onthedot list --json | jq '.messages[].gateway_id'")]
+pub(super) struct ListArgs {
+    /// In any of these states, parted by commas
+    #[arg(long, value_name = "STATE,…")]
+    state: Option<String>,
+    /// Of this job
+    #[arg(long)]
+    job: Option<String>,
+    /// Through this instance
+    #[arg(long)]
+    instance: Option<String>,
+    /// To this chat
+    #[arg(long, value_name = "CHAT")]
+    to: Option<String>,
+    /// With this ack
+    #[arg(long, value_parser = Ack::ALL.map(Ack::name))]
+    ack: Option<String>,
+    /// Due at this instant or later
+    #[arg(long, value_name = "INSTANT")]
+    since: Option<String>,
+    /// Due before this instant
+    #[arg(long, value_name = "INSTANT")]
+    until: Option<String>,
+    /// At most so many, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Continue where an earlier list ended
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+}
+
+pub(super) async fn list(global: &Global, args: ListArgs, out: &Out) -> anyhow::Result<Exit> {
+    let filter = filter(args)?;
+    let store = place::open(global, Opening::Reading).await?;
+    let (messages, next) = store.list(&filter).await?;
+    store.close().await;
+    if out.json {
+        out.document(&report::list(&messages, next))?;
+    } else if messages.is_empty() {
+        out.note("no messages");
+    } else {
+        out.data(&rows(&messages))?;
+        if let Some(next) = next {
+            out.note(&format!("more: --cursor {next}"));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn filter(args: ListArgs) -> anyhow::Result<MessageFilter> {
+    let mut states = Vec::new();
+    for word in args.state.iter().flat_map(|s| s.split(',')).map(str::trim).filter(|w| !w.is_empty()) {
+        let known = StateName::ALL.map(StateName::name).join(", ");
+        states.push(StateName::from_name(word).ok_or_else(|| told(Exit::Usage, format!("--state: '{word}' is not a state; known: {known}")))?);
+    }
+    let instant = |flag: &str, text: Option<String>| -> anyhow::Result<Option<Timestamp>> {
+        let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
+        let wrong = |t: &str| told(Exit::Usage, format!("{flag} cannot be '{t}'; such as 2026-12-01T10:00"));
+        text.map(|t| config::parse_instant(&t, &zone, false).ok_or_else(|| wrong(&t))).transpose()
+    };
+    let chat = match args.to {
+        Some(to) => Some(crate::gateway::Kind::Wawp.parse_recipient(&to).map_err(|e| told(Exit::Usage, format!("--to: {e}")))?),
+        None => None,
+    };
+    let after = args.cursor.map(|c| c.parse::<MessageId>().map_err(|e| told(Exit::Usage, format!("--cursor: {e}")))).transpose()?;
+    Ok(MessageFilter {
+        states,
+        job: args.job,
+        instance: args.instance,
+        chat: chat.map(|c| c.as_str().to_owned()),
+        ack: args.ack.as_deref().and_then(Ack::from_name),
+        since: instant("--since", args.since)?,
+        until: instant("--until", args.until)?,
+        limit: args.limit,
+        after,
+    })
+}
+
+/// Messages as a table in local time.
+pub(super) fn rows(messages: &[MessageView]) -> String {
+    let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
+    let row = |m: &MessageView| {
+        let state = match &m.reason {
+            Some(reason) => format!("{} ({reason})", m.state.name()),
+            None => m.state.name().to_owned(),
+        };
+        let late = m.sent_at.map_or(String::new(), |t| format!("{:+} ms", t.since(m.due_at).0));
+        vec![
+            m.id.to_string(),
+            m.due_at.in_zone(&zone).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            safe(m.job.as_deref().unwrap_or("-")),
+            safe(&m.chat),
+            state,
+            late,
+            m.ack.map_or("", Ack::name).to_owned(),
+        ]
+    };
+    table(&["id", "due", "job", "to", "state", "late", "ack"], messages.iter().map(row).collect())
+}

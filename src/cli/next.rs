@@ -1,0 +1,105 @@
+//! `next`: coming occurrences of a job or a cron pattern.
+
+use jiff::tz::TimeZone;
+use serde_json::{json, Value};
+
+use crate::cli::exit::{told, Exit};
+use crate::cli::out::Out;
+use crate::cli::{place, Global};
+use crate::clock;
+use crate::config;
+use crate::domain::schedule::{parse_cron, Schedule};
+use crate::domain::time::Timestamp;
+use crate::store::Opening;
+
+/// Show coming occurrences of a job or a cron pattern
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  onthedot next stand-up
+  onthedot next --cron \"0 9 * * mon-fri\" --zone America/New_York -n 5")]
+pub(super) struct NextArgs {
+    /// A job of the database, or of the file given with --config
+    #[arg(value_name = "JOB", required_unless_present = "cron", conflicts_with = "cron")]
+    job: Option<String>,
+    /// A cron pattern of five fields
+    #[arg(long, value_name = "EXPR")]
+    cron: Option<String>,
+    /// The zone of the pattern [default: the system's]
+    #[arg(long, value_name = "ZONE", requires = "cron")]
+    zone: Option<String>,
+    /// How many, 1 to 10000
+    #[arg(short, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    n: u32,
+    /// Begin after this instant [default: now]
+    #[arg(long, value_name = "INSTANT")]
+    after: Option<String>,
+}
+
+pub(super) async fn next(global: &Global, args: &NextArgs, out: &Out) -> anyhow::Result<Exit> {
+    let now = clock::now();
+    let (schedule, zone_name, first_applied) = match (&args.cron, &args.job) {
+        (Some(pattern), _) => {
+            let zone = args.zone.clone().unwrap_or_else(clock::system_zone_name);
+            parse_cron(pattern, now).map_err(|e| told(Exit::Usage, format!("--cron: {e}")))?;
+            (Schedule::Cron { patterns: vec![pattern.clone()], starts: None, ends: None }, zone, now)
+        }
+        (None, Some(job)) => of_job(global, job, now).await?,
+        (None, None) => return Err(told(Exit::Usage, "which job? `onthedot next JOB`")),
+    };
+    let zone = clock::zone(&zone_name).map_err(|e| told(Exit::Usage, format!("--zone: {e}")))?;
+    let mut after = match &args.after {
+        Some(text) => config::parse_instant(text, &zone, false)
+            .ok_or_else(|| told(Exit::Usage, format!("--after cannot be '{text}'; such as 2026-12-01T10:00")))?,
+        None => now,
+    };
+    let mut occurrences = Vec::new();
+    for _ in 0..args.n {
+        match schedule.next_after(after, first_applied, &zone) {
+            Some(t) => {
+                occurrences.push(t);
+                after = t;
+            }
+            None => break,
+        }
+    }
+    print(&occurrences, &zone_name, &zone, out)?;
+    Ok(Exit::Ok)
+}
+
+async fn of_job(global: &Global, name: &str, now: Timestamp) -> anyhow::Result<(Schedule, String, Timestamp)> {
+    if let Some(path) = &global.config {
+        let settings = config::load(path, true, now)?;
+        let found = settings.jobs.into_iter().find(|j| j.job.name == name);
+        let job = found.ok_or_else(|| told(Exit::NotFound, format!("{} declares no job '{name}'", path.display())))?.job;
+        return Ok((job.schedule, job.zone, now));
+    }
+    let store = place::open(global, Opening::Reading).await?;
+    let found = store.job(name).await?;
+    let names = store.job_names().await?;
+    store.close().await;
+    match found {
+        Some(stored) => Ok((stored.job.schedule, stored.job.zone, stored.first_applied_at)),
+        None => {
+            let known: Vec<&str> = names.iter().map(String::as_str).take(20).collect();
+            Err(told(Exit::NotFound, format!("there is no job '{name}'; known: {}", known.join(", "))))
+        }
+    }
+}
+
+fn print(occurrences: &[Timestamp], zone_name: &str, zone: &TimeZone, out: &Out) -> anyhow::Result<()> {
+    let local = |t: &Timestamp, format: &str| t.in_zone(zone).strftime(format).to_string();
+    if out.json {
+        let all: Vec<Value> = occurrences
+            .iter()
+            .map(|t| json!({ "at": t.to_rfc3339(), "local": local(t, "%Y-%m-%dT%H:%M:%S%:z"), "zone": zone_name }))
+            .collect();
+        return out.document(&json!({ "occurrences": all }));
+    }
+    if occurrences.is_empty() {
+        out.note("no occurrence is to come");
+        return Ok(());
+    }
+    let lines: Vec<String> =
+        occurrences.iter().map(|t| format!("{}   {}", local(t, "%a %Y-%m-%d %H:%M:%S %Z"), t.to_rfc3339())).collect();
+    out.data(&lines.join("\n"))
+}

@@ -1,0 +1,60 @@
+//! Which database a command works on.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::exit::{told, Exit};
+use crate::cli::Global;
+use crate::store::{Opening, SqliteStore};
+
+const FILE: &str = "onthedot.db";
+
+/// The database of a command: what it says, else `$ONTHEDOT_DB`, else a file in the state folder.
+pub(super) fn database(global: &Global) -> anyhow::Result<PathBuf> {
+    let named = global.db.clone().or_else(|| std::env::var("ONTHEDOT_DB").ok().filter(|v| !v.is_empty()));
+    if let Some(named) = named {
+        return local(&named);
+    }
+    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    if let Some(state) = folder("STATE_DIRECTORY") {
+        return Ok(state.join(FILE));
+    }
+    let state = folder("XDG_STATE_HOME").or_else(|| folder("HOME").map(|h| h.join(".local").join("state")));
+    match state {
+        Some(state) => Ok(state.join("onthedot").join(FILE)),
+        None => Err(told(Exit::Config, "there is no home folder to keep a database in; name one with --db")),
+    }
+}
+
+fn local(named: &str) -> anyhow::Result<PathBuf> {
+    if let Some(path) = named.strip_prefix("sqlite://").or_else(|| named.strip_prefix("sqlite:")) {
+        return Ok(PathBuf::from(path));
+    }
+    if named.contains("://") {
+        return Err(told(Exit::Config, "this version keeps its database in a file: give a path with --db"));
+    }
+    Ok(PathBuf::from(named))
+}
+
+/// Opens the database of a command.
+pub(super) async fn open(global: &Global, opening: Opening) -> anyhow::Result<SqliteStore> {
+    let path = database(global)?;
+    if opening != Opening::Reading
+        && let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty())
+    {
+        make_private(folder)?;
+    }
+    Ok(SqliteStore::open(&path, opening).await?)
+}
+
+/// Makes a folder that only this user can look into, if it does not exist yet.
+pub(super) fn make_private(folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if folder.exists() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|e| told(Exit::Damaged, format!("the folder {} cannot be made: {e}", folder.display())))
+}

@@ -1,0 +1,176 @@
+//! `run`: the daemon.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::cli::exit::{told, Exit};
+use crate::cli::out::Out;
+use crate::cli::{place, Global};
+use crate::clock;
+use crate::config;
+use crate::daemon::{self, DaemonOptions, RunEnd, SandboxRun};
+use crate::domain::ack::Ack;
+use crate::domain::state::StateName;
+use crate::domain::time::{parse_duration, Millis};
+use crate::sandbox::scenario;
+
+/// Run the daemon: apply the file, plan, type, send, receive acks
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  onthedot run jobs.example.yaml --sandbox --until-idle   try it: nothing leaves this machine
+  onthedot run jobs.yaml                                  the daemon; SIGTERM stops it in order
+  onthedot run jobs.yaml --listen off                     without webhooks, so without acks")]
+pub(super) struct RunArgs {
+    /// The jobs file; without one the database's own jobs are served
+    #[arg(value_name = "JOBS.yaml")]
+    file: Option<PathBuf>,
+    /// Where webhooks are received: an address, or off [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Serve every instance by the embedded sandbox gateway: nothing leaves this machine
+    #[arg(long)]
+    sandbox: bool,
+    /// Faults the embedded sandbox plays (see `onthedot sandbox --help`)
+    #[arg(long, value_name = "FILE", requires = "sandbox")]
+    scenario: Option<PathBuf>,
+    /// Where the embedded sandbox writes its journal
+    #[arg(long, value_name = "FILE", requires = "sandbox")]
+    journal: Option<PathBuf>,
+    /// End when nothing is left to do within this span
+    #[arg(long, value_name = "SPAN", num_args = 0..=1, require_equals = true, default_missing_value = "5s")]
+    until_idle: Option<String>,
+    /// Serve, but send nothing
+    #[arg(long)]
+    passive: bool,
+    /// Remove jobs that the file no longer declares
+    #[arg(long)]
+    prune: bool,
+    /// Read the file and say what would be applied, without touching anything
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(global: &Global, args: RunArgs, out: &Out) -> anyhow::Result<Exit> {
+    let until_idle = match args.until_idle.as_deref().map(parse_duration) {
+        None => None,
+        Some(Ok(span)) => Some(span),
+        Some(Err(e)) => return Err(told(Exit::Usage, format!("--until-idle: {e}"))),
+    };
+    if let Some(listen) = args.listen.as_deref().filter(|l| !config::is_listen(l)) {
+        return Err(told(Exit::Usage, format!("--listen cannot be '{listen}'; such as 127.0.0.1:8080, or off")));
+    }
+    let file = args.file.clone().or_else(|| global.config.clone());
+    let settings = match &file {
+        Some(path) => Some(config::load(path, args.sandbox, clock::now())?),
+        None => None,
+    };
+    if let Some(settings) = &settings {
+        settings.warnings.iter().for_each(|w| out.note(&format!("warning: {w}")));
+    }
+    if args.dry_run {
+        let jobs = settings.as_ref().map_or(0, |s| s.jobs.len());
+        out.data(&format!("the file is fine: {jobs} jobs would be applied"))?;
+        return Ok(Exit::Ok);
+    }
+    let scenario = match &args.scenario {
+        Some(path) => scenario::load(path)?,
+        None => scenario::Scenario::default(),
+    };
+    let database = if global.db.is_none() && args.sandbox { temporary(out)? } else { place::database(global)? };
+    raise_file_limit();
+    let options = DaemonOptions {
+        database,
+        settings,
+        sandbox: args.sandbox.then_some(SandboxRun { scenario, journal: args.journal }),
+        listen: args.listen,
+        until_idle,
+        passive: args.passive,
+        prune: args.prune,
+    };
+    let end = daemon::run(options).await?;
+    if out.json {
+        out.document(&summary_json(&end))?;
+    } else {
+        out.data(&summary(&end))?;
+    }
+    Ok(if end.idle && troubled(&end) { Exit::Partly } else { Exit::Ok })
+}
+
+/// A fresh database for a sandbox run that named none: what was tried out should not be found by the next try.
+fn temporary(out: &Out) -> anyhow::Result<PathBuf> {
+    let name = format!("onthedot-sandbox-{}-{}", std::process::id(), clock::now().0);
+    let folder = std::env::temp_dir().join(name);
+    place::make_private(&folder)?;
+    let path = folder.join("onthedot.db");
+    out.note(&format!("sandbox database: {}", path.display()));
+    Ok(path)
+}
+
+/// Two thousand chats at once are two thousand connections: take what the system allows.
+fn raise_file_limit() {
+    use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+}
+
+fn count(end: &RunEnd, state: StateName) -> i64 {
+    end.summary.states.iter().find(|(s, _)| *s == state).map_or(0, |(_, n)| *n)
+}
+
+fn troubled(end: &RunEnd) -> bool {
+    count(end, StateName::Failed) > 0 || end.summary.in_doubt > 0
+}
+
+fn summary(end: &RunEnd) -> String {
+    let total: i64 = end.summary.states.iter().map(|(_, n)| n).sum();
+    let mut parts = vec![format!("{} sent{}", count(end, StateName::Sent), acks(end))];
+    for state in [StateName::Failed, StateName::InDoubt, StateName::Expired, StateName::Skipped, StateName::Cancelled] {
+        let n = if state == StateName::InDoubt { end.summary.in_doubt } else { count(end, state) };
+        if n > 0 || matches!(state, StateName::Failed | StateName::InDoubt) {
+            parts.push(format!("{n} {}", state.name().replace('_', " ")));
+        }
+    }
+    let took = Millis(end.took.0 / 100 * 100);
+    let mut lines = vec![format!("{total} messages in {took}: {}", parts.join(", "))];
+    if let Some((p50, p99, max)) = end.summary.late_ms {
+        lines.push(format!("on the dot: half left within {p50} ms of their instant, 99 % within {p99} ms, the latest {max} ms"));
+    }
+    let (attempts, typed) = end.summary.attempts;
+    if attempts > 0 {
+        lines.push(format!("typing was shown before {typed} of {attempts} attempts"));
+    }
+    if end.summary.in_doubt > 0 {
+        lines.push("see `onthedot doubt list` for what is in doubt".to_owned());
+    }
+    lines.join("\n")
+}
+
+fn acks(end: &RunEnd) -> String {
+    let order = [Ack::Played, Ack::Read, Ack::Device, Ack::Server, Ack::Pending, Ack::Error];
+    let known: Vec<String> = order
+        .into_iter()
+        .filter_map(|a| end.summary.acks.iter().find(|(x, _)| *x == Some(a)).map(|(_, n)| format!("{n} {}", a.name())))
+        .collect();
+    if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
+}
+
+fn summary_json(end: &RunEnd) -> serde_json::Value {
+    let states: serde_json::Map<String, serde_json::Value> =
+        StateName::ALL.into_iter().map(|s| (s.name().to_owned(), json!(count(end, s)))).collect();
+    json!({
+        "took_ms": end.took,
+        "idle": end.idle,
+        "states": states,
+        "in_doubt": end.summary.in_doubt,
+        "late_ms": {
+            "p50": end.summary.late_ms.map(|l| l.0),
+            "p99": end.summary.late_ms.map(|l| l.1),
+            "max": end.summary.late_ms.map(|l| l.2),
+        },
+        "attempts": end.summary.attempts.0,
+        "typing": end.summary.attempts.1,
+    })
+}

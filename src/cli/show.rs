@@ -1,0 +1,89 @@
+//! `show`: one message with everything known about it.
+
+use crate::cli::exit::{told, Exit};
+use crate::cli::out::{safe, Out};
+use crate::cli::{place, Global};
+use crate::clock;
+use crate::domain::content::Content;
+use crate::domain::id::MessageId;
+use crate::domain::time::Timestamp;
+use crate::report;
+use crate::store::view::MessageDetail;
+use crate::store::Opening;
+
+/// Show one message: timeline, attempts with both responses, acks
+#[derive(clap::Args, Debug)]
+pub(super) struct ShowArgs {
+    /// The message's id
+    id: String,
+}
+
+pub(super) async fn show(global: &Global, args: &ShowArgs, out: &Out) -> anyhow::Result<Exit> {
+    let id: MessageId = args.id.parse().map_err(|e| told(Exit::Usage, format!("{e}")))?;
+    let store = place::open(global, Opening::Reading).await?;
+    let found = store.show(id).await?;
+    store.close().await;
+    let Some(detail) = found else {
+        return Err(told(Exit::NotFound, format!("there is no message {id}")));
+    };
+    if out.json {
+        out.document(&report::detail(&detail))?;
+    } else {
+        out.data(&words(&detail))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn words(d: &MessageDetail) -> String {
+    let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
+    let at = |t: Timestamp| t.in_zone(&zone).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
+    let m = &d.message;
+    let Content::Text(text) = &d.content;
+    let mut lines = vec![
+        format!("message   {}", m.id),
+        format!("to        {} through {}", safe(&m.chat), safe(&m.instance)),
+        format!("job       {}", safe(m.job.as_deref().unwrap_or("-"))),
+        format!("text      {}", safe(text)),
+    ];
+    for (name, value) in &d.vars {
+        lines.push(format!("          {} = {}", safe(name), safe(value)));
+    }
+    lines.push(format!("due       {}", at(m.due_at)));
+    let reason = m.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
+    lines.push(format!("state     {}{reason}", m.state.name()));
+    if let Some(sent) = m.sent_at {
+        lines.push(format!("left      {} ({:+} ms)", at(sent), sent.since(m.due_at).0));
+    }
+    if let Some(id) = &m.gateway_id {
+        lines.push(format!("known as  {}", safe(id)));
+    }
+    if let Some((state, reason, until)) = &d.blocked {
+        let until = until.map(|t| format!(" until {}", at(t))).unwrap_or_default();
+        lines.push(format!("instance  {state}{until}: {}", safe(reason.as_deref().unwrap_or(""))));
+    }
+    lines.push(String::new());
+    for e in &d.events {
+        let from = e.from.as_deref().map(|f| format!("{f} → ")).unwrap_or_default();
+        let note = e.note.as_deref().map(|n| format!("  {}", safe(n))).unwrap_or_default();
+        lines.push(format!("{}  {from}{}{note}", at(e.at), e.to));
+    }
+    for a in &d.acks {
+        let who = a.participant.as_deref().map(|p| format!(" by {}", safe(p))).unwrap_or_default();
+        lines.push(format!("{}  {}{who}", at(a.at), a.ack.name()));
+    }
+    for a in &d.attempts {
+        lines.push(String::new());
+        lines.push(format!("attempt {}", a.number));
+        if let Some(t) = &a.typing {
+            let status = t.status.map_or("no answer".to_owned(), |s| s.to_string());
+            let response = safe(t.response.as_deref().unwrap_or(""));
+            lines.push(format!("  typing  {}  {status}  refreshed {} times  {response}", at(t.started_at), t.refreshes));
+        }
+        if let Some(s) = &a.send {
+            let began = s.started_at.map_or("never begun".to_owned(), at);
+            let status = s.status.map_or(String::new(), |x| x.to_string());
+            lines.push(format!("  send    {began}  {status}  {}  {}", s.outcome, safe(s.response.as_deref().unwrap_or(""))));
+        }
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,417 @@
+//! Builds everything from settings, runs it, and stops it in order.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{self, Stopwatch};
+use crate::config::{self, ConfigError, InstanceSettings, Settings, DEFAULT_SHUTDOWN};
+use crate::domain::id::InstanceName;
+use crate::domain::time::{Millis, Timestamp};
+use crate::doubt::DoubtSeeker;
+use crate::engine::LaneStart;
+use crate::gateway::{self, Gateway};
+use crate::http;
+use crate::intake::{self, AppliedFile, IdMaker, IntakeError};
+use crate::planner::Planner;
+use crate::receipts::{Inbox, Receipts};
+use crate::sandbox::scenario::Scenario;
+use crate::sandbox::{Sandbox, SandboxError, SandboxOptions};
+use crate::store::view::RunSummary;
+use crate::store::{DaemonLock, Opening, SqliteStore, Store, StoreError};
+use crate::upkeep;
+use crate::worker::{Activity, Served, Worker};
+
+/// Where the daemon listens unless told otherwise.
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// How often a run that ends when idle looks whether it is.
+const IDLE_LOOK: Millis = Millis(100);
+
+/// How long after the latest ack or send a run that ends when idle still waits for acks.
+const ACKS_AWAITED: Millis = Millis::seconds(10);
+
+/// How far back outages are remembered: longer than any sensible `max_lateness`.
+const OUTAGES_REMEMBERED: Millis = Millis(30 * 86_400_000);
+
+/// How the daemon is run.
+#[derive(Clone, Debug)]
+pub struct DaemonOptions {
+    /// The database file.
+    pub database: PathBuf,
+    /// The jobs file, read; without one the database's own jobs and instances are served.
+    pub settings: Option<Settings>,
+    /// Serve every instance by the embedded sandbox.
+    pub sandbox: Option<SandboxRun>,
+    /// Where to listen, as the command says: an address or `off`.
+    pub listen: Option<String>,
+    /// End when idle for this long.
+    pub until_idle: Option<Millis>,
+    /// Serve, but send nothing.
+    pub passive: bool,
+    /// Remove jobs that the file no longer declares.
+    pub prune: bool,
+}
+
+/// How the embedded sandbox is run.
+#[derive(Clone, Debug, Default)]
+pub struct SandboxRun {
+    /// The faults it plays.
+    pub scenario: Scenario,
+    /// Where its journal is appended.
+    pub journal: Option<PathBuf>,
+}
+
+/// Why the daemon did not run, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The jobs file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The HTTP client.
+    #[error(transparent)]
+    Client(#[from] gateway::http::ClientError),
+    /// The chores.
+    #[error("the daemon's chores cannot be started: {0}")]
+    Chores(#[from] tokio_cron_scheduler::JobSchedulerError),
+    /// The address.
+    #[error("the daemon cannot listen on {0}: {1}; give another with --listen, or --listen off")]
+    Listen(String, std::io::Error),
+    /// Signals.
+    #[error("the daemon cannot receive signals: {0}")]
+    Signals(std::io::Error),
+    /// Neither a file nor stored instances.
+    #[error("there is nothing to serve: give a jobs file, as in `onthedot run jobs.yaml`")]
+    NothingToServe,
+}
+
+impl From<IntakeError> for DaemonError {
+    fn from(e: IntakeError) -> Self {
+        match e {
+            IntakeError::Store(e) => DaemonError::Store(e),
+            IntakeError::Config(e) => DaemonError::Config(e),
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct RunEnd {
+    /// What it did.
+    pub summary: RunSummary,
+    /// How long it ran.
+    pub took: Millis,
+    /// Whether it ended because nothing was left to do.
+    pub idle: bool,
+}
+
+/// Runs the daemon until a signal, or until it is idle where asked for.
+///
+/// # Errors
+/// [`DaemonError`] for everything that keeps it from running.
+pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
+    let started_at = clock::now();
+    let took = Stopwatch::start();
+    let _lock = take_lock(&options.database)?;
+    let store = Arc::new(SqliteStore::open(&options.database, Opening::Daemon).await?);
+    store.ensure_mode(if options.sandbox.is_some() { "sandbox" } else { "real" }).await?;
+    let stop = CancellationToken::new();
+    let mut instances = instances(&store, &options).await?;
+    let listener = listen(&options).await?;
+    let sandbox = start_sandbox(&options, &mut instances, listener.as_ref()).await?;
+    let accounts = open_accounts(&instances)?;
+    let longest_quarantine = instances.iter().map(|i| i.quarantine).max().unwrap_or(Millis::ZERO);
+    let recovery = store.recover(clock::now(), longest_quarantine.0).await?;
+    if recovery.in_doubt > 0 {
+        tracing::warn!(n = recovery.in_doubt, "requests were out when the program last stopped: they are in doubt, see `onthedot doubt list`");
+    }
+    if let Some(settings) = &options.settings {
+        let applied = intake::apply_file(&store, settings, options.prune, clock::now()).await?;
+        tell_applied(&applied, options.prune);
+    }
+    let parts = Parts { store: Arc::clone(&store), instances, accounts, stop: stop.clone() };
+    let running = parts.start(listener, &options, took).await?;
+    let idle = wait(&options, &store, &running, started_at).await?;
+    let shutdown = options.settings.as_ref().and_then(|s| s.daemon.shutdown).unwrap_or(DEFAULT_SHUTDOWN);
+    running.stop(&stop, shutdown).await;
+    if let Some(sandbox) = sandbox {
+        sandbox.stop();
+    }
+    let summary = store.run_summary(started_at).await?;
+    let _ = store.heartbeat(clock::now()).await;
+    store.close().await;
+    Ok(RunEnd { summary, took: took.elapsed(), idle })
+}
+
+fn take_lock(database: &Path) -> Result<DaemonLock, StoreError> {
+    if let Some(folder) = database.parent().filter(|f| !f.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)
+            .map_err(|e| StoreError::Unwritable { path: database.to_owned(), what: e.to_string() })?;
+    }
+    DaemonLock::take(database)
+}
+
+async fn instances(store: &SqliteStore, options: &DaemonOptions) -> Result<Vec<InstanceSettings>, DaemonError> {
+    if let Some(settings) = &options.settings {
+        return Ok(settings.instances.clone());
+    }
+    let rows = store.instances().await?;
+    if rows.is_empty() {
+        return Err(DaemonError::NothingToServe);
+    }
+    let read = rows.iter().map(|row| config::stored_instance(row, options.sandbox.is_some()));
+    Ok(read.collect::<Result<Vec<_>, _>>()?)
+}
+
+async fn listen(options: &DaemonOptions) -> Result<Option<TcpListener>, DaemonError> {
+    let from_file = options.settings.as_ref().and_then(|s| s.daemon.listen.clone());
+    let chosen = options.listen.clone().or(from_file);
+    let address = chosen.clone().unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
+    if address == "off" {
+        return Ok(None);
+    }
+    match TcpListener::bind(&address).await {
+        Ok(listener) => Ok(Some(listener)),
+        // Nobody chose the address, and in the sandbox nobody outside needs to know it.
+        Err(_) if chosen.is_none() && options.sandbox.is_some() => {
+            let free = "127.0.0.1:0".to_owned();
+            TcpListener::bind(&free).await.map(Some).map_err(|e| DaemonError::Listen(free, e))
+        }
+        Err(e) => Err(DaemonError::Listen(address, e)),
+    }
+}
+
+async fn start_sandbox(
+    options: &DaemonOptions,
+    instances: &mut [InstanceSettings],
+    listener: Option<&TcpListener>,
+) -> Result<Option<Sandbox>, DaemonError> {
+    let Some(run) = &options.sandbox else { return Ok(None) };
+    let secret = SecretString::from(format!("sandbox-{:016x}", getrandom::u64().unwrap_or(1)));
+    let hook = listener.and_then(|l| l.local_addr().ok()).map(|a| format!("http://{a}/hooks/{{instance_id}}"));
+    let sandbox = Sandbox::start(
+        SandboxOptions {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            hook,
+            hook_secret: Some(secret.clone()),
+            scenario: run.scenario.clone(),
+            journal: run.journal.clone(),
+        },
+        // Its own token: it must outlive the sends that are awaited while the daemon stops.
+        CancellationToken::new(),
+    )
+    .await?;
+    tracing::info!(address = %sandbox.address, "the embedded sandbox serves every instance: nothing leaves this machine");
+    for instance in instances {
+        instance.redirect_to_sandbox(&sandbox.url(), secret.clone());
+    }
+    Ok(Some(sandbox))
+}
+
+fn open_accounts(
+    instances: &[InstanceSettings],
+) -> Result<HashMap<InstanceName, Arc<dyn Gateway>>, gateway::http::ClientError> {
+    instances.iter().map(|i| Ok((i.name.clone(), gateway::open(i.account())?))).collect()
+}
+
+fn tell_applied(applied: &AppliedFile, pruned: bool) {
+    use crate::store::Applied;
+    let count = |what| applied.jobs.iter().filter(|(_, a)| *a == what).count();
+    let (added, changed, same) = (count(Applied::Added), count(Applied::Changed), count(Applied::Unchanged));
+    tracing::info!(added, changed, unchanged = same, "the jobs file is applied");
+    for name in &applied.vanished {
+        if pruned {
+            tracing::info!(job = name, "the job is no longer in the file and was removed");
+        } else {
+            tracing::warn!(job = name, "the job is no longer in the file; it is kept (`run --prune` removes it)");
+        }
+    }
+}
+
+struct Parts {
+    store: Arc<SqliteStore>,
+    instances: Vec<InstanceSettings>,
+    accounts: HashMap<InstanceName, Arc<dyn Gateway>>,
+    stop: CancellationToken,
+}
+
+struct Running {
+    activity: watch::Receiver<Activity>,
+    receipts: Receipts,
+    worker: JoinHandle<()>,
+    /// Ends the parts that must outlive the worker: webhooks may come until the last send is answered.
+    last: CancellationToken,
+    others: Vec<JoinHandle<()>>,
+    chores: tokio_cron_scheduler::JobScheduler,
+    sends: bool,
+}
+
+impl Parts {
+    async fn start(
+        self,
+        listener: Option<TcpListener>,
+        options: &DaemonOptions,
+        took: Stopwatch,
+    ) -> Result<Running, DaemonError> {
+        let shared: Arc<dyn Store> = Arc::clone(&self.store) as Arc<dyn Store>;
+        let now = clock::now();
+        let mut served = Vec::new();
+        for instance in &self.instances {
+            let Some(gateway) = self.accounts.get(&instance.name) else { continue };
+            let since = now - instance.pacing.memory();
+            let lane = LaneStart {
+                instance: instance.name.clone(),
+                pacing: instance.pacing.clone(),
+                refresh_every: gateway.capabilities().refresh_every,
+                recent_sends: if instance.pacing.spaces_sends() { shared.recent_sends(&instance.name, since).await? } else { Vec::new() },
+                outages: shared.outages(&instance.name, now - OUTAGES_REMEMBERED).await?,
+                quarantine: instance.quarantine,
+                seed: self.store.seed(),
+            };
+            shared.remember_standing(&instance.name, "working", None, None, None, now).await?;
+            served.push(Served { gateway: Arc::clone(gateway), lane });
+        }
+        let worker = Worker::new(Arc::clone(&shared), if options.passive { Vec::new() } else { served });
+        let activity = worker.activity();
+        let receipts = Receipts::new(Arc::clone(&shared), self.inboxes());
+        let last = CancellationToken::new();
+        let (ready, is_ready) = watch::channel(false);
+        let mut others = Vec::new();
+        if let Some(listener) = listener {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(%address, "listening for webhooks");
+            }
+            let serving = http::serve(listener, receipts.clone(), is_ready, last.clone());
+            others.push(tokio::spawn(async move {
+                if let Err(e) = serving.await {
+                    tracing::error!(error = %e, "the HTTP server stopped");
+                }
+            }));
+        }
+        others.push(tokio::spawn(upkeep::heartbeat(Arc::clone(&self.store), last.clone())));
+        let planner = Planner::new(Arc::clone(&shared), Arc::new(IdMaker::default()), self.store.seed());
+        others.push(tokio::spawn(planner.run(self.stop.clone())));
+        if !options.passive {
+            let quarantines: HashMap<&InstanceName, Millis> = self.instances.iter().map(|i| (&i.name, i.quarantine)).collect();
+            let accounts = self
+                .accounts
+                .iter()
+                .map(|(name, g)| (name.clone(), (Arc::clone(g), quarantines.get(name).copied().unwrap_or(Millis::ZERO))))
+                .collect();
+            others.push(tokio::spawn(DoubtSeeker::new(shared, accounts).run(self.stop.clone())));
+        }
+        let tidy = options.settings.as_ref().map_or_else(config::MaintenanceSettings::default, |s| s.maintenance.clone());
+        let chores = upkeep::start(Arc::clone(&self.store), &tidy.tidy).await?;
+        let worker = tokio::spawn(worker.run(self.stop.clone()));
+        let _ = ready.send(true);
+        // Kept open as long as the server may ask.
+        others.push(tokio::spawn({
+            let last = last.clone();
+            async move {
+                last.cancelled().await;
+                drop(ready);
+            }
+        }));
+        tracing::info!(ms = took.elapsed().0, passive = options.passive, "ready");
+        Ok(Running { activity, receipts, worker, last, others, chores, sends: !options.passive })
+    }
+
+    fn inboxes(&self) -> HashMap<InstanceName, Inbox> {
+        self.instances
+            .iter()
+            .filter_map(|i| {
+                let gateway = Arc::clone(self.accounts.get(&i.name)?);
+                Some((i.name.clone(), Inbox { gateway, proof: i.proof.clone() }))
+            })
+            .collect()
+    }
+}
+
+impl Running {
+    /// Stops in order: nothing more is claimed, typing is taken back, open sends may finish; then the rest.
+    async fn stop(mut self, stop: &CancellationToken, deadline: Millis) {
+        stop.cancel();
+        if clock::within(deadline, &mut self.worker).await.is_err() {
+            tracing::warn!("open sends did not finish in time: they will be in doubt at the next start");
+            self.worker.abort();
+        }
+        self.last.cancel();
+        let _ = self.chores.shutdown().await;
+        for other in self.others {
+            if clock::within(Millis::seconds(2), other).await.is_err() {
+                tracing::debug!("a part of the daemon did not end in time");
+            }
+        }
+    }
+}
+
+/// Waits for a signal, or for idleness where asked for. Answers whether it was idleness.
+async fn wait(
+    options: &DaemonOptions,
+    store: &SqliteStore,
+    running: &Running,
+    started_at: Timestamp,
+) -> Result<bool, DaemonError> {
+    use tokio::signal::unix::{signal, SignalKind};
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
+    let idle = async {
+        match options.until_idle {
+            Some(span) => until_idle(store, running, span, started_at).await,
+            None => std::future::pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = idle => true,
+    };
+    if !ended {
+        tracing::info!("stopping; a second signal stops at once");
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            #[expect(clippy::exit, reason = "a second signal means at once; what is out is in doubt at the next start")]
+            std::process::exit(130);
+        });
+    }
+    Ok(ended)
+}
+
+async fn until_idle(store: &SqliteStore, running: &Running, span: Millis, started_at: Timestamp) {
+    loop {
+        clock::sleep(IDLE_LOOK).await;
+        let activity = *running.activity.borrow();
+        let busy = running.sends && (!activity.settled || activity.in_hand > 0 || activity.awaited > 0);
+        if busy {
+            continue;
+        }
+        let now = clock::now();
+        // A database that cannot be read is no reason to end.
+        let waits = store.wakes_until(now + span).await.unwrap_or(true);
+        if waits && running.sends {
+            continue;
+        }
+        let last_send = store.last_send_at().await.unwrap_or(None).unwrap_or(started_at);
+        let last_news = running.receipts.last_ack_at().unwrap_or(started_at).max(last_send).max(started_at);
+        let outstanding = store.acks_outstanding(started_at).await.unwrap_or(0);
+        if outstanding == 0 || now.since(last_news) >= ACKS_AWAITED {
+            return;
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The JSON of the product: one shape for commands and, later, the API. Instants are RFC 3339 UTC with milliseconds,
+//! lengths are integer `…_ms`, absent values are `null` and never left out.
+
+use serde_json::{json, Map, Value};
+
+use crate::domain::ack::Ack;
+use crate::domain::content::Content;
+use crate::domain::id::MessageId;
+use crate::domain::state::StateName;
+use crate::domain::time::Timestamp;
+use crate::store::view::{AttemptView, DoubtView, MessageDetail, MessageView, StatsView};
+
+fn instant(t: Option<Timestamp>) -> Value {
+    t.map_or(Value::Null, |t| Value::String(t.to_rfc3339()))
+}
+
+/// One message, as in `list`.
+pub fn message(m: &MessageView) -> Value {
+    json!({
+        "id": m.id.to_string(),
+        "job": m.job,
+        "campaign": null,
+        "occurrence": instant(m.occurrence),
+        "instance": m.instance,
+        "to": m.chat,
+        "class": m.class.name(),
+        "kind": m.kind,
+        "state": m.state.name(),
+        "reason": m.reason,
+        "due_at": m.due_at.to_rfc3339(),
+        "wake_at": instant(m.wake_at),
+        "attempts": m.attempts,
+        "gateway_id": m.gateway_id,
+        "typing_at": instant(m.typing_at),
+        "sent_at": instant(m.sent_at),
+        "late_ms": m.sent_at.map(|t| t.since(m.due_at).0),
+        "ack": m.ack.map(Ack::name),
+        "ack_at": instant(m.ack_at),
+        "created_at": m.created_at.to_rfc3339(),
+    })
+}
+
+/// A page of messages.
+pub fn list(messages: &[MessageView], next: Option<MessageId>) -> Value {
+    json!({ "messages": messages.iter().map(message).collect::<Vec<_>>(), "next": next.map(|n| n.to_string()) })
+}
+
+/// One message whole.
+pub fn detail(d: &MessageDetail) -> Value {
+    let mut all = match message(&d.message) {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    };
+    let content = match &d.content {
+        Content::Text(text) => json!({ "text": text }),
+    };
+    let acks: Vec<Value> = d
+        .acks
+        .iter()
+        .map(|a| json!({ "ack": a.ack.name(), "at": a.at.to_rfc3339(), "participant": a.participant, "source": a.source }))
+        .collect();
+    let events: Vec<Value> = d
+        .events
+        .iter()
+        .map(|e| json!({ "at": e.at.to_rfc3339(), "from": e.from, "to": e.to, "note": e.note }))
+        .collect();
+    all.insert("content".to_owned(), content);
+    all.insert("vars".to_owned(), json!(d.vars));
+    all.insert("waiting".to_owned(), waiting(d));
+    all.insert("attempt_log".to_owned(), d.attempts.iter().map(attempt).collect());
+    all.insert("acks".to_owned(), Value::Array(acks));
+    all.insert("events".to_owned(), Value::Array(events));
+    Value::Object(all)
+}
+
+/// Why it waits, as far as its row and its instance tell.
+fn waiting(d: &MessageDetail) -> Value {
+    let gate = |gate: &str, until: Option<Timestamp>, note: Option<String>| json!({ "gate": gate, "until": instant(until), "note": note });
+    let mut gates = Vec::new();
+    match d.message.state {
+        StateName::Scheduled | StateName::Claimed | StateName::Typing => {
+            gates.push(gate("due", Some(d.message.due_at), None));
+            if let Some((state, reason, until)) = &d.blocked {
+                gates.push(gate("instance", *until, Some(reason.clone().unwrap_or_else(|| state.clone()))));
+            }
+        }
+        StateName::InDoubt => gates.push(gate("evidence", d.message.wake_at, None)),
+        StateName::Held => gates.push(gate("person", None, None)),
+        StateName::Sending
+        | StateName::Sent
+        | StateName::Failed
+        | StateName::Cancelled
+        | StateName::Expired
+        | StateName::Skipped => {}
+    }
+    Value::Array(gates)
+}
+
+fn attempt(a: &AttemptView) -> Value {
+    let typing = a.typing.as_ref().map(|t| {
+        json!({
+            "started_at": t.started_at.to_rfc3339(),
+            "status": t.status,
+            "response": body(t.response.as_deref()),
+            "refreshes": t.refreshes,
+            "stopped_at": instant(t.stopped_at),
+        })
+    });
+    let send = a.send.as_ref().map(|s| {
+        json!({
+            "started_at": instant(s.started_at),
+            "finished_at": instant(s.finished_at),
+            "status": s.status,
+            "outcome": s.outcome,
+            "response": body(s.response.as_deref()),
+        })
+    });
+    json!({ "number": a.number, "typing": typing, "marked_at": a.marked_at.to_rfc3339(), "send": send })
+}
+
+/// A response as JSON where it parses, else as text.
+fn body(text: Option<&str>) -> Value {
+    match text {
+        None => Value::Null,
+        Some(text) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
+    }
+}
+
+/// A page of doubts.
+pub fn doubts(list: &[DoubtView], next: Option<MessageId>) -> Value {
+    let each = |d: &DoubtView| {
+        let mut all = message(&d.message);
+        let evidence: Vec<Value> = d
+            .evidence
+            .iter()
+            .map(|e| json!({ "at": e.at.to_rfc3339(), "kind": e.kind, "verdict": e.verdict, "note": e.note }))
+            .collect();
+        if let Value::Object(map) = &mut all {
+            map.insert("evidence".to_owned(), Value::Array(evidence));
+            map.insert("next_look_at".to_owned(), instant(d.next_look_at));
+        }
+        all
+    };
+    json!({ "messages": list.iter().map(each).collect::<Vec<_>>(), "next": next.map(|n| n.to_string()) })
+}
+
+/// Counts and lateness.
+pub fn stats(s: &StatsView) -> Value {
+    let count = |name: StateName| s.states.iter().find(|(n, _)| *n == name).map_or(0, |(_, n)| *n);
+    let states: Map<String, Value> =
+        StateName::ALL.into_iter().map(|n| (n.name().to_owned(), json!(count(n)))).collect();
+    let ack_count = |ack: Option<Ack>| s.acks.iter().find(|(a, _)| *a == ack).map_or(0, |(_, n)| *n);
+    let mut acks: Map<String, Value> =
+        Ack::ALL.into_iter().map(|a| (a.name().to_owned(), json!(ack_count(Some(a))))).collect();
+    acks.insert("none".to_owned(), json!(ack_count(None)));
+    json!({
+        "states": states,
+        "acks": acks,
+        "late_ms": {
+            "p50": s.late_ms.map(|l| l.0), "p99": s.late_ms.map(|l| l.1), "max": s.late_ms.map(|l| l.2),
+        },
+        "typing": { "started": s.typing_started, "failed": s.typing_failed },
+        "rates": { "sends_last_minute": s.rates.0, "sends_last_hour": s.rates.1 },
+        "ignored_webhooks": s.ignored_hooks,
+    })
+}
