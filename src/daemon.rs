@@ -93,6 +93,9 @@ pub enum DaemonError {
     /// Signals.
     #[error("the daemon cannot receive signals: {0}")]
     Signals(std::io::Error),
+    /// The part that sends ended by itself, which it never should.
+    #[error("the part that sends ended unexpectedly; what was out is in doubt at the next start")]
+    WorkerEnded,
     /// Neither a file nor stored instances.
     #[error("there is nothing to serve: give a jobs file, as in `onthedot run jobs.yaml`")]
     NothingToServe,
@@ -143,8 +146,8 @@ pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
         tell_applied(&applied, options.prune);
     }
     let parts = Parts { store: Arc::clone(&store), instances, accounts, stop: stop.clone() };
-    let running = parts.start(listener, &options, took).await?;
-    let idle = wait(&options, &store, &running, started_at).await?;
+    let mut running = parts.start(listener, &options, took).await?;
+    let idle = wait(&options, &store, &mut running, started_at).await?;
     let shutdown = options.settings.as_ref().and_then(|s| s.daemon.shutdown).unwrap_or(DEFAULT_SHUTDOWN);
     running.stop(&stop, shutdown).await;
     if let Some(sandbox) = sandbox {
@@ -362,15 +365,16 @@ impl Running {
 async fn wait(
     options: &DaemonOptions,
     store: &SqliteStore,
-    running: &Running,
+    running: &mut Running,
     started_at: Timestamp,
 ) -> Result<bool, DaemonError> {
     use tokio::signal::unix::{signal, SignalKind};
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
+    let (activity, receipts, sends) = (running.activity.clone(), running.receipts.clone(), running.sends);
     let idle = async {
         match options.until_idle {
-            Some(span) => until_idle(store, running, span, started_at).await,
+            Some(span) => until_idle(store, (activity, receipts, sends), span, started_at).await,
             None => std::future::pending().await,
         }
     };
@@ -378,6 +382,7 @@ async fn wait(
         _ = terminate.recv() => false,
         _ = interrupt.recv() => false,
         () = idle => true,
+        _ = &mut running.worker => return Err(DaemonError::WorkerEnded),
     };
     if !ended {
         tracing::info!("stopping; a second signal stops at once");
@@ -393,22 +398,27 @@ async fn wait(
     Ok(ended)
 }
 
-async fn until_idle(store: &SqliteStore, running: &Running, span: Millis, started_at: Timestamp) {
+async fn until_idle(
+    store: &SqliteStore,
+    (activity, receipts, sends): (watch::Receiver<Activity>, Receipts, bool),
+    span: Millis,
+    started_at: Timestamp,
+) {
     loop {
         clock::sleep(IDLE_LOOK).await;
-        let activity = *running.activity.borrow();
-        let busy = running.sends && (!activity.settled || activity.in_hand > 0 || activity.awaited > 0);
+        let activity = *activity.borrow();
+        let busy = sends && (!activity.settled || activity.in_hand > 0 || activity.awaited > 0);
         if busy {
             continue;
         }
         let now = clock::now();
         // A database that cannot be read is no reason to end.
         let waits = store.wakes_until(now + span).await.unwrap_or(true);
-        if waits && running.sends {
+        if waits && sends {
             continue;
         }
         let last_send = store.last_send_at().await.unwrap_or(None).unwrap_or(started_at);
-        let last_news = running.receipts.last_ack_at().unwrap_or(started_at).max(last_send).max(started_at);
+        let last_news = receipts.last_ack_at().unwrap_or(started_at).max(last_send).max(started_at);
         let outstanding = store.acks_outstanding(started_at).await.unwrap_or(0);
         if outstanding == 0 || now.since(last_news) >= ACKS_AWAITED {
             return;

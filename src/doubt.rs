@@ -146,7 +146,7 @@ impl DoubtSeeker {
             let tries = due.tries + u32::from(matches!(event, Event::TryAgain { .. }));
             let facts = Facts::Verdict { tries, gateway_id, note };
             let change = Change { id: due.id, attempts: doubt.number, at: now, transition, facts };
-            tracing::info!(target: "onthedot::message", message = %due.id, "a doubt was settled");
+            tracing::info!(id = %due.id, "a doubt was settled");
             self.store.apply(vec![change]).await?;
         }
         Ok(())

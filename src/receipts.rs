@@ -85,7 +85,7 @@ impl Receipts {
         for event in events {
             match event {
                 HookEvent::Ack { gateway_id, participant, ack } => {
-                    tracing::debug!(target: "onthedot::message", instance, gateway_id, ack = ack.name(), "ack");
+                    tracing::info!(gateway_id, "ack: {}", ack.name());
                     acks.push(AckNews { instance: name.clone(), gateway_id, participant, ack, at: now, source: "webhook" });
                 }
                 HookEvent::Other { event } => taken = self.ignore(&name, &event).await,

@@ -233,11 +233,11 @@ impl Worker {
     fn start_typing(&mut self, id: MessageId, instance: &InstanceName, chat: Chat) {
         let (Some(gateway), Some(cargo)) = (self.gateways.get(instance), self.cargo.get_mut(&id)) else { return };
         let (gateway, tell) = (Arc::clone(gateway), self.tell.clone());
-        tracing::debug!(target: "onthedot::message", message = %id, chat = %mask(&chat), "typing");
+        tracing::info!(%id, "typing … to {}", mask(&chat));
         let task = async move {
             let answer = gateway.start_typing(&chat).await;
             if !answer.status.is_some_and(|s| (200..300).contains(&s)) {
-                tracing::warn!(message = %id, status = ?answer.status, response = %answer.response, "typing could not be shown");
+                tracing::warn!(%id, status = ?answer.status, "typing could not be shown: {}", answer.response);
             }
             let input = Input::TypingAnswered { id, status: answer.status, response: answer.response };
             let _ = tell.send(Told::Input(input));
@@ -254,7 +254,7 @@ impl Worker {
             }
             let answer = gateway.stop_typing(&chat).await;
             if !answer.status.is_some_and(|s| (200..300).contains(&s)) {
-                tracing::warn!(message = %id, status = ?answer.status, "typing could not be taken back");
+                tracing::warn!(%id, status = ?answer.status, "typing could not be taken back");
             }
         });
     }
@@ -267,7 +267,7 @@ impl Worker {
             match render(&cargo.claimed, *slot) {
                 Ok(rendered) => cargo.rendered = Some(rendered),
                 Err((reason, note)) => {
-                    tracing::error!(message = %change.id, reason = reason.name(), "{note}");
+                    tracing::error!(id = %change.id, reason = reason.name(), "{note}");
                     let input = Input::Unsendable { id: change.id, reason, note };
                     let _ = self.tell.send(Told::Input(input));
                     return;
@@ -279,7 +279,7 @@ impl Worker {
 
     fn send(&mut self, id: MessageId, slot: Timestamp) {
         let Some(cargo) = self.cargo.get_mut(&id) else { return };
-        let (due, job) = (cargo.claimed.due.clone(), cargo.claimed.content.id);
+        let due = cargo.claimed.due.clone();
         let (Some(gateway), Some(rendered)) = (self.gateways.get(&due.instance).cloned(), cargo.rendered.take()) else {
             return;
         };
@@ -288,8 +288,7 @@ impl Worker {
             let started_at = clock::now();
             let answer = gateway.send(&due.chat, &rendered).await;
             let finished_at = clock::now();
-            report(id, &due.instance, &due.chat, &answer.outcome, started_at.since(due.due_at), started_at.since(slot));
-            tracing::trace!(job, "sent");
+            report(id, &due.chat, &answer.outcome, started_at.since(due.due_at), started_at.since(slot));
             let facts = SendFacts {
                 started_at,
                 finished_at,
@@ -339,17 +338,17 @@ impl Worker {
 }
 
 /// One line about the end of a send.
-fn report(id: MessageId, instance: &InstanceName, chat: &Chat, outcome: &Outcome, late: Millis, after_slot: Millis) {
+fn report(id: MessageId, chat: &Chat, outcome: &Outcome, late: Millis, after_slot: Millis) {
     let chat = mask(chat);
     match outcome {
         Outcome::Accepted { gateway_id, .. } => {
-            tracing::info!(target: "onthedot::message", message = %id, %instance, %chat, late_ms = late.0, after_slot_ms = after_slot.0, gateway_id, "sent");
+            tracing::info!(%id, after_slot_ms = after_slot.0, gateway_id, "sent to {chat}, {:+} ms", late.0);
         }
         Outcome::InDoubt { why } => {
-            tracing::warn!(target: "onthedot::message", message = %id, %instance, %chat, "in doubt: {why}");
+            tracing::warn!(%id, "in doubt, to {chat}: {why}");
         }
         other => {
-            tracing::warn!(target: "onthedot::message", message = %id, %instance, %chat, outcome = other.name(), "not sent: {}", other.why());
+            tracing::warn!(%id, outcome = other.name(), "not sent to {chat}: {}", other.why());
         }
     }
 }

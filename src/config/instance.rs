@@ -88,10 +88,12 @@ impl InstanceSettings {
 }
 
 impl Reading<'_> {
-    /// The instances of a file.
-    pub fn instances(&mut self, node: &Node) -> Vec<InstanceSettings> {
+    /// The instances of a file, and beside them the name and kind of every declared one, whether usable or not: what
+    /// refers to a broken instance is still checked.
+    pub fn instances(&mut self, node: &Node) -> (Vec<InstanceSettings>, Vec<(InstanceName, Kind)>) {
         let named = self.named(node, "instances");
-        named.into_iter().filter_map(|(name, _, value)| self.instance(name, value)).collect()
+        let declared = named.iter().map(|(name, _, value)| (InstanceName::new(name), written_kind(value))).collect();
+        (named.into_iter().filter_map(|(name, _, value)| self.instance(name, value)).collect(), declared)
     }
 
     fn instance(&mut self, name: &str, node: &Node) -> Option<InstanceSettings> {
@@ -197,6 +199,8 @@ impl Reading<'_> {
                 Some(secret)
             }
             None if self.sandbox || kind == Some(Kind::Sandbox) => Some(Secret::sandbox("sandbox")),
+            // What an unknown gateway needs is not known either.
+            None if kind.is_none() => None,
             None => {
                 let hint = format!("{key}: ${{WAWP_{}}}", key.to_uppercase());
                 self.error(map.node, format!("{what} needs {key}"), Some(hint));
@@ -317,6 +321,16 @@ impl Reading<'_> {
             .and_then(|n| self.duration_in(n, "doubt.quarantine", Millis::seconds(1), DAY))
             .unwrap_or(DEFAULT_QUARANTINE)
     }
+}
+
+/// The kind a declaration names, as far as it can be told.
+fn written_kind(node: &Node) -> Kind {
+    let Value::Map(entries) = &node.value else { return Kind::Wawp };
+    let word = entries.iter().find_map(|(k, v)| match (&k.value, &v.value) {
+        (Value::Scalar { text: key, .. }, Value::Scalar { text, .. }) if key == "gateway" => Some(text.as_str()),
+        _ => None,
+    });
+    word.and_then(Kind::from_name).unwrap_or(Kind::Wawp)
 }
 
 fn pacing_json(pacing: &Pacing) -> Json {

@@ -3,7 +3,6 @@
 use jiff::tz::TimeZone;
 
 use crate::clock;
-use crate::config::instance::InstanceSettings;
 use crate::config::manner;
 use crate::config::read::{Map, Reading};
 use crate::config::recipients::Recipients;
@@ -13,6 +12,7 @@ use crate::domain::id::InstanceName;
 use crate::domain::job::{Job, Manner};
 use crate::domain::template::Moments;
 use crate::domain::time::{Millis, Timestamp};
+use crate::gateway::Kind;
 
 const KEYS: [&str; 10] = ["at", "in", "every", "cron", "starts", "ends", "timezone", "to", "text", "instance"];
 
@@ -36,8 +36,8 @@ pub struct JobSettings {
 
 /// What a job may refer to.
 pub struct Around<'s> {
-    /// The instances of the file.
-    pub instances: &'s [InstanceSettings],
+    /// The instances the file declares, usable or not.
+    pub declared: &'s [(InstanceName, Kind)],
     /// The instance of jobs that name none.
     pub default_instance: Option<&'s InstanceName>,
     /// The manner of jobs that say nothing else.
@@ -62,7 +62,7 @@ impl Reading<'_> {
         let moments = Moments { due: around.now, nominal: Some(around.now), late_by: Millis::ZERO, zone };
         let compiled = content.as_ref().map(|(_, compiled)| compiled);
         let recipients = match (map.get("to"), instance) {
-            (Some(to), Some(i)) => self.recipients(to, &what, i.kind, compiled, &moments),
+            (Some(to), Some((_, kind))) => self.recipients(to, &what, *kind, compiled, &moments),
             (None, _) => {
                 self.error(node, format!("{what} has no recipient"), Some("to: \"+49 170 1234567\"".to_owned()));
                 None
@@ -73,7 +73,7 @@ impl Reading<'_> {
             name: name.to_owned(),
             schedule: schedule?,
             zone: zone_name,
-            instance: instance?.name.clone(),
+            instance: instance?.0.clone(),
             content: content?.0,
             manner,
         };
@@ -99,37 +99,40 @@ impl Reading<'_> {
         }
     }
 
-    fn job_instance<'s>(&mut self, map: &Map<'_>, what: &str, around: &Around<'s>) -> Option<&'s InstanceSettings> {
-        let find = |name: &str| around.instances.iter().find(|i| &*i.name.0 == name);
+    fn job_instance<'s>(
+        &mut self,
+        map: &Map<'_>,
+        what: &str,
+        around: &Around<'s>,
+    ) -> Option<&'s (InstanceName, Kind)> {
+        let find = |name: &str| around.declared.iter().find(|(n, _)| *n.0 == *name);
         if let Some(node) = map.get("instance") {
             let name = self.text(node, "instance")?;
             let found = find(&name);
             if found.is_none() {
-                self.unknown_instance(node, &name, around.instances);
+                self.unknown_instance(node, &name, around.declared);
             }
             return found;
         }
         if let Some(name) = around.default_instance {
             return find(&name.0);
         }
-        match around.instances {
+        match around.declared {
             [only] => Some(only),
-            // A file without any usable instance has been told so already.
+            // A file without any instance has been told so already.
             [] => None,
             _ => {
-                self.error(map.node, format!("{what} does not say through which instance"), Some("instance: NAME, or defaults: { instance: NAME }".to_owned()));
+                let hint = "instance: NAME, or defaults: { instance: NAME }".to_owned();
+                self.error(map.node, format!("{what} does not say through which instance"), Some(hint));
                 None
             }
         }
     }
 
     /// Notes that an instance is not declared.
-    pub fn unknown_instance(&mut self, node: &Node, name: &str, instances: &[InstanceSettings]) {
-        // With errors in the instances themselves the name may be right.
-        if !self.errors.iter().any(|e| e.message.contains(&format!("instance '{name}'"))) {
-            let names: Vec<&str> = instances.iter().map(|i| &*i.name.0).collect();
-            self.error(node, format!("there is no instance '{name}'"), Some(crate::config::read::suggest(name, &names)));
-        }
+    pub fn unknown_instance(&mut self, node: &Node, name: &str, declared: &[(InstanceName, Kind)]) {
+        let names: Vec<&str> = declared.iter().map(|(n, _)| &*n.0).collect();
+        self.error(node, format!("there is no instance '{name}'"), Some(crate::config::read::suggest(name, &names)));
     }
 
     fn content(&mut self, map: &Map<'_>, what: &str) -> Option<(Content, CompiledContent)> {

@@ -18,6 +18,7 @@ use crate::config::tree::{Node, Value};
 use crate::domain::id::InstanceName;
 use crate::domain::job::Manner;
 use crate::domain::time::{Millis, Timestamp};
+use crate::gateway::Kind;
 use crate::store::InstanceRow;
 
 pub use finding::{ConfigError, Finding};
@@ -165,7 +166,7 @@ pub fn stored_instance(row: &InstanceRow, sandbox: bool) -> Result<InstanceSetti
     let text = serde_json::json!({ &*row.name.0: row.definition }).to_string();
     let mut reading = Reading::new(&path, &env, sandbox);
     let found = match tree::parse(&text) {
-        Ok(Some(root)) => reading.instances(&root).pop(),
+        Ok(Some(root)) => reading.instances(&root).0.pop(),
         _ => None,
     };
     match found {
@@ -194,16 +195,16 @@ impl Reading<'_> {
         {
             zone = name;
         }
-        let instances = match map.get("instances") {
+        let (instances, declared) = match map.get("instances") {
             Some(node) => self.instances(node),
             None => {
                 self.error(root, "the file declares no instances", Some("instances: { shop: { gateway: wawp, … } }".to_owned()));
-                Vec::new()
+                (Vec::new(), Vec::new())
             }
         };
-        let (default_instance, defaults) = self.defaults(map.get("defaults"), &instances);
+        let (default_instance, defaults) = self.defaults(map.get("defaults"), &declared);
         let around = job::Around {
-            instances: &instances,
+            declared: &declared,
             default_instance: default_instance.as_ref(),
             defaults: &defaults,
             zone: &zone,
@@ -226,7 +227,7 @@ impl Reading<'_> {
         })
     }
 
-    fn defaults(&mut self, node: Option<&Node>, instances: &[InstanceSettings]) -> (Option<InstanceName>, Manner) {
+    fn defaults(&mut self, node: Option<&Node>, declared: &[(InstanceName, Kind)]) -> (Option<InstanceName>, Manner) {
         let nothing = (None, Manner::default());
         let Some(node) = node else { return nothing };
         let known: Vec<&str> = manner::KEYS.iter().copied().chain(["instance"]).collect();
@@ -237,10 +238,10 @@ impl Reading<'_> {
         if let Some(n) = map.get("instance")
             && let Some(text) = self.text(n, "instance")
         {
-            if instances.iter().any(|i| *i.name.0 == *text) {
+            if declared.iter().any(|(n, _)| *n.0 == *text) {
                 name = Some(InstanceName::new(&text));
             } else {
-                self.unknown_instance(n, &text, instances);
+                self.unknown_instance(n, &text, declared);
             }
         }
         (name, self.manner(&map, &Manner::default()))

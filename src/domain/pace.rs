@@ -89,6 +89,31 @@ impl Ledger {
         t
     }
 
+    /// The earliest instant at or after `from` that keeps the pace to everything noted up to then, whatever comes
+    /// later: what a send checks at the moment it leaves, since those before it may have left later than planned.
+    pub fn earliest_behind(&self, pacing: &Pacing, from: Timestamp) -> Timestamp {
+        let mut t = from;
+        loop {
+            let past = self.departures.partition_point(|(d, _)| *d <= t);
+            let mut later = t;
+            if pacing.gap.is_some()
+                && let Some((before, gap)) = past.checked_sub(1).map(|i| self.departures[i])
+            {
+                later = later.max(before + gap);
+            }
+            if let Some(rate) = pacing.rate {
+                let count = usize::try_from(rate.count).unwrap_or(usize::MAX);
+                if let Some(i) = past.checked_sub(count) {
+                    later = later.max(self.departures[i].0 + rate.window + MARGIN);
+                }
+            }
+            if later == t {
+                return t;
+            }
+            t = later;
+        }
+    }
+
     /// An instant to try instead of `t`, or `None` when `t` fits.
     fn conflict(&self, pacing: &Pacing, t: Timestamp, gap_after: Millis) -> Option<Timestamp> {
         let place = self.departures.partition_point(|(d, _)| *d <= t);

@@ -25,6 +25,8 @@ pub(super) enum Phase {
 #[derive(Clone, Debug)]
 pub(super) struct Hand {
     pub due: Due,
+    /// Counts the times any message came into hand: tells this stay from earlier ones of the same message.
+    pub stay: u64,
     pub phase: Phase,
     pub arrived_at: Timestamp,
     pub held_by_lane: bool,
@@ -42,9 +44,10 @@ pub(super) struct Hand {
 }
 
 impl Hand {
-    pub fn new(due: Due, arrived_at: Timestamp) -> Hand {
+    pub fn new(due: Due, stay: u64, arrived_at: Timestamp) -> Hand {
         Hand {
             due,
+            stay,
             phase: Phase::Waiting,
             arrived_at,
             held_by_lane: false,

@@ -57,7 +57,9 @@ enum Timer {
 pub struct Engine {
     lanes: BTreeMap<InstanceName, Lane>,
     hands: HashMap<MessageId, Hand>,
-    timers: BinaryHeap<Reverse<(Timestamp, MessageId, Timer)>>,
+    /// Each timer names the stay it was set in: what was set for an earlier stay of the same message is void.
+    timers: BinaryHeap<Reverse<(Timestamp, MessageId, u64, Timer)>>,
+    stays: u64,
     effects: VecDeque<Effect>,
     commits: VecDeque<Millis>,
     mark_ahead: Millis,
@@ -72,6 +74,7 @@ impl Engine {
             lanes,
             hands: HashMap::new(),
             timers: BinaryHeap::new(),
+            stays: 0,
             effects: VecDeque::new(),
             commits: VecDeque::new(),
             mark_ahead: MARK_AHEAD,
@@ -137,12 +140,14 @@ impl Engine {
     }
 
     fn advance(&mut self, now: Timestamp) {
-        while let Some(Reverse((at, id, timer))) = self.timers.peek().copied() {
+        while let Some(Reverse((at, id, stay, timer))) = self.timers.peek().copied() {
             if at > now {
                 break;
             }
             self.timers.pop();
-            self.timer(id, timer, now);
+            if self.hands.get(&id).is_some_and(|h| h.stay == stay) {
+                self.timer(id, timer, now);
+            }
         }
         if !self.stopping {
             self.advance_lanes(now);
@@ -154,14 +159,16 @@ impl Engine {
         match (timer, &hand.phase) {
             (Timer::Refresh, Phase::Begun) => self.refresh_typing(id, now),
             (Timer::Mark, Phase::Begun) => self.mark(id, now),
-            (Timer::Slot, Phase::Marked) => self.send(id),
+            (Timer::Slot, Phase::Marked) => self.send(id, now),
             (Timer::Rewrite, Phase::Settling(change)) => self.effects.push_back(Effect::Persist(change.clone())),
             _ => {}
         }
     }
 
     fn at(&mut self, at: Timestamp, id: MessageId, timer: Timer) {
-        self.timers.push(Reverse((at, id, timer)));
+        if let Some(hand) = self.hands.get(&id) {
+            self.timers.push(Reverse((at, id, hand.stay, timer)));
+        }
     }
 
     fn nudged(&mut self, now: Timestamp) {
@@ -222,7 +229,8 @@ impl Engine {
         let lost = lane.lost(due.due_at, now);
         let retrying = due.first_marked_at.filter(|_| due.tries > 0).map_or(Millis::ZERO, |t| now.since(t));
         let limit = due.max_lateness;
-        let hand = Hand::new(due, now);
+        self.stays += 1;
+        let hand = Hand::new(due, self.stays, now);
         if lost.max(retrying) > limit {
             self.hands.insert(id, hand);
             let note = format!("{} were lost to outages and retries; max_lateness is {limit}", lost.max(retrying));
@@ -322,9 +330,22 @@ impl Engine {
         }
     }
 
-    fn send(&mut self, id: MessageId) {
+    /// Lets a marked message leave, or waits the few milliseconds by which those before it left later than planned.
+    fn send(&mut self, id: MessageId, now: Timestamp) {
         let Some(hand) = self.hands.get_mut(&id) else { return };
         let Some(leave) = hand.leave else { return };
+        if let Some(lane) = self.lanes.get_mut(&hand.due.instance)
+            && lane.pacing.spaces_sends()
+        {
+            lane.ledger.remove(leave.slot);
+            let free = lane.ledger.earliest_behind(&lane.pacing, now);
+            lane.ledger.add(free, lane.gap_after(&hand.due));
+            hand.leave = Some(Leave { slot: free, ..leave });
+            if free > now {
+                self.at(free, id, Timer::Slot);
+                return;
+            }
+        }
         hand.phase = Phase::Sending;
         if std::mem::take(&mut hand.typing_open) {
             self.effects.push_back(Effect::DropTyping { id });
@@ -343,7 +364,7 @@ impl Engine {
                 }
                 match hand.leave {
                     Some(leave) if leave.slot > now => self.at(leave.slot, id, Timer::Slot),
-                    _ => self.send(id),
+                    _ => self.send(id, now),
                 }
             }
             // Cancelled, rescheduled or paused by somebody else, whose change tells the story.

@@ -1,0 +1,557 @@
+//! The engine in virtual time, against an in-memory store and a gateway that lies, with crashes between any two
+//! effects: seeded histories, and checkers whose names are the claims.
+//!
+//! `SEEDS=n` runs more histories, `SEED=n` one of them with its timeline printed.
+
+#[path = "support/model_store.rs"]
+mod model_store;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model_store::ModelStore;
+use onthedot::domain::class::Class;
+use onthedot::domain::draw::Draw;
+use onthedot::domain::id::{InstanceName, MessageId};
+use onthedot::domain::message::{Change, Due, Facts, SendFacts, Verdict};
+use onthedot::domain::outcome::{DownCause, Outcome};
+use onthedot::domain::pace::{Pacing, Rate};
+use onthedot::domain::recipient::Chat;
+use onthedot::domain::retry::RetryPolicy;
+use onthedot::domain::state::{self, Event, Reason, State, StateName};
+use onthedot::domain::time::{Millis, Timestamp};
+use onthedot::domain::timeline::Late;
+use onthedot::engine::{Effect, Engine, Input, LaneStart};
+
+/// Histories of a run without `SEEDS`.
+const SEEDS: u64 = 1_000;
+
+/// Where virtual time begins.
+const BEGIN: i64 = 1_000_000_000;
+
+/// A history that has not come to rest by then never will.
+const END: i64 = BEGIN + 4 * 3_600_000;
+
+/// A generator of draws for one history.
+struct Dice(Draw, i64);
+
+impl Dice {
+    fn new(seed: u64) -> Dice {
+        Dice(Draw::new(seed, "simulation"), 0)
+    }
+
+    fn roll(&mut self, low: i64, high: i64) -> i64 {
+        self.1 += 1;
+        self.0.with_number(self.1).between(low, high)
+    }
+
+    fn chance(&mut self, percent: i64) -> bool {
+        self.roll(0, 99) < percent
+    }
+}
+
+/// What the outside will tell the engine, and when.
+#[derive(Clone, Debug)]
+enum Pending {
+    Input(Input),
+    /// The gateway carries a message out, whatever the engine is told.
+    Done(MessageId),
+    Write(Change),
+}
+
+/// What really happened, for the checkers.
+#[derive(Clone, Debug)]
+enum Fact {
+    Typing(MessageId),
+    StopTyping(MessageId),
+    Marked(MessageId, Timestamp),
+    Sent(MessageId),
+    Delivered(MessageId),
+    Cancelled(MessageId),
+    Crash,
+}
+
+struct World {
+    dice: Dice,
+    now: Timestamp,
+    store: ModelStore,
+    lanes: Vec<LaneStart>,
+    engine: Engine,
+    pending: BTreeMap<(Timestamp, u64), Pending>,
+    sequence: u64,
+    log: Vec<(Timestamp, Fact)>,
+    crashes_left: i64,
+    lies: i64,
+    outages: Vec<(Timestamp, Timestamp)>,
+    session_down_until: Timestamp,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut dice = Dice::new(seed);
+        let now = Timestamp(BEGIN);
+        let lanes: Vec<LaneStart> = (0..dice.roll(1, 2)).map(|i| lane(&mut dice, i, seed)).collect();
+        let mut store = ModelStore::default();
+        for n in 0..dice.roll(1, 24) {
+            store.insert(due(&mut dice, n, &lanes));
+        }
+        let engine = Engine::new(lanes.clone(), now);
+        let (crashes_left, lies) = (dice.roll(0, 3), dice.roll(0, 40));
+        World {
+            dice,
+            now,
+            store,
+            lanes,
+            engine,
+            pending: BTreeMap::new(),
+            sequence: 0,
+            log: Vec::new(),
+            crashes_left,
+            lies,
+            outages: Vec::new(),
+            session_down_until: Timestamp(0),
+        }
+    }
+
+    fn later(&mut self, after: i64, what: Pending) {
+        self.sequence += 1;
+        self.pending.insert((self.now + Millis(after), self.sequence), what);
+    }
+
+    fn note(&mut self, fact: Fact) {
+        self.log.push((self.now, fact));
+    }
+
+    /// Runs until nothing is left to happen.
+    fn run(&mut self) {
+        let mut steps = 0_u32;
+        while self.now.0 < END {
+            steps += 1;
+            assert!(steps < 200_000, "the history does not come to rest");
+            while let Some(effect) = self.engine.poll_effect(self.now) {
+                if self.crashes_left > 0 && self.dice.chance(1) {
+                    self.crash();
+                    continue;
+                }
+                self.perform(effect);
+            }
+            self.meddle();
+            let next_told = self.pending.keys().next().map(|(at, _)| *at);
+            let wake = self.engine.poll_wakeup();
+            let Some(next) = next_told.into_iter().chain(wake).min() else { break };
+            if self.rests() && next_told.is_none() {
+                break;
+            }
+            self.now = self.now.max(next);
+            while let Some(entry) = self.pending.first_entry().filter(|e| e.key().0 <= self.now) {
+                let what = entry.remove();
+                self.happen(what);
+            }
+        }
+    }
+
+    fn rests(&self) -> bool {
+        self.store.rows.values().all(|r| !matches!(r.state, StateName::Scheduled | StateName::Typing | StateName::Sending))
+    }
+
+    /// The process dies: everything in memory is gone, what was on its way to the gateway may still be done, what was
+    /// on its way to the disk may or may not be durable.
+    fn crash(&mut self) {
+        self.crashes_left -= 1;
+        self.note(Fact::Crash);
+        let pending = std::mem::take(&mut self.pending);
+        for ((at, n), what) in pending {
+            match what {
+                Pending::Done(_) => {
+                    self.pending.insert((at, n), what);
+                }
+                Pending::Write(change) => {
+                    if self.dice.chance(50) {
+                        self.write(&change);
+                    }
+                }
+                Pending::Input(_) => {}
+            }
+        }
+        let down = self.dice.roll(10, 20_000);
+        self.outages.push((self.now, self.now + Millis(down)));
+        let until = self.now + Millis(down);
+        while let Some(entry) = self.pending.first_entry().filter(|e| e.key().0 <= until) {
+            let ((at, _), what) = entry.remove_entry();
+            self.now = self.now.max(at);
+            self.happen(what);
+        }
+        self.now = until;
+        self.store.recover();
+        for lane in &mut self.lanes {
+            lane.outages = self.outages.clone();
+        }
+        self.engine = Engine::new(self.lanes.clone(), self.now);
+    }
+
+    /// People and other processes: cancels now and then.
+    fn meddle(&mut self) {
+        if !self.dice.chance(1) {
+            return;
+        }
+        let ids: Vec<MessageId> = self.store.rows.keys().copied().collect();
+        let id = ids[usize::try_from(self.dice.roll(0, i64::try_from(ids.len()).unwrap() - 1)).unwrap()];
+        let row = &self.store.rows[&id];
+        let before = match row.state {
+            StateName::Scheduled => State::Scheduled { wake_at: row.wake_at },
+            StateName::Typing => State::Typing,
+            _ => return,
+        };
+        let event = Event::Cancelled { reason: Reason::CancelledByPerson };
+        let transition = state::apply(&before, &event).unwrap();
+        let change = Change { id, attempts: row.attempts, at: self.now, transition, facts: Facts::Note(String::new()) };
+        if self.store.apply(&change) == Verdict::Applied {
+            self.note(Fact::Cancelled(id));
+            let after = self.dice.roll(0, 100);
+            self.later(after, Pending::Input(Input::Nudge));
+        }
+    }
+
+    fn write(&mut self, change: &Change) -> Verdict {
+        let verdict = self.store.apply(change);
+        if let (Verdict::Applied, Facts::Mark { slot, .. }) = (verdict, &change.facts) {
+            self.note(Fact::Marked(change.id, *slot));
+        }
+        verdict
+    }
+
+    fn happen(&mut self, what: Pending) {
+        match what {
+            Pending::Input(input) => self.engine.handle(input, self.now),
+            Pending::Done(id) => self.note(Fact::Delivered(id)),
+            Pending::Write(change) => {
+                let id = change.id;
+                let behind = matches!(change.facts, Facts::TypingShown { .. });
+                // A disk that is full for a moment.
+                let verdict = if self.dice.chance(2) { None } else { Some(self.write(&change)) };
+                if !behind {
+                    self.engine.handle(Input::Persisted { id, verdict }, self.now);
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Claim { instance, horizon, limit, strict_limit, except } => {
+                let (messages, more, next_wake) = self.store.claim(&instance, horizon, limit, strict_limit, &except);
+                let after = self.dice.roll(0, 5);
+                let input = if self.lies > 0 && self.dice.chance(2) {
+                    Input::ClaimFailed { instance }
+                } else {
+                    Input::Claimed { instance, messages, more, next_wake }
+                };
+                self.later(after, Pending::Input(input));
+            }
+            Effect::Verify { ids } => {
+                let ids = self.store.gone(&ids);
+                let after = self.dice.roll(0, 5);
+                self.later(after, Pending::Input(Input::Gone { ids }));
+            }
+            Effect::StartTyping { id, .. } => {
+                self.note(Fact::Typing(id));
+                let (after, fails) = (self.dice.roll(1, 3_000), self.dice.chance(10));
+                let status = if fails { Some(500) } else { Some(200) };
+                self.later(after, Pending::Input(Input::TypingAnswered { id, status, response: "{}".into() }));
+            }
+            Effect::DropTyping { .. } | Effect::Lane { .. } | Effect::Release { .. } => {}
+            Effect::StopTyping { id, .. } => self.note(Fact::StopTyping(id)),
+            Effect::Persist(change) => {
+                // One disk: writes are carried out in the order they were asked for.
+                let latest = self.pending.iter().filter(|(_, p)| matches!(p, Pending::Write(_))).map(|((at, _), _)| *at).max();
+                let after = self.dice.roll(0, 30).max(latest.map_or(0, |t| t.since(self.now).0));
+                self.later(after, Pending::Write(change));
+            }
+            Effect::Send { id, slot } => self.send(id, slot),
+            Effect::Probe { instance } => {
+                let down = (self.now < self.session_down_until).then(|| (DownCause::Session, "logged out".to_owned()));
+                let after = self.dice.roll(1, 500);
+                self.later(after, Pending::Input(Input::Probed { instance, down }));
+            }
+        }
+    }
+
+    /// The gateway: mostly honest, sometimes slow, down, or lying about what it did.
+    fn send(&mut self, id: MessageId, slot: Timestamp) {
+        assert!(self.now >= slot, "a message left before its slot");
+        let started_at = self.now;
+        let answers = self.dice.roll(1, 400);
+        let does = self.dice.roll(0, 600);
+        let (outcome, done) = if self.now < self.session_down_until {
+            (Outcome::InstanceDown { cause: DownCause::Session, why: "logged out".into() }, false)
+        } else if self.dice.chance(self.lies) {
+            match self.dice.roll(0, 6) {
+                0 => (Outcome::InDoubt { why: "timed out".into() }, true),
+                1 => (Outcome::InDoubt { why: "reset".into() }, false),
+                2 => (Outcome::Refused { why: "no".into() }, false),
+                3 => (Outcome::RefusedForNow { why: "busy".into() }, false),
+                4 => (Outcome::NotNow { after: Some(Millis(self.dice.roll(500, 9_000))) }, false),
+                5 => (Outcome::NotSent { why: "refused".into() }, false),
+                _ => {
+                    self.session_down_until = self.now + Millis(self.dice.roll(1_000, 60_000));
+                    (Outcome::InstanceDown { cause: DownCause::Session, why: "logged out".into() }, false)
+                }
+            }
+        } else {
+            (Outcome::Accepted { gateway_id: id.to_string(), ack: None }, true)
+        };
+        // A connection that never opened carried nothing.
+        if !matches!(outcome, Outcome::NotSent { .. }) {
+            self.note(Fact::Sent(id));
+        }
+        if done {
+            self.later(does, Pending::Done(id));
+        }
+        let finished_at = started_at + Millis(answers);
+        let facts = SendFacts { started_at, finished_at, status: None, outcome: outcome.name(), response: String::new() };
+        self.later(answers, Pending::Input(Input::SendDone { id, outcome, facts }));
+    }
+}
+
+fn lane(dice: &mut Dice, n: i64, seed: u64) -> LaneStart {
+    let pacing = Pacing {
+        rate: dice.chance(30).then(|| Rate { count: u32::try_from(dice.roll(1, 5)).unwrap(), window: Millis(dice.roll(1_000, 20_000)) }),
+        gap: dice.chance(30).then(|| (Millis(dice.roll(0, 1_000)), Millis(dice.roll(1_000, 3_000)))),
+        concurrency: dice.chance(50).then(|| u32::try_from(dice.roll(1, 4)).unwrap()),
+    };
+    LaneStart {
+        instance: InstanceName::new(&format!("lane-{n}")),
+        pacing,
+        refresh_every: Millis(8_000),
+        recent_sends: Vec::new(),
+        outages: Vec::new(),
+        quarantine: Millis(60_000),
+        seed,
+    }
+}
+
+fn due(dice: &mut Dice, n: i64, lanes: &[LaneStart]) -> Due {
+    let mut id = [0_u8; 16];
+    id[8..].copy_from_slice(&n.to_be_bytes());
+    let lane = &lanes[usize::try_from(dice.roll(0, i64::try_from(lanes.len()).unwrap() - 1)).unwrap()];
+    let due_at = Timestamp(BEGIN + dice.roll(-5_000, 60_000));
+    let chat = Chat::from_stored(&format!("{}@c.us", dice.roll(1, 12)));
+    Due {
+        id: MessageId(id),
+        instance: lane.instance.clone(),
+        class: Class::ALL[usize::try_from(dice.roll(0, 4)).unwrap()],
+        due_at,
+        target: due_at,
+        lead: Millis(if dice.chance(20) { 0 } else { dice.roll(100, 20_000) }),
+        late: if dice.chance(50) { Late::KeepDue } else { Late::KeepLead },
+        attempts: 0,
+        tries: 0,
+        first_marked_at: None,
+        retry: RetryPolicy { attempts: 4, backoff: vec![Millis(1_000), Millis(5_000)], jitter: 0.2 },
+        max_lateness: Millis(dice.roll(10_000, 3_600_000)),
+        draw: Draw::new(7, "message").with_text(chat.as_str()).with_number(n),
+        chat,
+    }
+}
+
+fn of<'l>(world: &'l World, id: MessageId, is: impl Fn(&Fact) -> Option<MessageId> + 'l) -> Vec<Timestamp> {
+    world.log.iter().filter(|(_, f)| is(f) == Some(id)).map(|(t, _)| *t).collect()
+}
+
+fn sends(world: &World, id: MessageId) -> Vec<Timestamp> {
+    of(world, id, |f| if let Fact::Sent(i) = f { Some(*i) } else { None })
+}
+
+fn every_message_rests_or_will_wake(world: &World) {
+    for row in world.store.rows.values() {
+        assert!(
+            !matches!(row.state, StateName::Scheduled | StateName::Typing | StateName::Sending),
+            "{} is still {:?}",
+            row.due.id,
+            row.state
+        );
+    }
+}
+
+fn a_crash_never_sends_twice_unless_asked(world: &World) {
+    // One delivery a message: nothing here asks for more, and doubts are held.
+    let mut delivered = BTreeSet::new();
+    for (at, fact) in &world.log {
+        if let Fact::Delivered(id) = fact {
+            assert!(delivered.insert(*id), "{id} was delivered twice, the second time at {at}");
+        }
+    }
+}
+
+fn what_was_delivered_is_sent_or_in_doubt(world: &World) {
+    for (_, fact) in &world.log {
+        if let Fact::Delivered(id) = fact {
+            let state = world.store.rows[id].state;
+            assert!(matches!(state, StateName::Sent | StateName::InDoubt), "{id} was delivered and is {state:?}");
+        }
+    }
+}
+
+fn nothing_is_lost_silently(world: &World) {
+    for row in world.store.rows.values() {
+        let delivered = world.log.iter().any(|(_, f)| matches!(f, Fact::Delivered(i) if *i == row.due.id));
+        assert!(row.state != StateName::Sent || delivered, "{} is sent but was never delivered", row.due.id);
+    }
+}
+
+fn every_send_follows_its_own_mark(world: &World) {
+    for id in world.store.rows.keys() {
+        let marks = of(world, *id, |f| if let Fact::Marked(i, _) = f { Some(*i) } else { None });
+        let sends = sends(world, *id);
+        assert!(sends.len() <= marks.len(), "{id}: {} sends of {} marks", sends.len(), marks.len());
+        for (n, send) in sends.iter().enumerate() {
+            assert!(marks.iter().filter(|m| *m <= send).count() > n, "{id}: a send before its mark");
+        }
+    }
+}
+
+fn nothing_leaves_before_its_due(world: &World) {
+    for (id, row) in &world.store.rows {
+        if let Some(first) = sends(world, *id).first() {
+            assert!(*first >= row.due.due_at, "{id} left {} before its due", row.due.due_at.since(*first));
+        }
+    }
+}
+
+fn typing_comes_before_send(world: &World) {
+    // Where nothing disturbs, every message with a lead that came in time shows typing its full lead before it leaves.
+    if world.lies > 0 || world.log.iter().any(|(_, f)| matches!(f, Fact::Crash | Fact::Cancelled(_))) {
+        return;
+    }
+    for (id, row) in &world.store.rows {
+        let in_time = row.due.due_at - row.due.lead > Timestamp(BEGIN + 2_500);
+        let Some(sent) = sends(world, *id).first().copied() else { continue };
+        let stopped = of(world, *id, |f| if let Fact::StopTyping(i) = f { Some(*i) } else { None });
+        let since = stopped.into_iter().filter(|t| *t < sent).max().unwrap_or(Timestamp(0));
+        let mut typed = of(world, *id, |f| if let Fact::Typing(i) = f { Some(*i) } else { None });
+        typed.retain(|t| *t >= since);
+        if in_time && since == Timestamp(0) && row.due.lead > Millis::ZERO && row.attempts == 1 {
+            let first = typed.first().copied().unwrap_or(Timestamp(i64::MAX));
+            assert!(sent.since(first) >= row.due.lead, "{id}: typing led by {} of {}", sent.since(first), row.due.lead);
+            assert!(sent.since(first) <= row.due.lead + Millis(300), "{id}: typing led by {} of {}", sent.since(first), row.due.lead);
+            for pair in typed.windows(2) {
+                assert!(pair[1].since(pair[0]) <= Millis(16_000), "{id}: the indicator died between two refreshes");
+            }
+        }
+    }
+}
+
+fn a_cancel_is_never_followed_by_a_send(world: &World) {
+    for (at, fact) in &world.log {
+        if let Fact::Cancelled(id) = fact {
+            assert!(sends(world, *id).iter().all(|s| s <= at), "{id} was sent after its cancel");
+        }
+    }
+}
+
+fn no_chat_is_left_typing(world: &World) {
+    // Typing ends with a send or a stop, or dies with the process and, seconds later, at the network.
+    for id in world.store.rows.keys() {
+        let last_typing = of(world, *id, |f| if let Fact::Typing(i) = f { Some(*i) } else { None }).last().copied();
+        let Some(typed) = last_typing else { continue };
+        let ended = world.log.iter().any(|(at, f)| match f {
+            Fact::Sent(i) | Fact::StopTyping(i) => i == id && *at >= typed,
+            Fact::Crash => *at >= typed,
+            _ => false,
+        });
+        assert!(ended, "{id} was left typing");
+    }
+}
+
+fn the_pace_is_kept(world: &World) {
+    if world.log.iter().any(|(_, f)| matches!(f, Fact::Crash)) {
+        return;
+    }
+    for lane in &world.lanes {
+        let mut left: Vec<Timestamp> = world
+            .log
+            .iter()
+            .filter_map(|(t, f)| match f {
+                Fact::Sent(id) if world.store.rows[id].due.instance == lane.instance => Some(*t),
+                _ => None,
+            })
+            .collect();
+        left.sort_unstable();
+        if let Some((low, _)) = lane.pacing.gap {
+            assert!(left.windows(2).all(|w| w[1].since(w[0]) >= low), "{}: a gap shorter than {low}", lane.instance);
+        }
+        if let Some(rate) = lane.pacing.rate {
+            let n = usize::try_from(rate.count).unwrap();
+            assert!(left.windows(n + 1).all(|w| w[n].since(w[0]) >= rate.window), "{}: over its rate", lane.instance);
+        }
+    }
+}
+
+fn attempts_stay_under_the_limit(world: &World) {
+    for row in world.store.rows.values() {
+        assert!(row.tries <= row.due.retry.attempts, "{} used {} tries", row.due.id, row.tries);
+    }
+}
+
+fn one_message_is_in_flight_per_chat(world: &World) {
+    let mut flying: BTreeMap<(InstanceName, Chat), MessageId> = BTreeMap::new();
+    for (at, fact) in &world.log {
+        match fact {
+            Fact::Sent(id) => {
+                let due = &world.store.rows[id].due;
+                let before = flying.insert((due.instance.clone(), due.chat.clone()), *id);
+                let _ = (before, at);
+            }
+            Fact::Crash => flying.clear(),
+            Fact::Typing(id) => {
+                let due = &world.store.rows[id].due;
+                let key = (due.instance.clone(), due.chat.clone());
+                if let Some(other) = flying.get(&key).filter(|o| *o != id) {
+                    let other = &world.store.rows[other];
+                    assert_ne!(other.state, StateName::Sending, "{id} is typed while another is out");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn check(seed: u64) {
+    let mut world = World::new(seed);
+    let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        world.run();
+        every_message_rests_or_will_wake(&world);
+        a_crash_never_sends_twice_unless_asked(&world);
+        what_was_delivered_is_sent_or_in_doubt(&world);
+        nothing_is_lost_silently(&world);
+        every_send_follows_its_own_mark(&world);
+        nothing_leaves_before_its_due(&world);
+        typing_comes_before_send(&world);
+        a_cancel_is_never_followed_by_a_send(&world);
+        no_chat_is_left_typing(&world);
+        the_pace_is_kept(&world);
+        attempts_stay_under_the_limit(&world);
+        one_message_is_in_flight_per_chat(&world);
+    }));
+    if let Err(cause) = run {
+        println!("history of SEED={seed}:");
+        for (at, fact) in &world.log {
+            println!("  {:>8} ms  {fact:?}", at.0 - BEGIN);
+        }
+        println!("replay it with SEED={seed} cargo test --test simulation");
+        std::panic::resume_unwind(cause);
+    }
+}
+
+#[test]
+fn no_history_breaks_a_claim() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
+    if let Some(seed) = number("SEED") {
+        check(seed);
+        return;
+    }
+    let seeds = number("SEEDS").unwrap_or(SEEDS);
+    for seed in 0..seeds {
+        check(seed);
+    }
+    println!("{seeds} histories kept every claim");
+}

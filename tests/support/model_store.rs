@@ -1,0 +1,100 @@
+//! The store in a map: what the SQL promises, in a hundred lines. The simulation runs the engine against it.
+
+use std::collections::BTreeMap;
+
+use onthedot::domain::id::{InstanceName, MessageId};
+use onthedot::domain::message::{Change, Due, Facts, Verdict};
+use onthedot::domain::state::{State, StateName};
+use onthedot::domain::time::Timestamp;
+
+/// One row, with what the engine needs of it.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub due: Due,
+    pub state: StateName,
+    pub wake_at: Timestamp,
+    pub attempts: u32,
+    pub tries: u32,
+    pub first_marked_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ModelStore {
+    pub rows: BTreeMap<MessageId, Row>,
+}
+
+impl ModelStore {
+    pub fn insert(&mut self, due: Due) {
+        let wake_at = due.target - due.lead;
+        let row = Row { due: due.clone(), state: StateName::Scheduled, wake_at, attempts: 0, tries: 0, first_marked_at: None };
+        self.rows.insert(due.id, row);
+    }
+
+    pub fn claim(
+        &self,
+        instance: &InstanceName,
+        horizon: Timestamp,
+        limit: usize,
+        strict_limit: usize,
+        except: &[MessageId],
+    ) -> (Vec<Due>, bool, Option<Timestamp>) {
+        let waiting = || {
+            self.rows.values().filter(|r| {
+                r.due.instance == *instance && r.state == StateName::Scheduled && !except.contains(&r.due.id)
+            })
+        };
+        let mut due: Vec<&Row> = waiting().filter(|r| r.wake_at <= horizon).collect();
+        due.sort_by_key(|r| (r.due.class.rank(), r.wake_at, r.due.id));
+        let (strict, ordinary): (Vec<&Row>, Vec<&Row>) = due.into_iter().partition(|r| r.due.class.rank() < 2);
+        let more = ordinary.len() >= limit;
+        let next = waiting().map(|r| r.wake_at).filter(|w| *w > horizon).min();
+        let hand = |r: &Row| Due {
+            target: r.wake_at + r.due.lead,
+            attempts: r.attempts,
+            tries: r.tries,
+            first_marked_at: r.first_marked_at,
+            ..r.due.clone()
+        };
+        let all = strict.into_iter().take(strict_limit).chain(ordinary.into_iter().take(limit)).map(hand).collect();
+        (all, more, next)
+    }
+
+    pub fn gone(&self, ids: &[MessageId]) -> Vec<MessageId> {
+        let ours = |s| matches!(s, StateName::Scheduled | StateName::Typing);
+        ids.iter().copied().filter(|i| !self.rows.get(i).is_some_and(|r| ours(r.state))).collect()
+    }
+
+    pub fn apply(&mut self, change: &Change) -> Verdict {
+        let Some(row) = self.rows.get_mut(&change.id) else { return Verdict::Stale };
+        let late_wake = matches!(&change.facts, Facts::Mark { slot, .. } if row.wake_at > *slot);
+        if row.attempts != change.attempts || !change.transition.accepts().contains(&row.state) || late_wake {
+            return Verdict::Stale;
+        }
+        row.state = change.transition.to().name();
+        match change.transition.to() {
+            State::Scheduled { wake_at } => row.wake_at = *wake_at,
+            State::InDoubt { look_at } => row.wake_at = *look_at,
+            _ => {}
+        }
+        match &change.facts {
+            Facts::Mark { number, marked_at, .. } => {
+                row.attempts = *number;
+                row.first_marked_at = row.first_marked_at.or(Some(*marked_at));
+            }
+            Facts::Record { tries, .. } | Facts::Verdict { tries, .. } => row.tries = *tries,
+            Facts::TypingShown { .. } | Facts::Note(_) => {}
+        }
+        Verdict::Applied
+    }
+
+    /// What a start does before anything is claimed.
+    pub fn recover(&mut self) {
+        for row in self.rows.values_mut() {
+            match row.state {
+                StateName::Sending => row.state = StateName::InDoubt,
+                StateName::Typing => row.state = StateName::Scheduled,
+                _ => {}
+            }
+        }
+    }
+}
