@@ -30,6 +30,8 @@ pub(super) struct Hand {
     pub phase: Phase,
     pub arrived_at: Timestamp,
     pub held_by_lane: bool,
+    /// Whether its lane ever gave it a slot later than it could have taken.
+    pub was_paced: bool,
     pub leave: Option<Leave>,
     pub typing: Option<TypingFacts>,
     /// A start-typing call waits for its answer.
@@ -51,6 +53,7 @@ impl Hand {
             phase: Phase::Waiting,
             arrived_at,
             held_by_lane: false,
+            was_paced: false,
             leave: None,
             typing: None,
             typing_open: false,

@@ -95,6 +95,9 @@ impl Engine {
                 begin.push((id, leave));
             }
         }
+        if let Some(at) = walk.look_at {
+            lane.plan_by(at);
+        }
         for slot in walk.tentative {
             lane.ledger.remove(slot);
         }
@@ -118,6 +121,8 @@ struct Walk {
     tentative: Vec<Timestamp>,
     /// Chats of messages met on this walk: the next one for the same chat must wait for them.
     met: HashSet<Chat>,
+    /// When the first message that waits for its chat should begin.
+    look_at: Option<Timestamp>,
 }
 
 impl Walk {
@@ -139,13 +144,16 @@ impl Walk {
         let rank = heads.iter().position(|h| h.is_some_and(|(t, _)| t <= free_at))?;
         let place = heads[rank]?;
         self.seen[rank] = Some(place);
-        let hand = hands.get(&place.1)?;
+        let hand = hands.get_mut(&place.1)?;
         let gap = lane.gap_after(&hand.due);
         let earliest = |wish| lane.ledger.earliest(&lane.pacing, wish, gap);
         let mut leave = timeline::leave(hand.facts(hand.held_by_lane), now, earliest);
-        if !hand.held_by_lane && begins(&leave, mark_ahead) <= lane.full_at {
+        // The lane was full when it should have begun, or had planned it later and another's place fell free.
+        let begin = begins(&leave, mark_ahead);
+        if !hand.held_by_lane && (begin <= lane.full_at || (hand.was_paced && begin < now)) {
             leave = timeline::leave(hand.facts(true), now, earliest);
         }
+        hand.was_paced |= leave.paced;
         self.met.insert(hand.due.chat.clone());
         if lane.pacing.spaces_sends() {
             lane.ledger.add(leave.slot, gap);
@@ -171,8 +179,12 @@ impl Walk {
             if !busy {
                 return Some(place);
             }
-            if hand.would_begin() <= now {
+            // Seen at the instant it should begin, it is held by the lane from then on, and typed in full later.
+            let begin = hand.would_begin();
+            if begin <= now {
                 hand.held_by_lane = true;
+            } else {
+                self.look_at = Some(self.look_at.map_or(begin, |l| l.min(begin)));
             }
             self.seen[rank] = Some(place);
         }
