@@ -65,6 +65,7 @@ pub struct UnknownZone(pub String);
 ///
 /// # Errors
 /// [`UnknownZone`] for a name that neither knows.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that looks zones up")]
 pub fn zone(name: &str) -> Result<TimeZone, UnknownZone> {
     TimeZone::get(name).map_err(|_| UnknownZone(name.chars().take(80).collect()))
 }

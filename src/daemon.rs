@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Stopwatch};
-use crate::config::{self, ConfigError, InstanceSettings, Settings, DEFAULT_SHUTDOWN};
+use crate::config::{self, ConfigError, DEFAULT_SHUTDOWN, InstanceSettings, Settings};
 use crate::domain::id::InstanceName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::doubt::DoubtSeeker;
@@ -139,7 +139,10 @@ pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     let longest_quarantine = instances.iter().map(|i| i.quarantine).max().unwrap_or(Millis::ZERO);
     let recovery = store.recover(clock::now(), longest_quarantine.0).await?;
     if recovery.in_doubt > 0 {
-        tracing::warn!(n = recovery.in_doubt, "requests were out when the program last stopped: they are in doubt, see `onthedot doubt list`");
+        tracing::warn!(
+            n = recovery.in_doubt,
+            "requests were out when the program last stopped: they are in doubt, see `onthedot doubt list`"
+        );
     }
     if let Some(settings) = &options.settings {
         let applied = intake::apply_file(&store, settings, options.prune, clock::now()).await?;
@@ -279,7 +282,11 @@ impl Parts {
                 instance: instance.name.clone(),
                 pacing: instance.pacing.clone(),
                 refresh_every: gateway.capabilities().refresh_every,
-                recent_sends: if instance.pacing.spaces_sends() { shared.recent_sends(&instance.name, since).await? } else { Vec::new() },
+                recent_sends: if instance.pacing.spaces_sends() {
+                    shared.recent_sends(&instance.name, since).await?
+                } else {
+                    Vec::new()
+                },
                 outages: shared.outages(&instance.name, now - OUTAGES_REMEMBERED).await?,
                 quarantine: instance.quarantine,
                 seed: self.store.seed(),
@@ -308,15 +315,19 @@ impl Parts {
         let planner = Planner::new(Arc::clone(&shared), Arc::new(IdMaker::default()), self.store.seed());
         others.push(tokio::spawn(planner.run(self.stop.clone())));
         if !options.passive {
-            let quarantines: HashMap<&InstanceName, Millis> = self.instances.iter().map(|i| (&i.name, i.quarantine)).collect();
+            let quarantines: HashMap<&InstanceName, Millis> =
+                self.instances.iter().map(|i| (&i.name, i.quarantine)).collect();
             let accounts = self
                 .accounts
                 .iter()
-                .map(|(name, g)| (name.clone(), (Arc::clone(g), quarantines.get(name).copied().unwrap_or(Millis::ZERO))))
+                .map(|(name, g)| {
+                    (name.clone(), (Arc::clone(g), quarantines.get(name).copied().unwrap_or(Millis::ZERO)))
+                })
                 .collect();
             others.push(tokio::spawn(DoubtSeeker::new(shared, accounts).run(self.stop.clone())));
         }
-        let tidy = options.settings.as_ref().map_or_else(config::MaintenanceSettings::default, |s| s.maintenance.clone());
+        let tidy =
+            options.settings.as_ref().map_or_else(config::MaintenanceSettings::default, |s| s.maintenance.clone());
         let chores = upkeep::start(Arc::clone(&self.store), &tidy.tidy).await?;
         let worker = tokio::spawn(worker.run(self.stop.clone()));
         let _ = ready.send(true);
@@ -368,7 +379,7 @@ async fn wait(
     running: &mut Running,
     started_at: Timestamp,
 ) -> Result<bool, DaemonError> {
-    use tokio::signal::unix::{signal, SignalKind};
+    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
     let (activity, receipts, sends) = (running.activity.clone(), running.receipts.clone(), running.sends);
@@ -391,7 +402,10 @@ async fn wait(
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            #[expect(clippy::exit, reason = "a second signal means at once; what is out is in doubt at the next start")]
+            #[expect(
+                clippy::exit,
+                reason = "a second signal means at once; what is out is in doubt at the next start"
+            )]
             std::process::exit(130);
         });
     }

@@ -15,9 +15,7 @@ use crate::domain::state::StateName;
 use crate::domain::template::{Moments, Vars};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::typing::Typing;
-use crate::store::{
-    guard, Applied, JobApply, NewMessage, NewMessages, Recipient, SqliteStore, StoreError,
-};
+use crate::store::{Applied, JobApply, NewMessage, NewMessages, Recipient, SqliteStore, StoreError, guard};
 
 /// Recipients stored in one transaction: some milliseconds of the writer.
 const RECIPIENT_CHUNK: usize = 1_000;
@@ -174,7 +172,14 @@ pub async fn send_one(
     }
     let SingleMessage { chat, instance, content, manner, zone, at, key } = message;
     let max_lateness = manner.max_lateness.unwrap_or(crate::domain::job::DEFAULT_MAX_LATENESS);
-    let lead = lead_of(&content, &manner.typing, &Vars::new(), now, &zone, Draw::new(store.seed(), "typing").with_text(chat.as_str()).with_number(now.0));
+    let lead = lead_of(
+        &content,
+        &manner.typing,
+        &Vars::new(),
+        now,
+        &zone,
+        Draw::new(store.seed(), "typing").with_text(chat.as_str()).with_number(now.0),
+    );
     let due_at = at.unwrap_or(now + lead);
     let class = manner.class;
     let guard = guard(&chat, &serde_json::to_string(&content).unwrap_or_default(), None);

@@ -14,8 +14,8 @@ use crate::domain::schedule::Schedule;
 use crate::domain::state::{Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::typing::Typing;
-use crate::intake::{lead_of, SharedIds};
-use crate::store::{guard, NewMessage, NewMessages, Publish, Recipient, Store, StoreError, StoredContent, StoredJob};
+use crate::intake::{SharedIds, lead_of};
+use crate::store::{NewMessage, NewMessages, Publish, Recipient, Store, StoreError, StoredContent, StoredJob, guard};
 
 /// Jobs planned at once: their commits form groups.
 const AT_ONCE: usize = 32;

@@ -1,8 +1,8 @@
 //! Takes in what gateways post back: acks, recorded however late, twice or out of order they come.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::clock;
 use crate::domain::id::InstanceName;
@@ -86,7 +86,14 @@ impl Receipts {
             match event {
                 HookEvent::Ack { gateway_id, participant, ack } => {
                     tracing::info!(gateway_id, "ack: {}", ack.name());
-                    acks.push(AckNews { instance: name.clone(), gateway_id, participant, ack, at: now, source: "webhook" });
+                    acks.push(AckNews {
+                        instance: name.clone(),
+                        gateway_id,
+                        participant,
+                        ack,
+                        at: now,
+                        source: "webhook",
+                    });
                 }
                 HookEvent::Other { event } => taken = self.ignore(&name, &event).await,
             }

@@ -1,7 +1,7 @@
 //! The JSON of the product: one shape for commands and, later, the API. Instants are RFC 3339 UTC with milliseconds,
 //! lengths are integer `…_ms`, absent values are `null` and never left out.
 
-use serde_json::{json, Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::domain::ack::Ack;
 use crate::domain::content::Content;

@@ -20,7 +20,7 @@ use crate::domain::template::Moments;
 use crate::domain::time::{Millis, Timestamp};
 use crate::engine::{Effect, Engine, Input, LaneStart, Standing};
 use crate::gateway::{Gateway, Session};
-use crate::store::{guard, vars_json, Claimed, Store};
+use crate::store::{Claimed, Store, guard, vars_json};
 
 /// The worker never sleeps longer: it notices suspends and steps of the clock.
 const LOOK_AT_LEAST_EVERY: Millis = Millis::seconds(1);
@@ -183,9 +183,7 @@ impl Worker {
                 self.claims_answered += 1;
                 let messages = answer.messages.iter().map(|c| c.due.clone()).collect();
                 for claimed in answer.messages {
-                    self.cargo
-                        .entry(claimed.due.id)
-                        .or_insert(Cargo { claimed, rendered: None, typing: None });
+                    self.cargo.entry(claimed.due.id).or_insert(Cargo { claimed, rendered: None, typing: None });
                 }
                 Input::Claimed { instance, messages, more: answer.more, next_wake: answer.next_wake }
             }

@@ -3,6 +3,8 @@
 //!
 //! `SEEDS=n` runs more histories, `SEED=n` one of them with its timeline printed.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
+
 #[path = "support/model_store.rs"]
 mod model_store;
 
@@ -63,7 +65,7 @@ enum Pending {
 enum Fact {
     Typing(MessageId),
     StopTyping(MessageId),
-    Marked(MessageId, Timestamp),
+    Marked(MessageId),
     Sent(MessageId),
     Delivered(MessageId),
     Cancelled(MessageId),
@@ -92,7 +94,7 @@ impl World {
         let lanes: Vec<LaneStart> = (0..dice.roll(1, 2)).map(|i| lane(&mut dice, i, seed)).collect();
         let mut store = ModelStore::default();
         for n in 0..dice.roll(1, 24) {
-            store.insert(due(&mut dice, n, &lanes));
+            store.insert(&due(&mut dice, n, &lanes));
         }
         let engine = Engine::new(lanes.clone(), now);
         let (crashes_left, lies) = (dice.roll(0, 3), dice.roll(0, 40));
@@ -150,7 +152,10 @@ impl World {
     }
 
     fn rests(&self) -> bool {
-        self.store.rows.values().all(|r| !matches!(r.state, StateName::Scheduled | StateName::Typing | StateName::Sending))
+        self.store
+            .rows
+            .values()
+            .all(|r| !matches!(r.state, StateName::Scheduled | StateName::Typing | StateName::Sending))
     }
 
     /// The process dies: everything in memory is gone, what was on its way to the gateway may still be done, what was
@@ -213,8 +218,8 @@ impl World {
 
     fn write(&mut self, change: &Change) -> Verdict {
         let verdict = self.store.apply(change);
-        if let (Verdict::Applied, Facts::Mark { slot, .. }) = (verdict, &change.facts) {
-            self.note(Fact::Marked(change.id, *slot));
+        if let (Verdict::Applied, Facts::Mark { .. }) = (verdict, &change.facts) {
+            self.note(Fact::Marked(change.id));
         }
         verdict
     }
@@ -262,7 +267,8 @@ impl World {
             Effect::StopTyping { id, .. } => self.note(Fact::StopTyping(id)),
             Effect::Persist(change) => {
                 // One disk: writes are carried out in the order they were asked for.
-                let latest = self.pending.iter().filter(|(_, p)| matches!(p, Pending::Write(_))).map(|((at, _), _)| *at).max();
+                let latest =
+                    self.pending.iter().filter(|(_, p)| matches!(p, Pending::Write(_))).map(|((at, _), _)| *at).max();
                 let after = self.dice.roll(0, 30).max(latest.map_or(0, |t| t.since(self.now).0));
                 self.later(after, Pending::Write(change));
             }
@@ -307,14 +313,17 @@ impl World {
             self.later(does, Pending::Done(id));
         }
         let finished_at = started_at + Millis(answers);
-        let facts = SendFacts { started_at, finished_at, status: None, outcome: outcome.name(), response: String::new() };
+        let facts =
+            SendFacts { started_at, finished_at, status: None, outcome: outcome.name(), response: String::new() };
         self.later(answers, Pending::Input(Input::SendDone { id, outcome, facts }));
     }
 }
 
 fn lane(dice: &mut Dice, n: i64, seed: u64) -> LaneStart {
     let pacing = Pacing {
-        rate: dice.chance(30).then(|| Rate { count: u32::try_from(dice.roll(1, 5)).unwrap(), window: Millis(dice.roll(1_000, 20_000)) }),
+        rate: dice
+            .chance(30)
+            .then(|| Rate { count: u32::try_from(dice.roll(1, 5)).unwrap(), window: Millis(dice.roll(1_000, 20_000)) }),
         gap: dice.chance(30).then(|| (Millis(dice.roll(0, 1_000)), Millis(dice.roll(1_000, 3_000)))),
         concurrency: dice.chance(50).then(|| u32::try_from(dice.roll(1, 4)).unwrap()),
     };
@@ -400,7 +409,7 @@ fn nothing_is_lost_silently(world: &World) {
 
 fn every_send_follows_its_own_mark(world: &World) {
     for id in world.store.rows.keys() {
-        let marks = of(world, *id, |f| if let Fact::Marked(i, _) = f { Some(*i) } else { None });
+        let marks = of(world, *id, |f| if let Fact::Marked(i) = f { Some(*i) } else { None });
         let sends = sends(world, *id);
         assert!(sends.len() <= marks.len(), "{id}: {} sends of {} marks", sends.len(), marks.len());
         for (n, send) in sends.iter().enumerate() {
@@ -432,7 +441,12 @@ fn typing_comes_before_send(world: &World) {
         if in_time && since == Timestamp(0) && row.due.lead > Millis::ZERO && row.attempts == 1 {
             let first = typed.first().copied().unwrap_or(Timestamp(i64::MAX));
             assert!(sent.since(first) >= row.due.lead, "{id}: typing led by {} of {}", sent.since(first), row.due.lead);
-            assert!(sent.since(first) <= row.due.lead + Millis(300), "{id}: typing led by {} of {}", sent.since(first), row.due.lead);
+            assert!(
+                sent.since(first) <= row.due.lead + Millis(300),
+                "{id}: typing led by {} of {}",
+                sent.since(first),
+                row.due.lead
+            );
             for pair in typed.windows(2) {
                 assert!(pair[1].since(pair[0]) <= Millis(16_000), "{id}: the indicator died between two refreshes");
             }

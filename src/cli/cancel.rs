@@ -1,10 +1,10 @@
 //! `cancel`: take messages back before they leave.
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
-use crate::cli::exit::{told, Exit};
+use crate::cli::exit::{Exit, told};
 use crate::cli::out::Out;
-use crate::cli::{place, Global};
+use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::id::MessageId;
 use crate::domain::message::{Change, Facts, Verdict};

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
-use crate::cli::exit::{told, Exit};
-use crate::cli::out::Out;
 use crate::cli::Global;
+use crate::cli::exit::{Exit, told};
+use crate::cli::out::Out;
 use crate::clock;
 use crate::config::{self, Finding, JobSettings, Settings};
 use crate::domain::time::Timestamp;
@@ -38,7 +38,9 @@ pub(super) fn check(global: &Global, args: &CheckArgs, out: &Out) -> anyhow::Res
         Ok(settings) if out.json => {
             let jobs: Vec<Value> = settings.jobs.iter().map(|j| job_json(j, now)).collect();
             let warnings: Vec<Value> = settings.warnings.iter().map(finding_json).collect();
-            out.document(&json!({ "ok": true, "errors": [], "warnings": warnings, "zone": settings.zone, "jobs": jobs }))?;
+            out.document(
+                &json!({ "ok": true, "errors": [], "warnings": warnings, "zone": settings.zone, "jobs": jobs }),
+            )?;
             Ok(Exit::Ok)
         }
         Ok(settings) => {
@@ -97,12 +99,20 @@ fn words(settings: &Settings, now: Timestamp) -> String {
     for job in &settings.jobs {
         let (zone, next) = coming(job, now);
         let j = &job.job;
-        let people = if job.recipients.size == 1 { "1 recipient".to_owned() } else { format!("{} recipients", job.recipients.size) };
+        let people = if job.recipients.size == 1 {
+            "1 recipient".to_owned()
+        } else {
+            format!("{} recipients", job.recipients.size)
+        };
         lines.push(String::new());
         lines.push(format!("{}: {}, {people}, through {}", j.name, j.schedule.words(&zone), j.instance));
         for t in next {
             let past = if t < now { "  (past)" } else { "" };
-            lines.push(format!("  {}   {}{past}", t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z"), t.to_rfc3339()));
+            lines.push(format!(
+                "  {}   {}{past}",
+                t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z"),
+                t.to_rfc3339()
+            ));
         }
     }
     lines.push(String::new());

@@ -1,10 +1,10 @@
 //! `doubt`: messages that may or may not have gone out, and a person's verdict on them.
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
-use crate::cli::exit::{told, Exit};
+use crate::cli::exit::{Exit, told};
 use crate::cli::out::Out;
-use crate::cli::{list, place, Global};
+use crate::cli::{Global, list, place};
 use crate::clock;
 use crate::domain::id::MessageId;
 use crate::domain::message::{Change, Facts, Verdict};
@@ -40,7 +40,9 @@ pub(super) enum DoubtCommand {
 pub(super) async fn doubt(global: &Global, command: DoubtCommand, out: &Out) -> anyhow::Result<Exit> {
     match command {
         DoubtCommand::List { limit, cursor } => {
-            let after = cursor.map(|c| c.parse::<MessageId>().map_err(|e| told(Exit::Usage, format!("--cursor: {e}")))).transpose()?;
+            let after = cursor
+                .map(|c| c.parse::<MessageId>().map_err(|e| told(Exit::Usage, format!("--cursor: {e}"))))
+                .transpose()?;
             let store = place::open(global, Opening::Reading).await?;
             let (doubts, next) = store.doubts(after, limit).await?;
             store.close().await;
@@ -68,8 +70,10 @@ async fn resolve(global: &Global, ids: &[String], verdict: &str, dry_run: bool, 
     }
     store.close().await;
     if out.json {
-        let all: Vec<Value> =
-            results.iter().map(|(id, r)| json!({ "id": id.to_string(), "resolved": r.is_ok(), "note": r.as_ref().err() })).collect();
+        let all: Vec<Value> = results
+            .iter()
+            .map(|(id, r)| json!({ "id": id.to_string(), "resolved": r.is_ok(), "note": r.as_ref().err() }))
+            .collect();
         out.document(&json!({ "results": all }))?;
     } else {
         let line = |(id, r): &(MessageId, Result<(), String>)| match r {
@@ -90,7 +94,12 @@ async fn resolve(global: &Global, ids: &[String], verdict: &str, dry_run: bool, 
 
 const NOT_FOUND: &str = "not found";
 
-async fn resolve_one(store: &SqliteStore, id: MessageId, verdict: &str, dry_run: bool) -> anyhow::Result<Result<(), String>> {
+async fn resolve_one(
+    store: &SqliteStore,
+    id: MessageId,
+    verdict: &str,
+    dry_run: bool,
+) -> anyhow::Result<Result<(), String>> {
     let Some(detail) = store.show(id).await? else { return Ok(Err(NOT_FOUND.to_owned())) };
     let m = &detail.message;
     if m.state != StateName::InDoubt {
@@ -103,7 +112,9 @@ async fn resolve_one(store: &SqliteStore, id: MessageId, verdict: &str, dry_run:
     let sent_at = m.sent_at.or(detail.attempts.last().map(|a| a.marked_at)).unwrap_or(now);
     let (kind, event, note) = match verdict {
         "sent" => ("sent", Event::ProvedSent { sent_at, reason: Reason::SaidSent }, "a person said it went out"),
-        "resend" => ("resend", Event::TryAgain { wake_at: now, reason: Reason::ResentOnDoubt }, "a person had it sent again"),
+        "resend" => {
+            ("resend", Event::TryAgain { wake_at: now, reason: Reason::ResentOnDoubt }, "a person had it sent again")
+        }
         _ => ("drop", Event::GivenUp { reason: Reason::Dropped }, "a person gave it up"),
     };
     let transition = state::apply(&State::InDoubt { look_at: now }, &event)?;
@@ -113,8 +124,15 @@ async fn resolve_one(store: &SqliteStore, id: MessageId, verdict: &str, dry_run:
     if store.apply(vec![change]).await?.first() != Some(&Verdict::Applied) {
         return Ok(Err("refused: it was settled meanwhile".to_owned()));
     }
-    let evidence =
-        Evidence { id, number: attempts, at: now, kind: "person", verdict: kind, note: note.to_owned(), next_look_at: None };
+    let evidence = Evidence {
+        id,
+        number: attempts,
+        at: now,
+        kind: "person",
+        verdict: kind,
+        note: note.to_owned(),
+        next_look_at: None,
+    };
     store.add_evidence(evidence).await?;
     Ok(Ok(()))
 }

@@ -96,9 +96,9 @@ pub(super) fn of(error: &anyhow::Error) -> Exit {
         Some(DaemonError::Store(e)) => of_store(e),
         Some(DaemonError::Config(_) | DaemonError::NothingToServe | DaemonError::Listen(..)) => Exit::Config,
         Some(DaemonError::Sandbox(_)) => Exit::Unreachable,
-        Some(
-            DaemonError::Client(_) | DaemonError::Chores(_) | DaemonError::Signals(_) | DaemonError::WorkerEnded,
-        ) => Exit::Failed,
+        Some(DaemonError::Client(_) | DaemonError::Chores(_) | DaemonError::Signals(_) | DaemonError::WorkerEnded) => {
+            Exit::Failed
+        }
         None if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) => {
             Exit::BrokenPipe
         }

@@ -1,8 +1,8 @@
 //! `list`: messages.
 
-use crate::cli::exit::{told, Exit};
-use crate::cli::out::{safe, table, Out};
-use crate::cli::{place, Global};
+use crate::cli::exit::{Exit, told};
+use crate::cli::out::{Out, safe, table};
+use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
 use crate::domain::ack::Ack;
@@ -10,8 +10,8 @@ use crate::domain::id::MessageId;
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
 use crate::report;
-use crate::store::view::{MessageFilter, MessageView};
 use crate::store::Opening;
+use crate::store::view::{MessageFilter, MessageView};
 
 /// List messages, newest first
 #[derive(clap::Args, Debug)]
@@ -71,7 +71,10 @@ fn filter(args: ListArgs) -> anyhow::Result<MessageFilter> {
     let mut states = Vec::new();
     for word in args.state.iter().flat_map(|s| s.split(',')).map(str::trim).filter(|w| !w.is_empty()) {
         let known = StateName::ALL.map(StateName::name).join(", ");
-        states.push(StateName::from_name(word).ok_or_else(|| told(Exit::Usage, format!("--state: '{word}' is not a state; known: {known}")))?);
+        states.push(
+            StateName::from_name(word)
+                .ok_or_else(|| told(Exit::Usage, format!("--state: '{word}' is not a state; known: {known}")))?,
+        );
     }
     let instant = |flag: &str, text: Option<String>| -> anyhow::Result<Option<Timestamp>> {
         let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
@@ -79,10 +82,15 @@ fn filter(args: ListArgs) -> anyhow::Result<MessageFilter> {
         text.map(|t| config::parse_instant(&t, &zone, false).ok_or_else(|| wrong(&t))).transpose()
     };
     let chat = match args.to {
-        Some(to) => Some(crate::gateway::Kind::Wawp.parse_recipient(&to).map_err(|e| told(Exit::Usage, format!("--to: {e}")))?),
+        Some(to) => {
+            Some(crate::gateway::Kind::Wawp.parse_recipient(&to).map_err(|e| told(Exit::Usage, format!("--to: {e}")))?)
+        }
         None => None,
     };
-    let after = args.cursor.map(|c| c.parse::<MessageId>().map_err(|e| told(Exit::Usage, format!("--cursor: {e}")))).transpose()?;
+    let after = args
+        .cursor
+        .map(|c| c.parse::<MessageId>().map_err(|e| told(Exit::Usage, format!("--cursor: {e}"))))
+        .transpose()?;
     Ok(MessageFilter {
         states,
         job: args.job,

@@ -36,7 +36,11 @@ pub(super) fn start(global: &Global, long_running: bool) {
         ColorWhen::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
     };
     // A reader of standard error that went away must not take the daemon with it.
-    let builder = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    let builder = tracing_subscriber::fmt()
+        .log_internal_errors(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour);
     let json = std::env::var("ONTHEDOT_LOG_FORMAT").is_ok_and(|f| f == "json");
     let set = if json {
         builder.json().flatten_event(true).with_target(false).try_init()

@@ -1,14 +1,14 @@
 //! `next`: coming occurrences of a job or a cron pattern.
 
 use jiff::tz::TimeZone;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
-use crate::cli::exit::{told, Exit};
+use crate::cli::exit::{Exit, told};
 use crate::cli::out::Out;
-use crate::cli::{place, Global};
+use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
-use crate::domain::schedule::{parse_cron, Schedule};
+use crate::domain::schedule::{Schedule, parse_cron};
 use crate::domain::time::Timestamp;
 use crate::store::Opening;
 
@@ -70,7 +70,8 @@ async fn of_job(global: &Global, name: &str, now: Timestamp) -> anyhow::Result<(
     if let Some(path) = &global.config {
         let settings = config::load(path, true, now)?;
         let found = settings.jobs.into_iter().find(|j| j.job.name == name);
-        let job = found.ok_or_else(|| told(Exit::NotFound, format!("{} declares no job '{name}'", path.display())))?.job;
+        let job =
+            found.ok_or_else(|| told(Exit::NotFound, format!("{} declares no job '{name}'", path.display())))?.job;
         return Ok((job.schedule, job.zone, now));
     }
     let store = place::open(global, Opening::Reading).await?;

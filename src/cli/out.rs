@@ -12,12 +12,12 @@ pub(super) struct Out {
 }
 
 impl Out {
-    pub fn new(json: bool) -> Out {
+    pub(super) fn new(json: bool) -> Out {
         Out { json }
     }
 
     /// Prints data. A reader who has enough (`| head`) ends the command quietly.
-    pub fn data(self, text: &str) -> anyhow::Result<()> {
+    pub(super) fn data(self, text: &str) -> anyhow::Result<()> {
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
         if !text.ends_with('\n') {
@@ -27,17 +27,17 @@ impl Out {
     }
 
     /// Prints a JSON document.
-    pub fn document(self, value: &Value) -> anyhow::Result<()> {
+    pub(super) fn document(self, value: &Value) -> anyhow::Result<()> {
         self.data(&serde_json::to_string_pretty(value)?)
     }
 
     /// Prints a remark for the person at the terminal.
-    pub fn note(self, text: &str) {
+    pub(super) fn note(self, text: &str) {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
     /// Prints what went wrong.
-    pub fn error(self, error: &anyhow::Error) {
+    pub(super) fn error(self, error: &anyhow::Error) {
         let mut text = String::new();
         for line in format!("{error:#}").lines() {
             text.push_str("error: ");
@@ -53,7 +53,9 @@ impl Out {
 pub(super) fn safe(text: &str) -> String {
     let shown = |c: char| match c {
         '\n' => "⏎".to_owned(),
-        c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => c.escape_unicode().to_string(),
+        c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+            c.escape_unicode().to_string()
+        }
         c => c.to_string(),
     };
     text.chars().map(shown).collect()

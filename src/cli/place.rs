@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::exit::{told, Exit};
 use crate::cli::Global;
+use crate::cli::exit::{Exit, told};
 use crate::store::{Opening, SqliteStore};
 
 const FILE: &str = "onthedot.db";

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::cli::exit::{told, Exit};
+use crate::cli::exit::{Exit, told};
 use crate::cli::out::Out;
-use crate::cli::{place, Global};
+use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
 use crate::daemon::{self, DaemonOptions, RunEnd, SandboxRun};
 use crate::domain::ack::Ack;
 use crate::domain::state::StateName;
-use crate::domain::time::{parse_duration, Millis};
+use crate::domain::time::{Millis, parse_duration};
 use crate::sandbox::scenario;
 
 /// Run the daemon: apply the file, plan, type, send, receive acks
@@ -109,7 +109,7 @@ fn temporary(out: &Out) -> anyhow::Result<PathBuf> {
 
 /// Two thousand chats at once are two thousand connections: take what the system allows.
 fn raise_file_limit() {
-    use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
@@ -136,7 +136,9 @@ fn summary(end: &RunEnd) -> String {
     let took = Millis(end.took.0 / 100 * 100);
     let mut lines = vec![format!("{total} messages in {took}: {}", parts.join(", "))];
     if let Some((p50, p99, max)) = end.summary.late_ms {
-        lines.push(format!("on the dot: half left within {p50} ms of their instant, 99 % within {p99} ms, the latest {max} ms"));
+        lines.push(format!(
+            "on the dot: half left within {p50} ms of their instant, 99 % within {p99} ms, the latest {max} ms"
+        ));
     }
     let (attempts, typed) = end.summary.attempts;
     if attempts > 0 {

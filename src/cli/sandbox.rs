@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::exit::{told, Exit};
-use crate::cli::out::Out;
 use crate::cli::Global;
+use crate::cli::exit::{Exit, told};
+use crate::cli::out::Out;
 use crate::sandbox::scenario;
 use crate::sandbox::{Sandbox, SandboxOptions};
 
@@ -35,7 +35,10 @@ pub(super) struct SandboxArgs {
 
 pub(super) async fn sandbox(_global: &Global, args: SandboxArgs, out: &Out) -> anyhow::Result<Exit> {
     if !args.listen.ip().is_loopback() {
-        return Err(told(Exit::Refused, "the sandbox takes any token, so it only listens on this machine: 127.0.0.1:PORT"));
+        return Err(told(
+            Exit::Refused,
+            "the sandbox takes any token, so it only listens on this machine: 127.0.0.1:PORT",
+        ));
     }
     let scenario = match &args.scenario {
         Some(path) => scenario::load(path)?,
@@ -43,7 +46,8 @@ pub(super) async fn sandbox(_global: &Global, args: SandboxArgs, out: &Out) -> a
     };
     let hook_secret = match &args.hook_secret_env {
         Some(name) => {
-            let value = std::env::var(name).map_err(|_| told(Exit::Config, format!("the environment variable {name} is not set")))?;
+            let value = std::env::var(name)
+                .map_err(|_| told(Exit::Config, format!("the environment variable {name} is not set")))?;
             Some(SecretString::from(value))
         }
         None => None,
@@ -56,7 +60,7 @@ pub(super) async fn sandbox(_global: &Global, args: SandboxArgs, out: &Out) -> a
     } else {
         out.data(&format!("sandbox gateway at {}; Ctrl-C ends it", sandbox.url()))?;
     }
-    use tokio::signal::unix::{signal, SignalKind};
+    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}

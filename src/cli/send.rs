@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::cli::exit::{told, Exit};
+use crate::cli::exit::{Exit, told};
 use crate::cli::out::Out;
-use crate::cli::{place, Global};
+use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
 use crate::domain::class::Class;
@@ -12,8 +12,8 @@ use crate::domain::content::Content;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::state::StateName;
 use crate::domain::template::{Moments, Vars};
-use crate::domain::time::{parse_duration, Millis, Timestamp};
-use crate::domain::typing::{Typing, LONGEST_LEAD};
+use crate::domain::time::{Millis, Timestamp, parse_duration};
+use crate::domain::typing::{LONGEST_LEAD, Typing};
 use crate::gateway::Kind;
 use crate::intake::{self, Defaults, IdMaker, SingleMessage};
 use crate::store::{Opening, SqliteStore};
@@ -103,7 +103,11 @@ async fn send_to(global: &Global, args: &SendArgs, out: &Out, store: &SqliteStor
 }
 
 /// The instances and defaults a command works with: of the file it names, else of the latest applied one.
-async fn known(global: &Global, store: &SqliteStore, now: Timestamp) -> anyhow::Result<(Vec<(InstanceName, Kind)>, Defaults)> {
+async fn known(
+    global: &Global,
+    store: &SqliteStore,
+    now: Timestamp,
+) -> anyhow::Result<(Vec<(InstanceName, Kind)>, Defaults)> {
     if let Some(path) = &global.config {
         let settings = config::load(path, true, now)?;
         let rows = settings.instances.iter().map(config::InstanceSettings::row).collect();
@@ -116,11 +120,20 @@ async fn known(global: &Global, store: &SqliteStore, now: Timestamp) -> anyhow::
     let stored = store.setting("defaults").await?.and_then(|d| serde_json::from_str(&d).ok());
     match stored {
         Some(defaults) if !kinds.is_empty() => Ok((kinds, defaults)),
-        _ => Err(told(Exit::Config, "this database knows no instance yet; run `onthedot run JOBS.yaml` once, or give --config JOBS.yaml")),
+        _ => Err(told(
+            Exit::Config,
+            "this database knows no instance yet; run `onthedot run JOBS.yaml` once, or give --config JOBS.yaml",
+        )),
     }
 }
 
-fn message(args: &SendArgs, instance: InstanceName, kind: Kind, defaults: Defaults, now: Timestamp) -> anyhow::Result<SingleMessage> {
+fn message(
+    args: &SendArgs,
+    instance: InstanceName,
+    kind: Kind,
+    defaults: Defaults,
+    now: Timestamp,
+) -> anyhow::Result<SingleMessage> {
     let chat = kind.parse_recipient(&args.to).map_err(|e| told(Exit::Usage, format!("--to: {e}")))?;
     let zone = clock::zone(&defaults.zone).unwrap_or(jiff::tz::TimeZone::UTC);
     let content = Content::Text(args.text.clone());
@@ -171,7 +184,11 @@ async fn wait_for(store: &SqliteStore, id: MessageId, limit: Millis, out: &Out) 
                 return Ok(Exit::Partly);
             }
             StateName::Failed | StateName::Cancelled | StateName::Expired | StateName::Skipped | StateName::Held => {
-                out.note(&format!("it is {}: {}", detail.message.state.name(), detail.message.reason.unwrap_or_default()));
+                out.note(&format!(
+                    "it is {}: {}",
+                    detail.message.state.name(),
+                    detail.message.reason.unwrap_or_default()
+                ));
                 return Ok(Exit::Failed);
             }
             StateName::Scheduled | StateName::Claimed | StateName::Typing | StateName::Sending => {}

@@ -1,15 +1,15 @@
 //! `show`: one message with everything known about it.
 
-use crate::cli::exit::{told, Exit};
-use crate::cli::out::{safe, Out};
-use crate::cli::{place, Global};
+use crate::cli::exit::{Exit, told};
+use crate::cli::out::{Out, safe};
+use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::content::Content;
 use crate::domain::id::MessageId;
 use crate::domain::time::Timestamp;
 use crate::report;
-use crate::store::view::MessageDetail;
 use crate::store::Opening;
+use crate::store::view::MessageDetail;
 
 /// Show one message: timeline, attempts with both responses, acks
 #[derive(clap::Args, Debug)]
@@ -77,12 +77,20 @@ fn words(d: &MessageDetail) -> String {
         if let Some(t) = &a.typing {
             let status = t.status.map_or("no answer".to_owned(), |s| s.to_string());
             let response = safe(t.response.as_deref().unwrap_or(""));
-            lines.push(format!("  typing  {}  {status}  refreshed {} times  {response}", at(t.started_at), t.refreshes));
+            lines.push(format!(
+                "  typing  {}  {status}  refreshed {} times  {response}",
+                at(t.started_at),
+                t.refreshes
+            ));
         }
         if let Some(s) = &a.send {
             let began = s.started_at.map_or("never begun".to_owned(), at);
             let status = s.status.map_or(String::new(), |x| x.to_string());
-            lines.push(format!("  send    {began}  {status}  {}  {}", s.outcome, safe(s.response.as_deref().unwrap_or(""))));
+            lines.push(format!(
+                "  send    {began}  {status}  {}  {}",
+                s.outcome,
+                safe(s.response.as_deref().unwrap_or(""))
+            ));
         }
     }
     lines.join("\n")

@@ -1,13 +1,13 @@
 //! `stats`: counts by state and ack, lateness, rates.
 
 use crate::cli::exit::Exit;
-use crate::cli::out::{table, Out};
-use crate::cli::{place, Global};
+use crate::cli::out::{Out, table};
+use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::ack::Ack;
 use crate::report;
-use crate::store::view::StatsView;
 use crate::store::Opening;
+use crate::store::view::StatsView;
 
 /// Count messages by state and ack; lateness and rates
 #[derive(clap::Args, Debug)]
@@ -34,7 +34,8 @@ fn words(s: &StatsView) -> String {
     }
     let mut text = if rows.is_empty() { "no messages".to_owned() } else { table(&["state", "messages"], rows) };
     if !s.acks.is_empty() {
-        let rows = s.acks.iter().map(|(a, n)| vec![a.map_or("none yet", Ack::name).to_owned(), n.to_string()]).collect();
+        let rows =
+            s.acks.iter().map(|(a, n)| vec![a.map_or("none yet", Ack::name).to_owned(), n.to_string()]).collect();
         text.push_str("\n\n");
         text.push_str(&table(&["ack", "sent"], rows));
     }

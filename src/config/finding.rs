@@ -53,4 +53,4 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Errors shown of one reading. A file with more has one cause, and it is among these.
-pub const FINDINGS_LIMIT: usize = 200;
+pub(super) const FINDINGS_LIMIT: usize = 200;

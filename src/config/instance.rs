@@ -1,16 +1,16 @@
 //! Instances: logged-in accounts, their pacing, their webhooks.
 
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{json, Value as Json};
+use serde_json::{Value as Json, json};
 
-use crate::config::read::{short, Map, Reading};
+use crate::config::read::{Map, Reading, short};
 use crate::config::secret::Secret;
 use crate::config::tree::{Node, Value};
 use crate::domain::id::InstanceName;
 use crate::domain::pace::{Pacing, Rate};
-use crate::domain::time::{parse_duration, Millis};
-use crate::gateway::signature::{Algorithm, HookProof, DEFAULT_HEADER};
-use crate::gateway::{Account, Kind, Timeouts, LATER_KINDS};
+use crate::domain::time::{Millis, parse_duration};
+use crate::gateway::signature::{Algorithm, DEFAULT_HEADER, HookProof};
+use crate::gateway::{Account, Kind, LATER_KINDS, Timeouts};
 use crate::store::InstanceRow;
 
 const KEYS: [&str; 8] =
@@ -18,7 +18,7 @@ const KEYS: [&str; 8] =
 const LATER: [&str; 1] = ["window"];
 
 /// How long after a doubtful send its chat's history is trusted: longer than any gateway's own queue.
-pub const DEFAULT_QUARANTINE: Millis = Millis::seconds(60);
+pub(super) const DEFAULT_QUARANTINE: Millis = Millis::seconds(60);
 
 const DAY: Millis = Millis(86_400_000);
 
@@ -70,7 +70,11 @@ impl InstanceSettings {
 
     /// Its settings as the database keeps them: references in place of secrets, in the form of the jobs file.
     pub fn row(&self) -> InstanceRow {
-        InstanceRow { name: self.name.clone(), gateway: self.kind.name().to_owned(), definition: self.definition.clone() }
+        InstanceRow {
+            name: self.name.clone(),
+            gateway: self.kind.name().to_owned(),
+            definition: self.definition.clone(),
+        }
     }
 
     /// Points it at the embedded sandbox: nothing of it reaches the outside any more.
@@ -90,7 +94,7 @@ impl InstanceSettings {
 impl Reading<'_> {
     /// The instances of a file, and beside them the name and kind of every declared one, whether usable or not: what
     /// refers to a broken instance is still checked.
-    pub fn instances(&mut self, node: &Node) -> (Vec<InstanceSettings>, Vec<(InstanceName, Kind)>) {
+    pub(crate) fn instances(&mut self, node: &Node) -> (Vec<InstanceSettings>, Vec<(InstanceName, Kind)>) {
         let named = self.named(node, "instances");
         let declared = named.iter().map(|(name, _, value)| (InstanceName::new(name), written_kind(value))).collect();
         (named.into_iter().filter_map(|(name, _, value)| self.instance(name, value)).collect(), declared)
@@ -120,7 +124,11 @@ impl Reading<'_> {
         }
         if matches!(proof, HookProof::Missing) && !self.sandbox && self.errors.len() == before {
             let hint = "webhook: { secret: { env: NAME }, header: X-Webhook-Hmac, algorithm: sha512 }".to_owned();
-            self.warn(node, format!("{what} has no webhook: its acks are refused, so nobody learns what arrived"), Some(hint));
+            self.warn(
+                node,
+                format!("{what} has no webhook: its acks are refused, so nobody learns what arrived"),
+                Some(hint),
+            );
         }
         let (kind, base_url, instance_id, access_token) = (kind?, base_url?, instance_id?, access_token?);
         let definition = json!({
@@ -156,7 +164,11 @@ impl Reading<'_> {
             && LATER_KINDS.contains(&text.as_str())
         {
             let known = Kind::ALL.map(Kind::name).join(", ");
-            self.error(node, format!("this version does not speak to the gateway '{text}' yet"), Some(format!("known: {known}")));
+            self.error(
+                node,
+                format!("this version does not speak to the gateway '{text}' yet"),
+                Some(format!("known: {known}")),
+            );
             return None;
         }
         self.word(node, "gateway", &Kind::ALL.map(Kind::name), Kind::from_name)
@@ -166,7 +178,11 @@ impl Reading<'_> {
         let Some(node) = map.get("base_url") else {
             let default = kind.and_then(Kind::default_base_url);
             if default.is_none() && kind.is_some() && !self.sandbox {
-                self.error(map.node, format!("{what} needs a base_url"), Some("base_url: http://127.0.0.1:8081".to_owned()));
+                self.error(
+                    map.node,
+                    format!("{what} needs a base_url"),
+                    Some("base_url: http://127.0.0.1:8081".to_owned()),
+                );
                 return None;
             }
             return Some(default.unwrap_or("http://127.0.0.1:9").to_owned());
@@ -285,13 +301,17 @@ impl Reading<'_> {
     }
 
     /// `2s..5s`, or one length for both ends.
-    pub fn range(&mut self, node: &Node, what: &str) -> Option<(Millis, Millis)> {
+    pub(crate) fn range(&mut self, node: &Node, what: &str) -> Option<(Millis, Millis)> {
         let text = self.text(node, what)?;
         let (low, high) = text.split_once("..").unwrap_or((&text, &text));
         match (parse_duration(low), parse_duration(high)) {
             (Ok(low), Ok(high)) if low <= high && high <= DAY => Some((low, high)),
             (Ok(low), Ok(high)) => {
-                self.error(node, format!("{what} runs from {low} to {high}; expected a rising range of at most a day"), None);
+                self.error(
+                    node,
+                    format!("{what} runs from {low} to {high}; expected a rising range of at most a day"),
+                    None,
+                );
                 None
             }
             (Err(e), _) | (_, Err(e)) => {

@@ -18,9 +18,31 @@ const KEYS: [&str; 10] = ["at", "in", "every", "cron", "starts", "ends", "timezo
 
 /// Keys the contract knows and this version does not honour yet.
 const LATER: [&str; 25] = [
-    "event", "remind", "nag", "escalate", "spread", "overlap", "count", "exclude", "jitter", "anchor", "window",
-    "expires", "max_catchup", "image", "document", "video", "voice", "location", "poll", "contact", "link", "list",
-    "messages", "reply_to", "note",
+    "event",
+    "remind",
+    "nag",
+    "escalate",
+    "spread",
+    "overlap",
+    "count",
+    "exclude",
+    "jitter",
+    "anchor",
+    "window",
+    "expires",
+    "max_catchup",
+    "image",
+    "document",
+    "video",
+    "voice",
+    "location",
+    "poll",
+    "contact",
+    "link",
+    "list",
+    "messages",
+    "reply_to",
+    "note",
 ];
 
 /// A job as it is meant, with its recipients.
@@ -35,7 +57,7 @@ pub struct JobSettings {
 }
 
 /// What a job may refer to.
-pub struct Around<'s> {
+pub(crate) struct Around<'s> {
     /// The instances the file declares, usable or not.
     pub declared: &'s [(InstanceName, Kind)],
     /// The instance of jobs that name none.
@@ -50,7 +72,7 @@ pub struct Around<'s> {
 
 impl Reading<'_> {
     /// Reads a job.
-    pub fn job(&mut self, name: &str, node: &Node, around: &Around<'_>) -> Option<JobSettings> {
+    pub(crate) fn job(&mut self, name: &str, node: &Node, around: &Around<'_>) -> Option<JobSettings> {
         let what = format!("job '{name}'");
         let known: Vec<&str> = KEYS.iter().chain(&manner::KEYS).copied().collect();
         let map = self.map(node, &what, &known, &LATER)?;
@@ -89,7 +111,7 @@ impl Reading<'_> {
     }
 
     /// A zone by its name.
-    pub fn zone_named(&mut self, node: &Node, name: &str) -> Option<(String, TimeZone)> {
+    pub(crate) fn zone_named(&mut self, node: &Node, name: &str) -> Option<(String, TimeZone)> {
         match clock::zone(name) {
             Ok(zone) => Some((name.to_owned(), zone)),
             Err(e) => {
@@ -99,12 +121,7 @@ impl Reading<'_> {
         }
     }
 
-    fn job_instance<'s>(
-        &mut self,
-        map: &Map<'_>,
-        what: &str,
-        around: &Around<'s>,
-    ) -> Option<&'s (InstanceName, Kind)> {
+    fn job_instance<'s>(&mut self, map: &Map<'_>, what: &str, around: &Around<'s>) -> Option<&'s (InstanceName, Kind)> {
         let find = |name: &str| around.declared.iter().find(|(n, _)| *n.0 == *name);
         if let Some(node) = map.get("instance") {
             let name = self.text(node, "instance")?;
@@ -130,7 +147,7 @@ impl Reading<'_> {
     }
 
     /// Notes that an instance is not declared.
-    pub fn unknown_instance(&mut self, node: &Node, name: &str, declared: &[(InstanceName, Kind)]) {
+    pub(crate) fn unknown_instance(&mut self, node: &Node, name: &str, declared: &[(InstanceName, Kind)]) {
         let names: Vec<&str> = declared.iter().map(|(n, _)| &*n.0).collect();
         self.error(node, format!("there is no instance '{name}'"), Some(crate::config::read::suggest(name, &names)));
     }
@@ -142,7 +159,11 @@ impl Reading<'_> {
         };
         // Texts are templates of their own: only `{{ }}` is filled in, and `${` means itself.
         let crate::config::tree::Value::Scalar { text, .. } = &node.value else {
-            self.error(node, format!("text of {what} must be a text, not {}", crate::config::read::describe(node)), None);
+            self.error(
+                node,
+                format!("text of {what} must be a text, not {}", crate::config::read::describe(node)),
+                None,
+            );
             return None;
         };
         let content = Content::Text(text.clone());

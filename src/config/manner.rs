@@ -7,17 +7,16 @@ use crate::domain::job::{Manner, Misfire, OnDoubt};
 use crate::domain::retry::RetryPolicy;
 use crate::domain::time::Millis;
 use crate::domain::timeline::Late;
-use crate::domain::typing::{Typing, LONGEST_LEAD};
+use crate::domain::typing::{LONGEST_LEAD, Typing};
 
 /// The keys read here.
-pub const KEYS: [&str; 8] =
-    ["typing", "late", "misfire", "grace", "max_lateness", "retry", "on_doubt", "class"];
+pub(super) const KEYS: [&str; 8] = ["typing", "late", "misfire", "grace", "max_lateness", "retry", "on_doubt", "class"];
 
 const YEAR: Millis = Millis(365 * 86_400_000);
 
 impl Reading<'_> {
     /// The manner of a job: what its keys say, else `base`.
-    pub fn manner(&mut self, map: &Map<'_>, base: &Manner) -> Manner {
+    pub(crate) fn manner(&mut self, map: &Map<'_>, base: &Manner) -> Manner {
         let mut manner = base.clone();
         if let Some(t) = map.get("typing").and_then(|n| self.typing(n)) {
             manner.typing = t;
@@ -61,7 +60,11 @@ impl Reading<'_> {
 
     fn misfire(&mut self, node: &Node) -> Option<Misfire> {
         if matches!(&node.value, Value::Scalar { text, .. } if text == "run_all") {
-            self.error(node, "misfire: run_all is not honoured by this version yet", Some("use run_once or skip".to_owned()));
+            self.error(
+                node,
+                "misfire: run_all is not honoured by this version yet",
+                Some("use run_once or skip".to_owned()),
+            );
             return None;
         }
         self.word(node, "misfire", &["run_once", "skip"], |t| match t {

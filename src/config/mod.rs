@@ -97,7 +97,9 @@ pub fn load(path: &Path, sandbox: bool, now: Timestamp) -> Result<Settings, Conf
         ConfigError(vec![Finding { file, line: 0, column: 0, message, hint }])
     };
     let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => whole("there is no such file".to_owned(), Some("name a jobs file, such as jobs.example.yaml")),
+        std::io::ErrorKind::NotFound => {
+            whole("there is no such file".to_owned(), Some("name a jobs file, such as jobs.example.yaml"))
+        }
         _ => whole(format!("the file cannot be read: {e}"), Some("check its permissions")),
     })?;
     if meta.is_dir() {
@@ -107,9 +109,13 @@ pub fn load(path: &Path, sandbox: bool, now: Timestamp) -> Result<Settings, Conf
         return Err(whole("this is not a regular file".to_owned(), None));
     }
     if meta.len() > FILE_LIMIT {
-        return Err(whole(format!("the file has {} bytes; the limit is {FILE_LIMIT}", meta.len()), Some("put recipients into a CSV file")));
+        return Err(whole(
+            format!("the file has {} bytes; the limit is {FILE_LIMIT}", meta.len()),
+            Some("put recipients into a CSV file"),
+        ));
     }
-    let bytes = std::fs::read(path).map_err(|e| whole(format!("the file cannot be read: {e}"), Some("check its permissions")))?;
+    let bytes = std::fs::read(path)
+        .map_err(|e| whole(format!("the file cannot be read: {e}"), Some("check its permissions")))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
         let mut error = whole("the file is not UTF-8".to_owned(), None);
@@ -149,7 +155,12 @@ pub fn parse(
         Some(settings) if reading.errors.is_empty() => Ok(Settings { warnings: reading.warnings, ..settings }),
         _ => {
             reading.errors.sort_by(|a, b| {
-                (a.file != reading.file, &a.file, a.line, a.column).cmp(&(b.file != reading.file, &b.file, b.line, b.column))
+                (a.file != reading.file, &a.file, a.line, a.column).cmp(&(
+                    b.file != reading.file,
+                    &b.file,
+                    b.line,
+                    b.column,
+                ))
             });
             Err(ConfigError(reading.errors))
         }
@@ -180,7 +191,9 @@ impl Reading<'_> {
         let known = ["version", "timezone", "instances", "defaults", "jobs", "daemon", "maintenance"];
         let map = self.map(root, "the file", &known, &[])?;
         match map.get("version") {
-            None => self.error(root, "the file does not say its version", Some("begin it with `version: 1`".to_owned())),
+            None => {
+                self.error(root, "the file does not say its version", Some("begin it with `version: 1`".to_owned()))
+            }
             Some(node) => {
                 if let Some(v) = self.text(node, "version").filter(|v| v != VERSION) {
                     let hint = "write `version: 1`".to_owned();
@@ -198,7 +211,11 @@ impl Reading<'_> {
         let (instances, declared) = match map.get("instances") {
             Some(node) => self.instances(node),
             None => {
-                self.error(root, "the file declares no instances", Some("instances: { shop: { gateway: wawp, … } }".to_owned()));
+                self.error(
+                    root,
+                    "the file declares no instances",
+                    Some("instances: { shop: { gateway: wawp, … } }".to_owned()),
+                );
                 (Vec::new(), Vec::new())
             }
         };
@@ -274,7 +291,9 @@ impl Reading<'_> {
 
     fn maintenance(&mut self, node: &Node) -> MaintenanceSettings {
         let mut settings = MaintenanceSettings::default();
-        let Some(map) = self.map(node, "maintenance", &["tidy"], &["backup", "prune", "report"]) else { return settings };
+        let Some(map) = self.map(node, "maintenance", &["tidy"], &["backup", "prune", "report"]) else {
+            return settings;
+        };
         if let Some(n) = map.get("tidy")
             && let Some(text) = self.text(n, "maintenance.tidy")
         {

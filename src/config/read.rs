@@ -2,18 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::finding::{Finding, FINDINGS_LIMIT};
+use crate::config::finding::{FINDINGS_LIMIT, Finding};
 use crate::config::tree::{Node, Value};
-use crate::domain::time::{parse_duration, Millis};
+use crate::domain::time::{Millis, parse_duration};
 
 /// How far two words may be apart for one to be suggested for the other (Jaro–Winkler similarity).
 const NEAR: f64 = 0.78;
 
 /// Where values of the environment come from; a function so that tests bring their own.
-pub type EnvLookup<'e> = &'e dyn Fn(&str) -> Option<String>;
+pub(crate) type EnvLookup<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// One reading of one file.
-pub struct Reading<'e> {
+pub(crate) struct Reading<'e> {
     /// The file as it was named.
     pub file: String,
     /// The folder that relative paths start from.
@@ -29,7 +29,7 @@ pub struct Reading<'e> {
 }
 
 /// A map whose keys were checked.
-pub struct Map<'n> {
+pub(crate) struct Map<'n> {
     /// Where it stands.
     pub node: &'n Node,
     entries: Vec<(&'n str, &'n Node)>,
@@ -37,38 +37,38 @@ pub struct Map<'n> {
 
 impl<'n> Map<'n> {
     /// The value of a key; absent and null are the same.
-    pub fn get(&self, key: &str) -> Option<&'n Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'n Node> {
         self.entries.iter().find(|(k, _)| *k == key).map(|(_, v)| *v).filter(|v| v.value != Value::Null)
     }
 
     /// Whether the key stands there at all, null included.
-    pub fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(k, _)| *k == key)
     }
 }
 
 impl<'e> Reading<'e> {
     /// Begins a reading.
-    pub fn new(path: &Path, env: EnvLookup<'e>, sandbox: bool) -> Reading<'e> {
+    pub(crate) fn new(path: &Path, env: EnvLookup<'e>, sandbox: bool) -> Reading<'e> {
         let folder = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
         Reading { file: path.display().to_string(), folder, env, sandbox, errors: Vec::new(), warnings: Vec::new() }
     }
 
     /// Notes an error at a node.
-    pub fn error(&mut self, at: &Node, message: impl Into<String>, hint: Option<String>) {
+    pub(crate) fn error(&mut self, at: &Node, message: impl Into<String>, hint: Option<String>) {
         let finding = self.finding(at.line, at.column, message.into(), hint);
         self.push_error(finding);
     }
 
     /// Notes an error made elsewhere.
-    pub fn push_error(&mut self, finding: Finding) {
+    pub(crate) fn push_error(&mut self, finding: Finding) {
         if self.errors.len() < FINDINGS_LIMIT {
             self.errors.push(finding);
         }
     }
 
     /// Notes a warning at a node.
-    pub fn warn(&mut self, at: &Node, message: impl Into<String>, hint: Option<String>) {
+    pub(crate) fn warn(&mut self, at: &Node, message: impl Into<String>, hint: Option<String>) {
         let finding = self.finding(at.line, at.column, message.into(), hint);
         if self.warnings.len() < FINDINGS_LIMIT {
             self.warnings.push(finding);
@@ -80,7 +80,7 @@ impl<'e> Reading<'e> {
     }
 
     /// Checks that a node is a map with known keys only. `later` are keys this build knows of but does not honour.
-    pub fn map<'n>(&mut self, node: &'n Node, what: &str, known: &[&str], later: &[&str]) -> Option<Map<'n>> {
+    pub(crate) fn map<'n>(&mut self, node: &'n Node, what: &str, known: &[&str], later: &[&str]) -> Option<Map<'n>> {
         let Value::Map(entries) = &node.value else {
             self.error(node, format!("{what} must be a map of keys, not {}", describe(node)), None);
             return None;
@@ -107,7 +107,7 @@ impl<'e> Reading<'e> {
     }
 
     /// The entries of a map whose keys are names of the user's choice.
-    pub fn named<'n>(&mut self, node: &'n Node, what: &str) -> Vec<(&'n str, &'n Node, &'n Node)> {
+    pub(crate) fn named<'n>(&mut self, node: &'n Node, what: &str) -> Vec<(&'n str, &'n Node, &'n Node)> {
         let Value::Map(entries) = &node.value else {
             self.error(node, format!("{what} must be a map of names, not {}", describe(node)), None);
             return Vec::new();
@@ -119,7 +119,9 @@ impl<'e> Reading<'e> {
                 Value::Scalar { text, .. } if !met.insert(text.as_str()) => {
                     self.error(key, format!("the name '{text}' stands twice in {what}"), None);
                 }
-                Value::Scalar { text, .. } if text.is_empty() || text.len() > 100 || text.chars().any(char::is_control) => {
+                Value::Scalar { text, .. }
+                    if text.is_empty() || text.len() > 100 || text.chars().any(char::is_control) =>
+                {
                     self.error(key, format!("a name in {what} must have 1 to 100 printable characters"), None);
                 }
                 Value::Scalar { text, .. } => named.push((text.as_str(), key, value)),
@@ -130,7 +132,7 @@ impl<'e> Reading<'e> {
     }
 
     /// A scalar's text with `${VAR}` and `${VAR:-default}` filled in where it stood without quotes.
-    pub fn text(&mut self, node: &Node, what: &str) -> Option<String> {
+    pub(crate) fn text(&mut self, node: &Node, what: &str) -> Option<String> {
         match &node.value {
             Value::Scalar { text, plain: true } if text.contains("${") => self.fill(node, text),
             Value::Scalar { text, .. } => Some(text.clone()),
@@ -171,7 +173,13 @@ impl<'e> Reading<'e> {
     }
 
     /// One of a list of words.
-    pub fn word<T>(&mut self, node: &Node, what: &str, words: &[&str], parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    pub(crate) fn word<T>(
+        &mut self,
+        node: &Node,
+        what: &str,
+        words: &[&str],
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
         let text = self.text(node, what)?;
         let found = parse(&text);
         if found.is_none() {
@@ -182,7 +190,7 @@ impl<'e> Reading<'e> {
     }
 
     /// A length of time.
-    pub fn duration(&mut self, node: &Node, what: &str) -> Option<Millis> {
+    pub(crate) fn duration(&mut self, node: &Node, what: &str) -> Option<Millis> {
         let text = self.text(node, what)?;
         match parse_duration(&text) {
             Ok(length) => Some(length),
@@ -194,7 +202,7 @@ impl<'e> Reading<'e> {
     }
 
     /// A length of time within bounds.
-    pub fn duration_in(&mut self, node: &Node, what: &str, low: Millis, high: Millis) -> Option<Millis> {
+    pub(crate) fn duration_in(&mut self, node: &Node, what: &str, low: Millis, high: Millis) -> Option<Millis> {
         let length = self.duration(node, what)?;
         if length < low || length > high {
             self.error(node, format!("{what} is {length}; expected {low} to {high}"), None);
@@ -204,30 +212,38 @@ impl<'e> Reading<'e> {
     }
 
     /// A whole number within bounds.
-    pub fn whole(&mut self, node: &Node, what: &str, low: u32, high: u32) -> Option<u32> {
+    pub(crate) fn whole(&mut self, node: &Node, what: &str, low: u32, high: u32) -> Option<u32> {
         let text = self.text(node, what)?;
         match text.trim().parse::<u32>() {
             Ok(n) if (low..=high).contains(&n) => Some(n),
             _ => {
-                self.error(node, format!("{what} cannot be '{}'; expected a whole number from {low} to {high}", short(&text)), None);
+                self.error(
+                    node,
+                    format!("{what} cannot be '{}'; expected a whole number from {low} to {high}", short(&text)),
+                    None,
+                );
                 None
             }
         }
     }
 
     /// `true` or `false`.
-    pub fn flag(&mut self, node: &Node, what: &str) -> Option<bool> {
+    pub(crate) fn flag(&mut self, node: &Node, what: &str) -> Option<bool> {
         self.word(node, what, &["true", "false"], |t| t.parse().ok())
     }
 
     /// A percentage such as `20%`, as a fraction from 0 to 1.
-    pub fn percent(&mut self, node: &Node, what: &str) -> Option<f64> {
+    pub(crate) fn percent(&mut self, node: &Node, what: &str) -> Option<f64> {
         let text = self.text(node, what)?;
         let number = text.trim().strip_suffix('%').and_then(|n| n.trim().parse::<f64>().ok());
         match number.filter(|n| (0.0..=100.0).contains(n)) {
             Some(n) => Some(n / 100.0),
             None => {
-                self.error(node, format!("{what} cannot be '{}'; expected a percentage such as 20%", short(&text)), None);
+                self.error(
+                    node,
+                    format!("{what} cannot be '{}'; expected a percentage such as 20%", short(&text)),
+                    None,
+                );
                 None
             }
         }
@@ -235,7 +251,7 @@ impl<'e> Reading<'e> {
 }
 
 /// The nearest known word as a hint, or all of them where none is near.
-pub fn suggest(given: &str, known: &[&str]) -> String {
+pub(crate) fn suggest(given: &str, known: &[&str]) -> String {
     let near = known
         .iter()
         .map(|k| (strsim::jaro_winkler(&given.to_lowercase(), k), *k))
@@ -248,7 +264,7 @@ pub fn suggest(given: &str, known: &[&str]) -> String {
 }
 
 /// What a node is, for an error.
-pub fn describe(node: &Node) -> String {
+pub(crate) fn describe(node: &Node) -> String {
     match &node.value {
         Value::Null => "nothing".to_owned(),
         Value::Scalar { text, .. } => format!("'{}'", short(text)),
@@ -258,7 +274,7 @@ pub fn describe(node: &Node) -> String {
 }
 
 /// The beginning of a text, for an error.
-pub fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     let mut cut: String = text.chars().take(60).filter(|c| !c.is_control()).collect();
     if text.chars().count() > 60 {
         cut.push('…');

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use sha2::Digest;
 
 use crate::config::finding::Finding;
-use crate::config::read::{describe, suggest, Reading};
+use crate::config::read::{Reading, describe, suggest};
 use crate::config::tree::{Node, Value};
 use crate::domain::content::CompiledContent;
 use crate::domain::recipient::Chat;
@@ -50,7 +50,6 @@ pub struct CsvSource {
     kind: Kind,
 }
 
-
 impl Recipients {
     /// Hands every recipient to `each`, in order.
     ///
@@ -68,7 +67,12 @@ impl Recipients {
                     Ok(())
                 })?;
                 if print.finish() != self.fingerprint {
-                    return Err(csv.finding(0, 0, "the file changed while it was read; run the command again".to_owned(), None));
+                    return Err(csv.finding(
+                        0,
+                        0,
+                        "the file changed while it was read; run the command again".to_owned(),
+                        None,
+                    ));
                 }
             }
         }
@@ -100,7 +104,7 @@ impl Fingerprint {
 
 impl Reading<'_> {
     /// The recipients of a job, each rendered once so that a template error is found now and not at the send.
-    pub fn recipients(
+    pub(crate) fn recipients(
         &mut self,
         node: &Node,
         what: &str,
@@ -220,7 +224,10 @@ impl CsvSource {
     }
 
     /// Hands every row to `each` until it answers an error.
-    fn rows(&self, mut each: impl FnMut(u64, Result<Recipient, Finding>) -> Result<(), Finding>) -> Result<(), Finding> {
+    fn rows(
+        &self,
+        mut each: impl FnMut(u64, Result<Recipient, Finding>) -> Result<(), Finding>,
+    ) -> Result<(), Finding> {
         let (file, delimiter) = self.open()?;
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(file);
         let headers = reader.headers().map_err(|e| self.unreadable(&e))?.clone();
@@ -285,7 +292,9 @@ impl CsvSource {
 
     /// Opens the file and finds out whether its cells are parted by commas, semicolons or tabs.
     fn open(&self) -> Result<(File, u8), Finding> {
-        let unreadable = |e: std::io::Error| self.finding(0, 0, format!("the file {} cannot be read: {e}", self.path.display()), None);
+        let unreadable = |e: std::io::Error| {
+            self.finding(0, 0, format!("the file {} cannot be read: {e}", self.path.display()), None)
+        };
         let meta = std::fs::metadata(&self.path).map_err(unreadable)?;
         if !meta.is_file() {
             return Err(self.finding(0, 0, format!("{} is not a file", self.path.display()), None));

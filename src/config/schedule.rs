@@ -3,9 +3,9 @@
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
-use crate::config::read::{short, Map, Reading};
+use crate::config::read::{Map, Reading, short};
 use crate::config::tree::{Node, Value};
-use crate::domain::schedule::{parse_cron, Schedule, SHORTEST_PERIOD};
+use crate::domain::schedule::{SHORTEST_PERIOD, Schedule, parse_cron};
 use crate::domain::time::{Millis, Timestamp};
 
 /// The keys of which a job has exactly one.
@@ -18,7 +18,7 @@ const TEN_YEARS: Millis = Millis(3_650 * 86_400_000);
 
 impl Reading<'_> {
     /// The schedule of a job. `now` only serves to find patterns that never match.
-    pub fn schedule(&mut self, map: &Map<'_>, what: &str, zone: &TimeZone, now: Timestamp) -> Option<Schedule> {
+    pub(crate) fn schedule(&mut self, map: &Map<'_>, what: &str, zone: &TimeZone, now: Timestamp) -> Option<Schedule> {
         let given: Vec<&str> = KINDS.into_iter().filter(|k| map.get(k).is_some()).collect();
         let &[kind] = given.as_slice() else {
             let message = match given.len() {
@@ -133,13 +133,17 @@ mod tests {
 
     #[test]
     fn instants_are_read_in_their_zone() {
-        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let berlin = crate::clock::zone("Europe/Berlin").unwrap();
         let read = |t: &str| parse_instant(t, &berlin, false).map(Timestamp::to_rfc3339);
         assert_eq!(read("2026-12-01T10:00").as_deref(), Some("2026-12-01T09:00:00.000Z"));
         assert_eq!(read("2026-12-01 10:00:00").as_deref(), Some("2026-12-01T09:00:00.000Z"));
         assert_eq!(read("2026-12-01T10:00:00+05:00").as_deref(), Some("2026-12-01T05:00:00.000Z"));
         assert_eq!(read("2026-03-29T02:30").as_deref(), Some("2026-03-29T01:30:00.000Z"), "the gap moves later");
-        assert_eq!(read("2026-10-25T02:30").as_deref(), Some("2026-10-25T00:30:00.000Z"), "the overlap takes the earlier");
+        assert_eq!(
+            read("2026-10-25T02:30").as_deref(),
+            Some("2026-10-25T00:30:00.000Z"),
+            "the overlap takes the earlier"
+        );
         assert_eq!(read("2026-12-01").as_deref(), Some("2026-11-30T23:00:00.000Z"));
         assert_eq!(read("tomorrow"), None);
         assert_eq!(parse_instant("2026-12-31", &berlin, true).unwrap().to_rfc3339(), "2026-12-31T22:59:59.999Z");

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use secrecy::SecretString;
-use serde_json::{json, Value as Json};
+use serde_json::{Value as Json, json};
 
 use crate::config::read::Reading;
 use crate::config::tree::{Node, Value};
@@ -45,16 +45,16 @@ impl Secret {
 
 impl Reading<'_> {
     /// A secret: a text, `${VAR}`, `{ env: NAME }` or `{ file: path }`. In sandbox mode an unset one is fine.
-    pub fn secret(&mut self, node: &Node, what: &str) -> Option<Secret> {
+    pub(crate) fn secret(&mut self, node: &Node, what: &str) -> Option<Secret> {
         match &node.value {
             Value::Map(_) => {
                 let map = self.map(node, what, &["env", "file"], &[])?;
                 match (map.get("env"), map.get("file")) {
                     (Some(name), None) => {
                         let name_text = self.text(name, what)?;
-                        self.from_env(name, &name_text)
+                        self.secret_of_env(name, &name_text)
                     }
-                    (None, Some(path)) => self.from_file(path, what),
+                    (None, Some(path)) => self.secret_of_file(path, what),
                     _ => {
                         self.error(node, format!("{what} takes either env or file"), None);
                         None
@@ -63,7 +63,7 @@ impl Reading<'_> {
             }
             Value::Scalar { text, plain: true } if only_variable(text).is_some() => {
                 let name = only_variable(text)?.to_owned();
-                self.from_env(node, &name)
+                self.secret_of_env(node, &name)
             }
             Value::Scalar { .. } => {
                 let before = self.errors.len();
@@ -83,20 +83,24 @@ impl Reading<'_> {
         }
     }
 
-    fn from_env(&mut self, node: &Node, name: &str) -> Option<Secret> {
+    fn secret_of_env(&mut self, node: &Node, name: &str) -> Option<Secret> {
         match (self.env)(name).filter(|v| !v.is_empty()) {
             Some(value) => Some(Secret { value: SecretString::from(value), origin: Origin::Env(name.to_owned()) }),
             None if self.sandbox => {
                 Some(Secret { value: SecretString::from("sandbox"), origin: Origin::Env(name.to_owned()) })
             }
             None => {
-                self.error(node, format!("the environment variable {name} is not set"), Some(format!("export {name}=…")));
+                self.error(
+                    node,
+                    format!("the environment variable {name} is not set"),
+                    Some(format!("export {name}=…")),
+                );
                 None
             }
         }
     }
 
-    fn from_file(&mut self, node: &Node, what: &str) -> Option<Secret> {
+    fn secret_of_file(&mut self, node: &Node, what: &str) -> Option<Secret> {
         let written = self.text(node, what)?;
         let path = self.folder.join(&written);
         let origin = Origin::File(path.display().to_string());

@@ -13,7 +13,7 @@ const DEPTH_BUDGET: usize = 64;
 
 /// A node with its place.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Node {
+pub(crate) struct Node {
     /// 1-based.
     pub line: usize,
     /// 1-based.
@@ -24,7 +24,7 @@ pub struct Node {
 
 /// What a node is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// Nothing, `~` or `null`.
     Null,
     /// A scalar as written; `plain` when without quotes, which is where `${VAR}` is filled in.
@@ -42,7 +42,7 @@ pub enum Value {
 
 /// Why a file is no tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TreeError {
+pub(crate) struct TreeError {
     /// 1-based.
     pub line: usize,
     /// 1-based.
@@ -55,7 +55,7 @@ pub struct TreeError {
 ///
 /// # Errors
 /// [`TreeError`] for what is not YAML, more than one document, or more nodes than any honest file has.
-pub fn parse(text: &str) -> Result<Option<Node>, TreeError> {
+pub(crate) fn parse(text: &str) -> Result<Option<Node>, TreeError> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|e| TreeError {

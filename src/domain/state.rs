@@ -361,9 +361,7 @@ pub fn apply(state: &State, event: &Event) -> Result<Transition, InvalidTransiti
             Event::TryAgain { wake_at, reason } => done(MARKED, State::Scheduled { wake_at: *wake_at }, Some(*reason)),
             Event::GivenUp { reason } => done(MARKED, State::Failed, Some(*reason)),
             Event::TooLate { reason } => done(MARKED, State::Expired, Some(*reason)),
-            Event::Unclear { reason, look_at } => {
-                done(MARKED, State::InDoubt { look_at: *look_at }, Some(*reason))
-            }
+            Event::Unclear { reason, look_at } => done(MARKED, State::InDoubt { look_at: *look_at }, Some(*reason)),
             Event::Claimed
             | Event::TypingShown
             | Event::Marked

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     fn moments() -> Moments {
-        let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+        let zone = jiff::tz::TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         Moments {
             due: Timestamp(1_796_115_600_000),
             nominal: Some(Timestamp(1_796_115_600_000)),

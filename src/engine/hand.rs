@@ -19,7 +19,7 @@ pub(super) enum Phase {
     /// The request is out.
     Sending,
     /// The change that ends its stay is being written, again if need be.
-    Settling(Change),
+    Settling(Box<Change>),
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub(super) struct Hand {
 }
 
 impl Hand {
-    pub fn new(due: Due, stay: u64, arrived_at: Timestamp) -> Hand {
+    pub(super) fn new(due: Due, stay: u64, arrived_at: Timestamp) -> Hand {
         Hand {
             due,
             stay,
@@ -65,7 +65,7 @@ impl Hand {
     }
 
     /// Its state in memory, which is ahead of its row while typing is written behind.
-    pub fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         match self.phase {
             Phase::Waiting => State::Claimed,
             Phase::Begun | Phase::Marking if self.typing.is_some() => State::Typing,
@@ -74,7 +74,7 @@ impl Hand {
         }
     }
 
-    pub fn facts(&self, held_by_lane: bool) -> timeline::Facts {
+    pub(super) fn facts(&self, held_by_lane: bool) -> timeline::Facts {
         timeline::Facts {
             target: self.due.target,
             lead: self.due.lead,
@@ -85,12 +85,12 @@ impl Hand {
     }
 
     /// The number of the attempt that is being made.
-    pub fn number(&self) -> u32 {
+    pub(super) fn number(&self) -> u32 {
         self.due.attempts + 1
     }
 
     /// When a message that waits should have begun, were its lane free.
-    pub fn would_begin(&self) -> Timestamp {
+    pub(super) fn would_begin(&self) -> Timestamp {
         self.due.target - self.due.lead
     }
 }

@@ -88,7 +88,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub fn new(start: LaneStart, now: Timestamp) -> Lane {
+    pub(super) fn new(start: LaneStart, now: Timestamp) -> Lane {
         let draw = Draw::new(start.seed, "lane").with_text(&start.instance.0);
         let mut ledger = Ledger::default();
         for t in &start.recent_sends {
@@ -120,24 +120,24 @@ impl Lane {
         }
     }
 
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.pacing.concurrency.is_some_and(|c| self.in_flight >= c)
     }
 
-    pub fn works(&self) -> bool {
+    pub(super) fn works(&self) -> bool {
         self.standing == Standing::Working
     }
 
-    pub fn waiting_ordinary(&self) -> usize {
+    pub(super) fn waiting_ordinary(&self) -> usize {
         self.waiting[2].len()
     }
 
-    pub fn waiting_strict(&self) -> usize {
+    pub(super) fn waiting_strict(&self) -> usize {
         self.waiting[0].len() + self.waiting[1].len()
     }
 
     /// How many ordinary messages the lane can use soon.
-    pub fn capacity(&self) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         let mut capacity = i64::try_from(HAND_LIMIT).unwrap_or(i64::MAX);
         if let Some(rate) = self.pacing.rate {
             let soon = i64::from(rate.count).saturating_mul(HAND_SPAN_MS) / rate.window.0.max(1);
@@ -154,12 +154,12 @@ impl Lane {
         usize::try_from(capacity).unwrap_or(HAND_LIMIT).clamp(16, HAND_LIMIT)
     }
 
-    pub fn insert(&mut self, due: &Due) {
+    pub(super) fn insert(&mut self, due: &Due) {
         self.waiting[usize::from(due.class.rank())].insert((due.target, due.id));
         self.longest_lead = self.longest_lead.max(due.lead);
     }
 
-    pub fn remove(&mut self, due: &Due) {
+    pub(super) fn remove(&mut self, due: &Due) {
         self.waiting[usize::from(due.class.rank())].remove(&(due.target, due.id));
         if self.waiting.iter().all(BTreeSet::is_empty) {
             self.longest_lead = Millis::ZERO;
@@ -167,13 +167,13 @@ impl Lane {
     }
 
     /// One message more is being typed or sent to.
-    pub fn enter(&mut self, chat: &Chat) {
+    pub(super) fn enter(&mut self, chat: &Chat) {
         self.in_flight += 1;
         self.busy_chats.insert(chat.clone());
     }
 
     /// One message less is being typed or sent to.
-    pub fn leave(&mut self, now: Timestamp) {
+    pub(super) fn leave(&mut self, now: Timestamp) {
         if self.is_full() {
             self.full_at = now;
         }
@@ -182,22 +182,22 @@ impl Lane {
     }
 
     /// The line must be looked at no later than `at`.
-    pub fn plan_by(&mut self, at: Timestamp) {
+    pub(super) fn plan_by(&mut self, at: Timestamp) {
         self.plan_at = Some(self.plan_at.map_or(at, |p| p.min(at)));
     }
 
     /// The store must be asked no later than `at`.
-    pub fn claim_by(&mut self, at: Timestamp) {
+    pub(super) fn claim_by(&mut self, at: Timestamp) {
         self.claim_at = Some(self.claim_at.map_or(at, |c| c.min(at)));
     }
 
     /// The gap that follows a message's send.
-    pub fn gap_after(&self, due: &Due) -> Millis {
+    pub(super) fn gap_after(&self, due: &Due) -> Millis {
         self.pacing.gap_after(due.draw.with_text("gap").with_number(i64::from(due.attempts)))
     }
 
     /// Time lost to outages between `from` and `now`.
-    pub fn lost(&self, from: Timestamp, now: Timestamp) -> Millis {
+    pub(super) fn lost(&self, from: Timestamp, now: Timestamp) -> Millis {
         let current = self.down_since.map(|s| (s, now));
         self.outages
             .iter()
@@ -208,12 +208,12 @@ impl Lane {
     }
 
     /// A request went through: the gateway is there.
-    pub fn went_well(&mut self) {
+    pub(super) fn went_well(&mut self) {
         self.setbacks = 0;
     }
 
     /// No connection: wait a little longer each time. Answers until when.
-    pub fn unreachable(&mut self, why: &str, now: Timestamp) -> Timestamp {
+    pub(super) fn unreachable(&mut self, why: &str, now: Timestamp) -> Timestamp {
         if let Standing::Resting { until, .. } = self.standing {
             return until;
         }
@@ -222,7 +222,7 @@ impl Lane {
     }
 
     /// Too many requests. Answers until when.
-    pub fn rate_limited(&mut self, after: Option<Millis>, now: Timestamp) -> Timestamp {
+    pub(super) fn rate_limited(&mut self, after: Option<Millis>, now: Timestamp) -> Timestamp {
         let wait = match (after, &self.standing) {
             (Some(asked), _) => Millis(asked.0.clamp(1_000, LONGEST_REST.0)),
             (None, Standing::Resting { until, .. }) => return *until,
@@ -254,7 +254,7 @@ impl Lane {
     }
 
     /// The instance cannot send until a probe says otherwise.
-    pub fn down(&mut self, cause: DownCause, why: &str, now: Timestamp) {
+    pub(super) fn down(&mut self, cause: DownCause, why: &str, now: Timestamp) {
         self.down_since = self.down_since.or(Some(now));
         self.standing = Standing::Down { cause, why: why.to_owned() };
         if self.probe_at.is_none() && !self.probing {
@@ -263,13 +263,13 @@ impl Lane {
         }
     }
 
-    pub fn probe_later(&mut self, now: Timestamp) {
+    pub(super) fn probe_later(&mut self, now: Timestamp) {
         let wait = self.step(&PROBE_STEPS, now);
         self.probe_at = Some(now + wait);
     }
 
     /// The line moves again. Answers the outage that just ended.
-    pub fn up(&mut self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    pub(super) fn up(&mut self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
         self.standing = Standing::Working;
         self.probe_at = None;
         self.probing = false;
@@ -281,7 +281,7 @@ impl Lane {
     }
 
     /// The next instant at which this lane needs the engine.
-    pub fn wakeup(&self) -> Option<Timestamp> {
+    pub(super) fn wakeup(&self) -> Option<Timestamp> {
         let waits = match &self.standing {
             Standing::Working => [self.claim_at.filter(|_| !self.claiming), self.plan_at],
             Standing::Resting { until, .. } => [Some(*until), None],

@@ -160,7 +160,7 @@ impl Engine {
             (Timer::Refresh, Phase::Begun) => self.refresh_typing(id, now),
             (Timer::Mark, Phase::Begun) => self.mark(id, now),
             (Timer::Slot, Phase::Marked) => self.send(id, now),
-            (Timer::Rewrite, Phase::Settling(change)) => self.effects.push_back(Effect::Persist(change.clone())),
+            (Timer::Rewrite, Phase::Settling(change)) => self.effects.push_back(Effect::Persist((**change).clone())),
             _ => {}
         }
     }
@@ -203,7 +203,8 @@ impl Engine {
         lane.claiming = false;
         let safety = now + CLAIM_AT_LEAST_EVERY;
         lane.claim_at = Some(next_wake.map_or(safety, |w| (w - CLAIM_AHEAD).clamp(now, safety)));
-        if std::mem::take(&mut lane.claim_again) {
+        let changed_meanwhile = std::mem::take(&mut lane.claim_again);
+        if changed_meanwhile {
             lane.claim_at = Some(now);
         } else if more {
             // The line is as long as it may be: asked again when half of it has left.
@@ -211,15 +212,21 @@ impl Engine {
         }
         lane.more = more;
         let takes = lane.works() && !self.stopping;
+        let mut taken = Vec::new();
         for due in messages {
             if self.hands.contains_key(&due.id) {
                 continue;
             }
             if takes {
+                taken.push(due.id);
                 self.take(due, now);
             } else {
                 self.effects.push_back(Effect::Release { id: due.id });
             }
+        }
+        // The answer may have been read before the change that somebody told of.
+        if changed_meanwhile && !taken.is_empty() {
+            self.effects.push_back(Effect::Verify { ids: taken });
         }
     }
 

@@ -94,7 +94,7 @@ impl Engine {
         let number = hand.number();
         let facts = Facts::Record { number, tries, send, late_typing, gateway_id, ack };
         if let Some(change) = change(id, number, &State::Sending, event, facts, now) {
-            hand.phase = Phase::Settling(change.clone());
+            hand.phase = Phase::Settling(Box::new(change.clone()));
             self.effects.push_back(Effect::Persist(change));
         }
     }
@@ -103,7 +103,7 @@ impl Engine {
     pub(super) fn settle_unmarked(&mut self, id: MessageId, event: &Event, note: String, now: Timestamp) {
         let Some(hand) = self.hands.get_mut(&id) else { return };
         if let Some(change) = change(id, hand.due.attempts, &hand.state(), event, Facts::Note(note), now) {
-            hand.phase = Phase::Settling(change.clone());
+            hand.phase = Phase::Settling(Box::new(change.clone()));
             self.effects.push_back(Effect::Persist(change));
         }
     }

@@ -25,7 +25,7 @@
 use async_trait::async_trait;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use crate::domain::content::Rendered;
 use crate::domain::outcome::{DownCause, Outcome};
@@ -210,8 +210,12 @@ pub fn classify(status: u16, retry_after: Option<Millis>, body: &[u8]) -> Outcom
                 Outcome::InDoubt { why: format!("the gateway answered {status} without naming the message") }
             }
         },
-        401 => Outcome::InstanceDown { cause: DownCause::Credentials, why: why("the gateway refused the access token") },
-        403 => Outcome::InstanceDown { cause: DownCause::Credentials, why: why("the account's plan or quota forbids it") },
+        401 => {
+            Outcome::InstanceDown { cause: DownCause::Credentials, why: why("the gateway refused the access token") }
+        }
+        403 => {
+            Outcome::InstanceDown { cause: DownCause::Credentials, why: why("the account's plan or quota forbids it") }
+        }
         404 if error.as_ref().is_some_and(AnswerError::is_invalid_session) => {
             Outcome::InstanceDown { cause: DownCause::Session, why: why("the session is logged out or unknown") }
         }
@@ -238,7 +242,8 @@ fn classify_error(status: u16, error: &AnswerError) -> Outcome {
 
 fn session_status(body: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(body).ok()?;
-    let status = value.get("status").or_else(|| value.pointer("/session/status")).or_else(|| value.pointer("/data/status"))?;
+    let status =
+        value.get("status").or_else(|| value.pointer("/session/status")).or_else(|| value.pointer("/data/status"))?;
     status.as_str().map(str::to_owned)
 }
 

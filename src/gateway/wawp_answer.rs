@@ -24,24 +24,24 @@ const REFUSALS: [&str; 10] = [
 
 /// An error told in a body.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AnswerError {
+pub(super) struct AnswerError {
     code: String,
     message: String,
 }
 
 impl AnswerError {
     /// The session is logged out or unknown.
-    pub fn is_invalid_session(&self) -> bool {
+    pub(super) fn is_invalid_session(&self) -> bool {
         self.code == "invalid_session"
     }
 
     /// Surely not sent, and never to be.
-    pub fn is_known_refusal(&self) -> bool {
+    pub(super) fn is_known_refusal(&self) -> bool {
         REFUSALS.contains(&self.code.as_str())
     }
 
     /// Code and message for a person.
-    pub fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         match (self.code.as_str(), self.message.as_str()) {
             ("", message) => message.to_owned(),
             (code, "") => code.to_owned(),
@@ -51,7 +51,7 @@ impl AnswerError {
 }
 
 /// The error of a body, if it tells one.
-pub fn error(value: &Value) -> Option<AnswerError> {
+pub(super) fn error(value: &Value) -> Option<AnswerError> {
     let object = value.as_object()?;
     let text = |key: &str| match object.get(key) {
         Some(Value::String(s)) => s.clone(),
@@ -72,11 +72,10 @@ pub fn error(value: &Value) -> Option<AnswerError> {
 }
 
 /// The bare message id of a success: the key by which every later ack is joined.
-pub fn gateway_id(value: &Value) -> Option<String> {
+pub(super) fn gateway_id(value: &Value) -> Option<String> {
     let text = |v: &Value| v.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
-    let of_id = |id: &Value| {
-        text(id).or_else(|| ["_serialized", "$1", "id"].iter().find_map(|k| id.get(k).and_then(text)))
-    };
+    let of_id =
+        |id: &Value| text(id).or_else(|| ["_serialized", "$1", "id"].iter().find_map(|k| id.get(k).and_then(text)));
     let found = value
         .get("id")
         .and_then(of_id)
@@ -89,7 +88,7 @@ pub fn gateway_id(value: &Value) -> Option<String> {
 
 /// The bare id inside a serialized one: `true_<chat>_<ID>[_<participant>]`. The other parts differ between response,
 /// ack and history. Of a newsletter's four parts the last is the id.
-pub fn bare_id(serialized: &str) -> String {
+pub(super) fn bare_id(serialized: &str) -> String {
     let parts: Vec<&str> = serialized.split('_').collect();
     let bare = match parts.as_slice() {
         [_, chat, .., last] if parts.len() >= 4 && chat.ends_with("@newsletter") => last,
@@ -100,15 +99,16 @@ pub fn bare_id(serialized: &str) -> String {
 }
 
 /// The ack level a success tells.
-pub fn ack(value: &Value) -> Option<Ack> {
+pub(super) fn ack(value: &Value) -> Option<Ack> {
     let level = value.get("ack").or_else(|| value.pointer("/_data/ack")).and_then(Value::as_i64);
     level.and_then(Ack::from_level).or_else(|| (value.get("status")?.as_str()? == "PENDING").then_some(Ack::Pending))
 }
 
 /// The messages of a history answer: an array, or one under `messages` or `data`.
-pub fn history(body: &[u8]) -> Option<Vec<HistoryMessage>> {
+pub(super) fn history(body: &[u8]) -> Option<Vec<HistoryMessage>> {
     let value: Value = serde_json::from_slice(body).ok()?;
-    let list = value.as_array().or_else(|| value.get("messages")?.as_array()).or_else(|| value.get("data")?.as_array())?;
+    let list =
+        value.as_array().or_else(|| value.get("messages")?.as_array()).or_else(|| value.get("data")?.as_array())?;
     Some(list.iter().filter_map(history_message).collect())
 }
 
@@ -181,7 +181,10 @@ mod tests {
         ]);
         let read = history(body.to_string().as_bytes()).unwrap();
         assert_eq!((read[0].gateway_id.as_str(), read[0].from_me, read[0].text.as_str()), ("A", true, "hi"));
-        assert_eq!((read[1].gateway_id.as_str(), read[1].from_me, read[1].at), ("B", false, Timestamp(1_760_000_001_000)));
+        assert_eq!(
+            (read[1].gateway_id.as_str(), read[1].from_me, read[1].at),
+            ("B", false, Timestamp(1_760_000_001_000))
+        );
         assert!(history(b"[}").is_none());
     }
 }

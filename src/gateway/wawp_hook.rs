@@ -14,7 +14,7 @@ const EVENTS_LIMIT: usize = 1_000;
 ///
 /// # Errors
 /// [`BadHook`] when it is not JSON, holds no events, or too many.
-pub fn parse(body: &[u8]) -> Result<Vec<HookEvent>, BadHook> {
+pub(super) fn parse(body: &[u8]) -> Result<Vec<HookEvent>, BadHook> {
     let value: Value = serde_json::from_slice(body).map_err(|e| BadHook(e.to_string()))?;
     let list = match value {
         Value::Array(list) => list,
@@ -30,7 +30,9 @@ pub fn parse(body: &[u8]) -> Result<Vec<HookEvent>, BadHook> {
 /// One event; `None` for an ack about a message somebody else sent, which is none of ours.
 fn event(value: &Value) -> Option<HookEvent> {
     let name = value.get("event").and_then(Value::as_str).unwrap_or("");
-    let other = || Some(HookEvent::Other { event: if name.is_empty() { "without a name".to_owned() } else { name.to_owned() } });
+    let other = || {
+        Some(HookEvent::Other { event: if name.is_empty() { "without a name".to_owned() } else { name.to_owned() } })
+    };
     if !matches!(name, "message.ack" | "message.ack.group") {
         return other();
     }
@@ -62,7 +64,10 @@ mod tests {
             {"id": "true_1203630000@g.us_3EB0BB_222@lid", "participant": "9999@lid", "fromMe": true, "ack": 3}});
         let flat = json!({"event": "message.ack", "id": "true_1@c.us_3EB0CC", "ack": -1});
         let read = parse(json!([direct, group, flat]).to_string().as_bytes()).unwrap();
-        assert_eq!(read, [ack("3EB0AA", "", Ack::Device), ack("3EB0BB", "9999@lid", Ack::Read), ack("3EB0CC", "", Ack::Error)]);
+        assert_eq!(
+            read,
+            [ack("3EB0AA", "", Ack::Device), ack("3EB0BB", "9999@lid", Ack::Read), ack("3EB0CC", "", Ack::Error)]
+        );
         assert_eq!(parse(direct.to_string().as_bytes()).unwrap().len(), 1);
     }
 
@@ -70,7 +75,8 @@ mod tests {
     fn what_is_not_an_ack_of_ours_is_told_apart() {
         let foreign = json!({"event": "message.ack", "payload": {"id": "false_1@c.us_X", "fromMe": false, "ack": 3}});
         assert_eq!(parse(foreign.to_string().as_bytes()).unwrap(), []);
-        let unknown = json!({"event": "message.ack", "payload": {"id": "true_1@c.us_X", "ack": null, "ackName": "UNKNOWN"}});
+        let unknown =
+            json!({"event": "message.ack", "payload": {"id": "true_1@c.us_X", "ack": null, "ackName": "UNKNOWN"}});
         assert!(matches!(parse(unknown.to_string().as_bytes()).unwrap()[0], HookEvent::Other { .. }));
         let call = json!({"event": "call.received", "payload": {}});
         assert_eq!(parse(call.to_string().as_bytes()).unwrap(), [HookEvent::Other { event: "call.received".into() }]);

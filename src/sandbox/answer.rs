@@ -1,10 +1,10 @@
 //! The sandbox's answers, good and bad.
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::response::Response;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use crate::clock;
 use crate::domain::time::Millis;
@@ -55,7 +55,9 @@ fn message(sent: &Sent, shape: &Shape) -> Value {
                 "isStatus": false, "hasQuotedMsg": false, "vCards": [], "mentionedIds": [], "links": [],
             })
         }
-        Shape::Gows => json!({ "id": serialized, "_data": { "Info": { "ID": sent.id, "Chat": sent.chat }, "Message": {} } }),
+        Shape::Gows => {
+            json!({ "id": serialized, "_data": { "Info": { "ID": sent.id, "Chat": sent.chat }, "Message": {} } })
+        }
         Shape::Noweb => json!({
             "key": { "remoteJid": sent.chat, "fromMe": true, "id": sent.id },
             "message": { "conversation": sent.text }, "messageTimestamp": seconds.to_string(), "status": "PENDING",

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::extract::connect_info::Connected;
@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub(super) struct Breaker(Arc<AtomicBool>);
 
 impl Breaker {
-    pub fn break_now(&self) {
+    pub(super) fn break_now(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 }

@@ -3,7 +3,7 @@
 
 use axum::http::{HeaderMap, Method, Uri};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{json, Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::domain::content::TEXT_LIMIT_CHARS;
 
@@ -32,9 +32,24 @@ pub(super) enum Endpoint {
 /// Path, endpoint, whether GET is offered beside POST or alone, required parameters of its own.
 const ENDPOINTS: [(&str, Endpoint, Methods, &[&str]); 17] = [
     ("/v2/send/text", Endpoint::Text, Methods::Both, &["chatId", "message"]),
-    ("/v2/send/image", Endpoint::Image, Methods::Both, &["chatId", "file[url]", "file[filename]", "file[mimetype]", "caption"]),
-    ("/v2/send/pdf", Endpoint::Pdf, Methods::Both, &["chatId", "file[url]", "file[filename]", "file[mimetype]", "caption"]),
-    ("/v2/send/voice", Endpoint::Voice, Methods::Post, &["chatId", "file[url]", "file[filename]", "file[mimetype]", "convert"]),
+    (
+        "/v2/send/image",
+        Endpoint::Image,
+        Methods::Both,
+        &["chatId", "file[url]", "file[filename]", "file[mimetype]", "caption"],
+    ),
+    (
+        "/v2/send/pdf",
+        Endpoint::Pdf,
+        Methods::Both,
+        &["chatId", "file[url]", "file[filename]", "file[mimetype]", "caption"],
+    ),
+    (
+        "/v2/send/voice",
+        Endpoint::Voice,
+        Methods::Post,
+        &["chatId", "file[url]", "file[filename]", "file[mimetype]", "convert"],
+    ),
     ("/v2/send/video", Endpoint::Video, Methods::Post, &["chatId", "file[url]", "file[filename]", "file[mimetype]"]),
     ("/v2/send/location", Endpoint::Location, Methods::Both, &["chatId", "latitude", "longitude"]),
     ("/v2/send/poll", Endpoint::Poll, Methods::Post, &["chatId", "poll"]),
@@ -59,7 +74,7 @@ enum Methods {
 
 impl Endpoint {
     /// Whether it puts a message into a chat.
-    pub fn is_send(self) -> bool {
+    pub(super) fn is_send(self) -> bool {
         matches!(
             self,
             Endpoint::Text
@@ -76,7 +91,7 @@ impl Endpoint {
     }
 
     /// Whether it is refused while the session is down.
-    pub fn needs_session(self) -> bool {
+    pub(super) fn needs_session(self) -> bool {
         !matches!(self, Endpoint::RateLimit)
     }
 }
@@ -91,12 +106,12 @@ pub(super) struct Call {
 
 impl Call {
     /// The text of a text message, the phone of a check.
-    pub fn text(&self) -> Option<&str> {
+    pub(super) fn text(&self) -> Option<&str> {
         self.parameters.get("message").or_else(|| self.parameters.get("phone")).and_then(Value::as_str)
     }
 
     /// How many messages of a history are asked for: 50 unless said, 100 at most.
-    pub fn limit(&self) -> usize {
+    pub(super) fn limit(&self) -> usize {
         let given = self.parameters.get("limit").and_then(Value::as_str).and_then(|l| l.parse().ok());
         given.unwrap_or(50).min(100)
     }
@@ -114,11 +129,11 @@ impl Refusal {
         Refusal { status, body: json!({ "code": code, "message": message.into() }) }
     }
 
-    pub fn invalid_session() -> Refusal {
+    pub(super) fn invalid_session() -> Refusal {
         Refusal::new(404, "invalid_session", "The session is not found or not connected. Scan the code again.")
     }
 
-    pub fn not_on_whatsapp() -> Refusal {
+    pub(super) fn not_on_whatsapp() -> Refusal {
         Refusal::new(400, "number_not_on_whatsapp", "The number is not on WhatsApp.")
     }
 }
@@ -224,19 +239,27 @@ fn check(endpoint: Endpoint, parameters: &Map<String, Value>) -> Result<(), Refu
     match endpoint {
         Endpoint::Text => match text("message") {
             None => Err(invalid("The message must be a string.")),
-            Some(m) if m.chars().count() > TEXT_LIMIT_CHARS => Err(invalid("The message is longer than 4096 characters.")),
+            Some(m) if m.chars().count() > TEXT_LIMIT_CHARS => {
+                Err(invalid("The message is longer than 4096 characters."))
+            }
             Some(_) => Ok(()),
         },
         Endpoint::Image | Endpoint::Pdf | Endpoint::Voice | Endpoint::Video => check_file(endpoint, &text),
         Endpoint::Location => check_location(parameters),
         Endpoint::Poll => check_poll(parameters.get("poll")),
         Endpoint::Contact => match parameters.get("contacts").and_then(Value::as_array) {
-            Some(list) if !list.is_empty() && list.iter().all(|c| c.get("fullName").is_some_and(Value::is_string)) => Ok(()),
+            Some(list) if !list.is_empty() && list.iter().all(|c| c.get("fullName").is_some_and(Value::is_string)) => {
+                Ok(())
+            }
             _ => Err(invalid("The contacts must be a list of objects with fullName.")),
         },
         Endpoint::List => match parameters.get("message") {
-            Some(m) if ["title", "button"].iter().all(|k| m.get(k).is_some_and(Value::is_string))
-                && m.get("sections").is_some_and(Value::is_array) => Ok(()),
+            Some(m)
+                if ["title", "button"].iter().all(|k| m.get(k).is_some_and(Value::is_string))
+                    && m.get("sections").is_some_and(Value::is_array) =>
+            {
+                Ok(())
+            }
             _ => Err(invalid("The message of a list needs title, button and sections.")),
         },
         Endpoint::Event => match parameters.get("event.startTime").map(number) {
@@ -296,7 +319,7 @@ fn number(value: &Value) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn post(path: &str, body: Value) -> Result<(Endpoint, Call), Refusal> {
+    fn post(path: &str, body: &Value) -> Result<(Endpoint, Call), Refusal> {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", "application/json".parse().unwrap());
         read(&Method::POST, &path.parse().unwrap(), &headers, body.to_string().as_bytes(), None)
@@ -324,16 +347,16 @@ mod tests {
         for (path, own) in cases {
             let mut body = base.clone();
             body.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
-            assert!(post(path, body.clone()).is_ok(), "{path}");
+            assert!(post(path, &body).is_ok(), "{path}");
             let (_, _, _, required) = ENDPOINTS.iter().find(|(p, ..)| *p == path).unwrap();
             for key in required.iter().chain(&["instance_id"]) {
                 let mut less = body.clone();
                 less.as_object_mut().unwrap().remove(*key);
-                assert_eq!(post(path, less).unwrap_err().status, 400, "{path} without {key}");
+                assert_eq!(post(path, &less).unwrap_err().status, 400, "{path} without {key}");
             }
             let mut less = body.clone();
             less.as_object_mut().unwrap().remove("access_token");
-            assert_eq!(post(path, less).unwrap_err().status, 401, "{path} without a token");
+            assert_eq!(post(path, &less).unwrap_err().status, 401, "{path} without a token");
         }
     }
 
@@ -343,9 +366,10 @@ mod tests {
         headers.insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
         let form = read(&Method::POST, &"/v2/send/text".parse().unwrap(), &headers, b"access_token=t", None);
         assert_eq!(form.unwrap_err().status, 401);
-        let body = json!({"instance_id": "A", "access_token": "t", "chatId": "201234567890", "message": "x".repeat(4_097)});
-        assert_eq!(post("/v2/send/text", body).unwrap_err().status, 400);
-        assert_eq!(post("/v2/send/nothing", json!({})).unwrap_err().status, 404);
+        let body =
+            json!({"instance_id": "A", "access_token": "t", "chatId": "201234567890", "message": "x".repeat(4_097)});
+        assert_eq!(post("/v2/send/text", &body).unwrap_err().status, 400);
+        assert_eq!(post("/v2/send/nothing", &json!({})).unwrap_err().status, 404);
         let get = read(&Method::GET, &"/v2/send/start-typing".parse().unwrap(), &HeaderMap::new(), b"", None);
         assert_eq!(get.unwrap_err().status, 405);
     }

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::domain::ack::Ack;
 use crate::domain::time::Millis;
 use crate::gateway::http::{ClientError, HttpClient, HttpOutcome};
-use crate::gateway::signature::{sign, Algorithm, DEFAULT_HEADER};
+use crate::gateway::signature::{Algorithm, DEFAULT_HEADER, sign};
 use crate::sandbox::scenario::AckPlan;
 
 /// Webhooks on their way at once.
@@ -37,17 +37,21 @@ pub(super) struct Hooks {
 pub(super) struct Acks(Option<(Hooks, String, String, String)>);
 
 impl Hooks {
-    pub fn new(target: Option<String>, secret: Option<SecretString>, plan: AckPlan) -> Result<Hooks, ClientError> {
+    pub(super) fn new(
+        target: Option<String>,
+        secret: Option<SecretString>,
+        plan: AckPlan,
+    ) -> Result<Hooks, ClientError> {
         let client = HttpClient::new(Millis::seconds(2))?;
         let (target, gate) = (Arc::new(Mutex::new(target)), Arc::new(Semaphore::new(AT_ONCE)));
         Ok(Hooks { target, secret, plan, client, gate })
     }
 
-    pub fn redirect(&self, target: String) {
+    pub(super) fn redirect(&self, target: String) {
         *self.target.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(target);
     }
 
-    pub fn acks_for(&self, instance_id: &str, chat: &str, gateway_id: &str) -> Acks {
+    pub(super) fn acks_for(&self, instance_id: &str, chat: &str, gateway_id: &str) -> Acks {
         Acks(Some((self.clone(), instance_id.to_owned(), chat.to_owned(), gateway_id.to_owned())))
     }
 
@@ -92,12 +96,12 @@ impl Hooks {
 }
 
 impl Acks {
-    pub fn none() -> Acks {
+    pub(super) fn none() -> Acks {
         Acks(None)
     }
 
     /// Begins to post them, each in its time.
-    pub fn start(self) {
+    pub(super) fn start(self) {
         if let Some((hooks, instance_id, chat, gateway_id)) = self.0 {
             tokio::spawn(hooks.play(instance_id, chat, gateway_id));
         }
@@ -109,13 +113,7 @@ fn participants(chat: &str) -> &'static [Option<&'static str>] {
     if chat.ends_with("@g.us") { &[Some("201000000001@c.us"), Some("201000000002@c.us")] } else { &[None] }
 }
 
-fn event(
-    instance_id: &str,
-    chat: &str,
-    gateway_id: &str,
-    participant: Option<&str>,
-    ack: Ack,
-) -> serde_json::Value {
+fn event(instance_id: &str, chat: &str, gateway_id: &str, participant: Option<&str>, ack: Ack) -> serde_json::Value {
     let serialized = match participant {
         Some(p) => format!("true_{chat}_{gateway_id}_{p}"),
         None => format!("true_{chat}_{gateway_id}"),

@@ -30,7 +30,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub fn new(received_at: Timestamp, method: &Method, path: &str, body: &[u8]) -> Entry {
+    pub(super) fn new(received_at: Timestamp, method: &Method, path: &str, body: &[u8]) -> Entry {
         Entry {
             received_at,
             done_at: None,
@@ -50,17 +50,17 @@ impl Entry {
 pub(super) struct Journal(Option<Mutex<File>>);
 
 impl Journal {
-    pub fn open(path: &Path) -> std::io::Result<Journal> {
+    pub(super) fn open(path: &Path) -> std::io::Result<Journal> {
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         Ok(Journal(Some(Mutex::new(file))))
     }
 
-    pub fn none() -> Journal {
+    pub(super) fn none() -> Journal {
         Journal(None)
     }
 
     /// Appends one line, in one write, so that a kill never leaves half of one behind others.
-    pub fn write(&self, entry: &Entry) {
+    pub(super) fn write(&self, entry: &Entry) {
         let Some(file) = &self.0 else { return };
         let line = json!({
             "received_ms": entry.received_at,

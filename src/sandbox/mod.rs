@@ -17,18 +17,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
-use axum::Router;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::domain::time::{Millis, Timestamp};
-use crate::sandbox::connection::{Breaker, BreakableListener};
+use crate::sandbox::connection::{BreakableListener, Breaker};
 use crate::sandbox::contract::{Call, Endpoint, Refusal};
 use crate::sandbox::hooks::Hooks;
 use crate::sandbox::journal::{Entry, Journal};
@@ -96,8 +96,7 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError`] when it cannot listen or its journal cannot be opened.
     pub async fn start(options: SandboxOptions, stop: CancellationToken) -> Result<Sandbox, SandboxError> {
-        let listener =
-            TcpListener::bind(options.listen).await.map_err(|e| SandboxError::Listen(options.listen, e))?;
+        let listener = TcpListener::bind(options.listen).await.map_err(|e| SandboxError::Listen(options.listen, e))?;
         let address = listener.local_addr().map_err(|e| SandboxError::Listen(options.listen, e))?;
         let journal = match &options.journal {
             Some(path) => Journal::open(path).map_err(|e| SandboxError::Journal(path.clone(), e))?,

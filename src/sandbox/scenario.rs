@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use secrecy::SecretString;
 
-use crate::config::read::{describe, Map, Reading};
+use crate::config::read::{Map, Reading, describe};
 use crate::config::tree::{self, Node, Value};
 use crate::config::{ConfigError, Finding};
 use crate::domain::ack::Ack;
 use crate::domain::draw::Draw;
 use crate::domain::time::Millis;
-use crate::sandbox::contract::Endpoint;
 use crate::sandbox::Wait;
+use crate::sandbox::contract::Endpoint;
 
 /// Longest wait a scenario may ask for.
 const LONGEST: Millis = Millis(86_400_000);
@@ -239,7 +239,7 @@ pub(super) struct Plays {
 }
 
 impl Plays {
-    pub fn new(scenario: &Scenario) -> Plays {
+    pub(super) fn new(scenario: &Scenario) -> Plays {
         Plays {
             faults: scenario.faults.iter().map(|f| (f.clone(), AtomicU32::new(0))).collect(),
             draw: Draw::new(scenario.seed, "sandbox"),
@@ -248,7 +248,7 @@ impl Plays {
     }
 
     /// The fault to play for a call, if any.
-    pub fn next(&self, endpoint: Endpoint, chat: Option<&str>, text: Option<&str>) -> Option<Fault> {
+    pub(super) fn next(&self, endpoint: Endpoint, chat: Option<&str>, text: Option<&str>) -> Option<Fault> {
         for (fault, met) in &self.faults {
             if fault.meets(endpoint, chat, text) {
                 let n = met.fetch_add(1, Ordering::SeqCst);
@@ -261,7 +261,7 @@ impl Plays {
     }
 
     /// A length drawn from a range.
-    pub fn between(&self, (low, high): Wait) -> Millis {
+    pub(super) fn between(&self, (low, high): Wait) -> Millis {
         if high <= Millis::ZERO {
             return Millis::ZERO;
         }
@@ -307,7 +307,15 @@ pub fn parse(path: &Path, text: &str) -> Result<Scenario, ConfigError> {
 impl Reading<'_> {
     fn scenario(&mut self, root: &Node) -> Option<Scenario> {
         let known = [
-            "seed", "doing", "answering", "acks", "shape", "access_token", "session_down", "not_on_whatsapp", "faults",
+            "seed",
+            "doing",
+            "answering",
+            "acks",
+            "shape",
+            "access_token",
+            "session_down",
+            "not_on_whatsapp",
+            "faults",
         ];
         let map = self.map(root, "the scenario", &known, &[])?;
         let mut scenario = Scenario::default();
@@ -410,7 +418,9 @@ impl Reading<'_> {
             text: map.get("text").map_or(Some(None), |n| self.text(n, "text").map(Some))?,
             skip: map.get("skip").map_or(Some(0), |n| self.whole(n, "skip", 0, u32::MAX))?,
             times: map.get("times").map_or(Some(None), |n| self.whole(n, "times", 1, u32::MAX).map(Some))?,
-            delay: map.get("delay").map_or(Some(Millis::ZERO), |n| self.duration_in(n, "delay", Millis::ZERO, LONGEST))?,
+            delay: map
+                .get("delay")
+                .map_or(Some(Millis::ZERO), |n| self.duration_in(n, "delay", Millis::ZERO, LONGEST))?,
             do_delay: map
                 .get("do_delay")
                 .map_or(Some(Millis::ZERO), |n| self.duration_in(n, "do_delay", Millis::ZERO, LONGEST))?,

@@ -1,8 +1,8 @@
 //! What the sandbox remembers: the messages of each chat.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain::time::Timestamp;
 
@@ -19,25 +19,32 @@ pub(super) struct Sent {
     pub at: Timestamp,
 }
 
+/// Messages by account and chat, and how many in all.
+#[derive(Default)]
+struct Remembered {
+    lists: HashMap<(String, String), Vec<Sent>>,
+    count: usize,
+}
+
 #[derive(Default)]
 pub(super) struct Chats {
-    chats: Mutex<(HashMap<(String, String), Vec<Sent>>, usize)>,
+    chats: Mutex<Remembered>,
     counter: AtomicU64,
 }
 
 impl Chats {
     /// Notes a message and names it as WhatsApp's own clients do.
-    pub fn add(&self, instance_id: &str, chat: &str, text: Option<&str>, at: Timestamp) -> Sent {
+    pub(super) fn add(&self, instance_id: &str, chat: &str, text: Option<&str>, at: Timestamp) -> Sent {
         let number = self.counter.fetch_add(1, Ordering::Relaxed);
         let id = format!("3EB0{:010X}{:06X}", at.0, number & 0xff_ffff);
         let sent = Sent { id, chat: chat.to_owned(), text: text.unwrap_or("").to_owned(), at };
         let mut chats = self.chats.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if chats.1 >= IN_ALL {
-            chats.0.clear();
-            chats.1 = 0;
+        if chats.count >= IN_ALL {
+            chats.lists.clear();
+            chats.count = 0;
         }
-        chats.1 += 1;
-        let list = chats.0.entry((instance_id.to_owned(), chat.to_owned())).or_default();
+        chats.count += 1;
+        let list = chats.lists.entry((instance_id.to_owned(), chat.to_owned())).or_default();
         if list.len() == PER_CHAT {
             list.remove(0);
         }
@@ -46,9 +53,9 @@ impl Chats {
     }
 
     /// The latest messages of a chat, newest first.
-    pub fn history(&self, instance_id: &str, chat: &str, limit: usize) -> Vec<Sent> {
+    pub(super) fn history(&self, instance_id: &str, chat: &str, limit: usize) -> Vec<Sent> {
         let chats = self.chats.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let list = chats.0.get(&(instance_id.to_owned(), chat.to_owned()));
+        let list = chats.lists.get(&(instance_id.to_owned(), chat.to_owned()));
         list.map(|l| l.iter().rev().take(limit).cloned().collect()).unwrap_or_default()
     }
 }

@@ -288,7 +288,7 @@ async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Time
         Some(row) => Timestamp(get(row, 1)?),
         None => now,
     };
-    let zone = jiff::tz::TimeZone::get(&job.zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    let zone = crate::clock::zone(&job.zone).unwrap_or(jiff::tz::TimeZone::UTC);
     let next_at = match &known {
         None => job.schedule.first(first_applied_at, &zone),
         Some(_) => resume_from(connection, &job, first_applied_at, &zone, now).await?,

@@ -11,8 +11,8 @@ use crate::store::sqlite_claim::{get, id, read_vars};
 use crate::store::sqlite_plan::state_list;
 use crate::store::sqlite_upkeep::next_look;
 use crate::store::view::{
-    AckView, AttemptView, DoubtView, EventView, EvidenceView, MessageDetail, MessageFilter, MessageView, RunSummary, SendView,
-    StatsView, TypingView,
+    AckView, AttemptView, DoubtView, EventView, EvidenceView, MessageDetail, MessageFilter, MessageView, RunSummary,
+    SendView, StatsView, TypingView,
 };
 use crate::store::{SqliteStore, StoreError};
 
@@ -282,11 +282,8 @@ impl SqliteStore {
         }
         summary.late_ms = self.lateness(since).await?;
         let attempts = "SELECT count(*), count(typing_started_at) FROM attempts WHERE marked_at >= ?1";
-        let row = sqlx::query(attempts)
-            .bind(since.0)
-            .fetch_one(&self.readers)
-            .await
-            .map_err(StoreError::database(doing))?;
+        let row =
+            sqlx::query(attempts).bind(since.0).fetch_one(&self.readers).await.map_err(StoreError::database(doing))?;
         summary.attempts = (get(&row, 0)?, get(&row, 1)?);
         summary.in_doubt = sqlx::query_scalar("SELECT count(*) FROM messages WHERE state = 'in_doubt'")
             .fetch_one(&self.readers)

@@ -45,7 +45,7 @@ impl std::fmt::Debug for Writer {
 
 impl Writer {
     /// Starts the actor on its connection.
-    pub fn start(connection: SqliteConnection, daemon: bool) -> Writer {
+    pub(super) fn start(connection: SqliteConnection, daemon: bool) -> Writer {
         let (queue, commands) = mpsc::channel(QUEUE);
         let changes = Arc::new(watch::Sender::new(0));
         let actor = Actor { connection, commands, changes: Arc::clone(&changes), data_version: None, daemon };
@@ -54,24 +54,24 @@ impl Writer {
     }
 
     /// Counts up whenever somebody changed the database.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
     /// Tells this process's own listeners that new work may have come.
-    pub fn tell(&self) {
+    pub(super) fn tell(&self) {
         self.changes.send_modify(|n| *n += 1);
     }
 
     /// Carries out guarded changes in the next commit.
-    pub async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Verdict>, StoreError> {
+    pub(super) async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Verdict>, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.queue.send(Command::Apply(changes, reply)).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Runs `work` inside the next transaction, in a savepoint of its own, and answers after the commit.
-    pub async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
@@ -91,7 +91,7 @@ impl Writer {
     }
 
     /// Commits what is queued, folds the log into the file, and ends.
-    pub async fn close(&self) {
+    pub(super) async fn close(&self) {
         let (reply, answer) = oneshot::channel();
         if self.queue.send(Command::Close(reply)).await.is_ok() {
             let _ = answer.await;

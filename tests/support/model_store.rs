@@ -9,28 +9,35 @@ use onthedot::domain::time::Timestamp;
 
 /// One row, with what the engine needs of it.
 #[derive(Clone, Debug)]
-pub struct Row {
-    pub due: Due,
-    pub state: StateName,
-    pub wake_at: Timestamp,
-    pub attempts: u32,
-    pub tries: u32,
-    pub first_marked_at: Option<Timestamp>,
+pub(crate) struct Row {
+    pub(crate) due: Due,
+    pub(crate) state: StateName,
+    pub(crate) wake_at: Timestamp,
+    pub(crate) attempts: u32,
+    pub(crate) tries: u32,
+    pub(crate) first_marked_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct ModelStore {
-    pub rows: BTreeMap<MessageId, Row>,
+pub(crate) struct ModelStore {
+    pub(crate) rows: BTreeMap<MessageId, Row>,
 }
 
 impl ModelStore {
-    pub fn insert(&mut self, due: Due) {
+    pub(crate) fn insert(&mut self, due: &Due) {
         let wake_at = due.target - due.lead;
-        let row = Row { due: due.clone(), state: StateName::Scheduled, wake_at, attempts: 0, tries: 0, first_marked_at: None };
+        let row = Row {
+            due: due.clone(),
+            state: StateName::Scheduled,
+            wake_at,
+            attempts: 0,
+            tries: 0,
+            first_marked_at: None,
+        };
         self.rows.insert(due.id, row);
     }
 
-    pub fn claim(
+    pub(crate) fn claim(
         &self,
         instance: &InstanceName,
         horizon: Timestamp,
@@ -59,12 +66,12 @@ impl ModelStore {
         (all, more, next)
     }
 
-    pub fn gone(&self, ids: &[MessageId]) -> Vec<MessageId> {
+    pub(crate) fn gone(&self, ids: &[MessageId]) -> Vec<MessageId> {
         let ours = |s| matches!(s, StateName::Scheduled | StateName::Typing);
         ids.iter().copied().filter(|i| !self.rows.get(i).is_some_and(|r| ours(r.state))).collect()
     }
 
-    pub fn apply(&mut self, change: &Change) -> Verdict {
+    pub(crate) fn apply(&mut self, change: &Change) -> Verdict {
         let Some(row) = self.rows.get_mut(&change.id) else { return Verdict::Stale };
         let late_wake = matches!(&change.facts, Facts::Mark { slot, .. } if row.wake_at > *slot);
         if row.attempts != change.attempts || !change.transition.accepts().contains(&row.state) || late_wake {
@@ -88,7 +95,7 @@ impl ModelStore {
     }
 
     /// What a start does before anything is claimed.
-    pub fn recover(&mut self) {
+    pub(crate) fn recover(&mut self) {
         for row in self.rows.values_mut() {
             match row.state {
                 StateName::Sending => row.state = StateName::InDoubt,
