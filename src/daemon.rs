@@ -420,15 +420,18 @@ async fn until_idle(
 ) {
     loop {
         clock::sleep(IDLE_LOOK).await;
-        let activity = *activity.borrow();
-        let busy = sends && (!activity.settled || activity.in_hand > 0 || activity.awaited > 0);
-        if busy {
+        let busy = || {
+            let a = *activity.borrow();
+            sends && (!a.settled || a.in_hand > 0 || a.awaited > 0)
+        };
+        if busy() {
             continue;
         }
         let now = clock::now();
         // A database that cannot be read is no reason to end.
         let waits = store.wakes_until(now + span).await.unwrap_or(true);
-        if waits && sends {
+        // Looked at before and after: a message taken into hand in between stood in neither.
+        if (waits && sends) || busy() {
             continue;
         }
         let last_send = store.last_send_at().await.unwrap_or(None).unwrap_or(started_at);

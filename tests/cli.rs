@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
 
 #[path = "support/process.rs"]
-#[expect(dead_code, reason = "shared with other tests")]
+#[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
 mod process;
 
 use std::process::Stdio;
@@ -20,7 +20,7 @@ const BAD_FILES: [(&str, &[&str]); 20] = [
     ("instances: {}\njobs: {}\n", &["version"]),
     ("version: 2\ninstances: { a: { gateway: sandbox, base_url: \"http://x\" } }\n", &["version '2'"]),
     ("version: 1\njobs: [\n", &["not YAML"]),
-    ("jobs:\n  a: { in: 3s, too: \"201234567890\", text: hi }\n", &["5:", "unknown key 'too'", "did you mean 'to'"]),
+    ("jobs:\n  a: { in: 3s, too: \"201234567890\", text: hi }\n", &["4:", "unknown key 'too'", "did you mean 'to'"]),
     ("jobs:\n  a: { in: 3s, to: \"201234567890\", text: hi, window: {} }\n", &["'window'", "not honoured"]),
     ("jobs:\n  a: { in: soon, to: \"201234567890\", text: hi }\n", &["'soon' is not a duration"]),
     ("jobs:\n  a: { cron: \"61 * * * *\", to: \"201234567890\", text: hi }\n", &["cron pattern"]),
@@ -115,7 +115,7 @@ fn huge_files_bombs_folders_and_missing_files_are_refused_quickly() {
 #[test]
 fn a_missing_secret_names_its_variable() {
     let bench = Bench::new();
-    bench.write("jobs.yaml", "version: 1\ninstances: { shop: { gateway: wawp, instance_id: ${NO_SUCH_ID}, access_token: { env: NO_SUCH_TOKEN } } }\n");
+    bench.write("jobs.yaml", "version: 1\ninstances:\n  shop:\n    gateway: wawp\n    instance_id: ${NO_SUCH_ID}\n    access_token: { env: NO_SUCH_TOKEN }\n");
     let output = bench.run(&["check", "jobs.yaml"]);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(78));

@@ -19,10 +19,8 @@ impl Out {
     /// Prints data. A reader who has enough (`| head`) ends the command quietly.
     pub(super) fn data(self, text: &str) -> anyhow::Result<()> {
         let mut stdout = std::io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        if !text.ends_with('\n') {
-            stdout.write_all(b"\n")?;
-        }
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        stdout.write_all(format!("{text}{end}").as_bytes())?;
         Ok(stdout.flush()?)
     }
 

@@ -108,7 +108,7 @@ fn temporary(out: &Out) -> anyhow::Result<PathBuf> {
 }
 
 /// Two thousand chats at once are two thousand connections: take what the system allows.
-fn raise_file_limit() {
+pub(super) fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {

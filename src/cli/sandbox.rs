@@ -52,6 +52,7 @@ pub(super) async fn sandbox(_global: &Global, args: SandboxArgs, out: &Out) -> a
         }
         None => None,
     };
+    crate::cli::run::raise_file_limit();
     let stop = CancellationToken::new();
     let options = SandboxOptions { listen: args.listen, hook: args.hook, hook_secret, scenario, journal: args.journal };
     let sandbox = Sandbox::start(options, stop).await?;

@@ -146,7 +146,10 @@ pub fn parse(
         }
         Err(e) => {
             let root = Node { line: e.line, column: e.column, value: Value::Null };
-            reading.error(&root, e.message, None);
+            // Inside { … } a brace ends a plain text, so `${VAR}` cannot stand there.
+            let in_braces = text.lines().nth(e.line.saturating_sub(1)).is_some_and(|l| l.contains("${"));
+            let hint = "inside { … } write { env: VAR } instead of ${VAR}, or give the key a line of its own";
+            reading.error(&root, e.message, in_braces.then(|| hint.to_owned()));
             return Err(ConfigError(reading.errors));
         }
     };

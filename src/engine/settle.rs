@@ -47,6 +47,7 @@ impl Engine {
             return (Event::Unclear { reason: Reason::NoClearAnswer, look_at: now }, due.tries);
         };
         let again = |wake_at, reason| (Event::TryAgain { wake_at, reason }, due.tries);
+        let before = lane.standing.clone();
         let event = match outcome {
             Outcome::Accepted { .. } => {
                 lane.went_well();
@@ -71,7 +72,7 @@ impl Engine {
                 (Event::Unclear { reason: Reason::NoClearAnswer, look_at }, due.tries)
             }
         };
-        if matches!(outcome, Outcome::NotNow { .. } | Outcome::NotSent { .. } | Outcome::InstanceDown { .. }) {
+        if lane.standing != before {
             let (instance, standing) = (due.instance.clone(), lane.standing.clone());
             self.effects.push_back(Effect::Lane { instance, standing, outage: None });
         }

@@ -154,7 +154,15 @@ async fn serve(
 ) -> Response {
     let received_at = clock::now();
     let body = axum::body::to_bytes(body, BODY_LIMIT).await.unwrap_or_default();
-    shared.inner.serve(received_at, &breaker, &method, &uri, &headers, body).await
+    // A task of its own: what was begun is done, also when the caller gives up waiting.
+    let inner = Arc::clone(&shared.inner);
+    let work = tokio::spawn(async move { inner.serve(received_at, &breaker, &method, &uri, &headers, body).await });
+    match work.await {
+        Ok(Some(response)) => response,
+        // Never answered: the caller ends it.
+        Ok(None) => std::future::pending().await,
+        Err(_) => answer::plain(500, String::new(), None),
+    }
 }
 
 impl Inner {
@@ -166,22 +174,22 @@ impl Inner {
         uri: &Uri,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> Response {
+    ) -> Option<Response> {
         let mut entry = Entry::new(received_at, method, uri.path(), &body);
         let call = contract::read(method, uri, headers, &body, self.scenario.access_token.as_ref());
         let (endpoint, call) = match call {
             Ok(known) => known,
-            Err(refusal) => return self.refuse(entry, &refusal),
+            Err(refusal) => return Some(self.refuse(entry, &refusal)),
         };
         entry.instance_id = Some(call.instance_id.clone());
         entry.chat = call.chat.clone();
         if endpoint.needs_session() && self.session_is_down() {
-            return self.refuse(entry, &Refusal::invalid_session());
+            return Some(self.refuse(entry, &Refusal::invalid_session()));
         }
         let fault = self.plays.next(endpoint, call.chat.as_deref(), call.text());
         match fault {
             Some(fault) => self.with_fault(entry, breaker, endpoint, &call, &fault).await,
-            None => self.answer(entry, endpoint, &call).await,
+            None => Some(self.answer(entry, endpoint, &call).await),
         }
     }
 
@@ -242,7 +250,7 @@ impl Inner {
         endpoint: Endpoint,
         call: &Call,
         fault: &Fault,
-    ) -> Response {
+    ) -> Option<Response> {
         entry.fault = Some(fault.name());
         let mut acks = hooks::Acks::none();
         let mut done = answer::Done::Nothing { instance_id: call.instance_id.clone() };
@@ -262,9 +270,9 @@ impl Inner {
             self.journal.write(&entry);
             acks.start();
         }
-        match &fault.manner {
+        Some(match &fault.manner {
             Manner::Answer { status, body, retry_after } => answer::plain(*status, body.clone(), retry_after.clone()),
-            Manner::Hang => std::future::pending().await,
+            Manner::Hang => return None,
             Manner::Reset => {
                 breaker.break_now();
                 answer::plain(200, String::new(), None)
@@ -273,7 +281,7 @@ impl Inner {
             Manner::Garbage => answer::garbage(),
             Manner::Redirect(to) => answer::redirect(to),
             Manner::None => answer::success(endpoint, done, &self.scenario.shape),
-        }
+        })
     }
 }
 
