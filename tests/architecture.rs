@@ -1,7 +1,7 @@
 //! Holds the floors: who may import whom, that no file is part of a circle, that named paths exist, and that functions
 //! do not grow.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of a test stand outside its functions")]
+#![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

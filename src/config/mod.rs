@@ -195,7 +195,7 @@ impl Reading<'_> {
         let map = self.map(root, "the file", &known, &[])?;
         match map.get("version") {
             None => {
-                self.error(root, "the file does not say its version", Some("begin it with `version: 1`".to_owned()))
+                self.error(root, "the file does not say its version", Some("begin it with `version: 1`".to_owned()));
             }
             Some(node) => {
                 if let Some(v) = self.text(node, "version").filter(|v| v != VERSION) {

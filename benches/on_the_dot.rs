@@ -1,0 +1,153 @@
+//! How close to its instant a message leaves, how many leave at one instant, and what a hundred thousand recipients
+//! cost: run with `cargo bench`. Prints figures, asserts nothing about them.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing better to do than stop")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures other processes")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const HEAD: &str = "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs:\n";
+
+fn onthedot(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onthedot"));
+    command.arg("--db").arg(folder.join("db")).args(arguments).current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+/// Receive times of sends and typing calls, in ms, in the order of the journal.
+fn journal(folder: &Path, path: &str) -> Vec<(String, i64)> {
+    let text = fs::read_to_string(folder.join("journal")).unwrap_or_default();
+    text.lines()
+        .map(|l| serde_json::from_str::<Value>(l).unwrap())
+        .filter(|v| v["path"] == path)
+        .map(|v| (v["chat"].as_str().unwrap().to_owned(), v["received_ms"].as_i64().unwrap()))
+        .collect()
+}
+
+fn percentiles(mut values: Vec<i64>) -> String {
+    values.sort_unstable();
+    let at = |p: usize| values[(values.len() * p).div_ceil(100).saturating_sub(1)];
+    format!(
+        "min {} p50 {} p99 {} max {} ms (n = {})",
+        values[0],
+        at(50),
+        at(99),
+        values[values.len() - 1],
+        values.len()
+    )
+}
+
+/// Messages one by one, 100 ms apart: when each arrived against its due instant, and how far typing led it.
+fn lone(n: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = HEAD.to_owned();
+    for i in 0..n {
+        writeln!(text, "  j{i}: {{ in: {}ms, to: \"2010000{i:04}\", text: hi }}", 4_000 + i * 100).unwrap();
+    }
+    fs::write(folder.path().join("jobs.yaml"), text).unwrap();
+    let arguments = ["run", "jobs.yaml", "--sandbox", "--until-idle=10s", "--listen", "off", "--journal", "journal"];
+    let output = onthedot(folder.path(), &arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let due = due_by_chat(folder.path());
+    let sent = journal(folder.path(), "/v2/send/text");
+    let late: Vec<i64> = sent.iter().map(|(chat, at)| at - due[chat]).collect();
+    println!("lone messages, arrival at the gateway after due: {}", percentiles(late));
+    let typed: std::collections::HashMap<String, i64> =
+        journal(folder.path(), "/v2/send/start-typing").into_iter().collect();
+    let lead: Vec<i64> = sent.iter().map(|(chat, at)| at - typed[chat]).collect();
+    println!("lone messages, typing before the send: {}", percentiles(lead));
+}
+
+fn due_by_chat(folder: &Path) -> std::collections::HashMap<String, i64> {
+    let mut all = std::collections::HashMap::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut arguments = vec!["--json", "list", "--limit", "1000"];
+        if let Some(c) = &cursor {
+            arguments.extend(["--cursor", c]);
+        }
+        let output = onthedot(folder, &arguments).output().unwrap();
+        let page: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for m in page["messages"].as_array().unwrap() {
+            let due: jiff::Timestamp = m["due_at"].as_str().unwrap().parse().unwrap();
+            all.insert(m["to"].as_str().unwrap().to_owned(), due.as_millisecond());
+        }
+        match page["next"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => return all,
+        }
+    }
+}
+
+/// Many messages due at one instant.
+fn burst(n: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut csv = "to\n".to_owned();
+    (0..n).for_each(|i| writeln!(csv, "2010{i:08}").unwrap());
+    fs::write(folder.path().join("list.csv"), csv).unwrap();
+    let text = "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox, pacing: { concurrency: 2000 } } }\njobs:\n  a: { in: 6s, to: { csv: list.csv }, text: hi }\n";
+    fs::write(folder.path().join("jobs.yaml"), text).unwrap();
+    let arguments =
+        ["run", "jobs.yaml", "--sandbox", "--until-idle=10s", "--listen", "off", "--journal", "journal", "-q"];
+    let output = onthedot(folder.path(), &arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let due = due_by_chat(folder.path());
+    let late: Vec<i64> = journal(folder.path(), "/v2/send/text").iter().map(|(chat, at)| at - due[chat]).collect();
+    println!("{n} messages due at one instant, arrival after due: {}", percentiles(late));
+}
+
+/// A hundred thousand recipients of a CSV file, due later.
+fn crowd(n: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut csv = "to,name\n".to_owned();
+    (0..n).for_each(|i| writeln!(csv, "2010{i:08},Ada {i}").unwrap());
+    fs::write(folder.path().join("list.csv"), csv).unwrap();
+    let job = "  a: { at: 2099-01-01T00:00, to: { csv: list.csv }, text: \"Hi {{ name }}\" }\n";
+    fs::write(folder.path().join("jobs.yaml"), format!("{HEAD}{job}")).unwrap();
+    let began = Instant::now();
+    let mut daemon =
+        onthedot(folder.path(), &["run", "jobs.yaml", "--sandbox", "--listen", "off", "-q"]).spawn().unwrap();
+    let listed = loop {
+        let output = onthedot(folder.path(), &["--json", "stats"]).output().unwrap();
+        let stats: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        if stats["states"]["scheduled"].as_u64() == Some(u64::try_from(n).unwrap()) {
+            break began.elapsed();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    println!("{n} recipients of a CSV file stand in `stats` after {listed:?}");
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    let log = fs::File::create(folder.path().join("log")).unwrap();
+    let began = Instant::now();
+    let arguments = ["run", "jobs.yaml", "--sandbox", "--listen", "off"];
+    let mut daemon = onthedot(folder.path(), &arguments).stderr(log).spawn().unwrap();
+    while !fs::read_to_string(folder.path().join("log")).unwrap().contains(" ready") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let ready = began.elapsed();
+    std::thread::sleep(Duration::from_secs(2));
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap_or_default();
+    let memory = |key: &str| {
+        status.lines().find(|l| l.starts_with(key)).unwrap_or("").split_whitespace().nth(1).unwrap_or("?").to_owned()
+    };
+    println!(
+        "a restart with them is ready after {ready:?}, memory now {} kB, at most {} kB",
+        memory("VmRSS"),
+        memory("VmHWM")
+    );
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+}
+
+fn main() {
+    lone(200);
+    burst(2_000);
+    crowd(100_000);
+}
