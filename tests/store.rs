@@ -1,0 +1,263 @@
+//! The store's promises on a real SQLite file.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
+
+use onthedot::domain::ack::Ack;
+use onthedot::domain::class::Class;
+use onthedot::domain::content::Content;
+use onthedot::domain::id::{InstanceName, MessageId};
+use onthedot::domain::job::Manner;
+use onthedot::domain::message::{Change, Facts, SendFacts, Verdict};
+use onthedot::domain::recipient::Chat;
+use onthedot::domain::state::{self, Event, Reason, State, StateName};
+use onthedot::domain::time::{Millis, Timestamp};
+use onthedot::store::{AckNews, NewMessage, NewMessages, Opening, SqliteStore, Store, guard};
+use tempfile::TempDir;
+
+const SHOP: &str = "shop";
+
+async fn open(folder: &TempDir) -> SqliteStore {
+    SqliteStore::open(&folder.path().join("db"), Opening::Daemon).await.unwrap()
+}
+
+fn id(n: u8) -> MessageId {
+    let mut bytes = [0; 16];
+    bytes[15] = n;
+    MessageId(bytes)
+}
+
+/// Stores messages 1 to `n`, due at 10,000 ms with a lead of 1,000 ms.
+async fn insert(store: &SqliteStore, n: u8, class: Class) {
+    let content = Content::Text("hi".into());
+    let body = serde_json::to_string(&content).unwrap();
+    let content = store.store_content(content, Manner::default(), "UTC".into(), Millis(3_600_000)).await.unwrap();
+    for i in 1..=n {
+        let chat = Chat::from_stored(&format!("2010000000{i:02}@c.us"));
+        let row = NewMessage {
+            id: id(i),
+            guard: guard(&chat, &body, None),
+            chat,
+            place: None,
+            due_at: Timestamp(10_000),
+            wake_at: Timestamp(9_000),
+            lead: Millis(1_000),
+        };
+        let messages = NewMessages {
+            job: None,
+            nominal_at: None,
+            instance: InstanceName::new(SHOP),
+            class,
+            content,
+            audience: None,
+            state: StateName::Scheduled,
+            reason: None,
+            key: None,
+            rows: vec![row],
+            publish: None,
+            now: Timestamp(1),
+        };
+        assert_eq!(store.insert(messages.clone()).await.unwrap(), 1);
+        assert_eq!(store.insert(messages).await.unwrap(), 0, "storing twice is harmless");
+    }
+}
+
+fn mark(n: u8, attempts: u32, slot: i64) -> Change {
+    let transition = state::apply(&State::Claimed, &Event::Marked).unwrap();
+    let (marked_at, slot) = (Timestamp(9_990), Timestamp(slot));
+    let facts = Facts::Mark { number: attempts + 1, marked_at, slot, paced: false, typing: None };
+    Change { id: id(n), attempts, at: marked_at, transition, facts }
+}
+
+fn record(n: u8, number: u32, event: &Event, gateway_id: Option<&str>) -> Change {
+    let transition = state::apply(&State::Sending, event).unwrap();
+    let send = SendFacts {
+        started_at: Timestamp(10_001),
+        finished_at: Timestamp(10_050),
+        status: Some(200),
+        outcome: "accepted",
+        response: "{}".into(),
+    };
+    let gateway_id = gateway_id.map(str::to_owned);
+    let facts = Facts::Record { number, tries: 0, send: Some(send), late_typing: None, gateway_id, ack: None };
+    Change { id: id(n), attempts: number, at: Timestamp(10_050), transition, facts }
+}
+
+fn cancel(n: u8, attempts: u32) -> Change {
+    let transition = state::apply(&State::Typing, &Event::Cancelled { reason: Reason::CancelledByPerson }).unwrap();
+    Change { id: id(n), attempts, at: Timestamp(9_500), transition, facts: Facts::Note("by a test".into()) }
+}
+
+fn ack(gateway_id: &str, ack: Ack, at: i64) -> AckNews {
+    let (instance, gateway_id) = (InstanceName::new(SHOP), gateway_id.to_owned());
+    AckNews { instance, gateway_id, participant: String::new(), ack, at: Timestamp(at), source: "webhook" }
+}
+
+const SENT: Event = Event::Accepted { sent_at: Timestamp(10_001) };
+
+#[tokio::test]
+async fn a_change_is_carried_out_only_from_the_state_and_attempt_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 3, Class::Normal).await;
+    let verdicts = store.apply(vec![mark(1, 0, 10_000), mark(2, 1, 10_000), mark(3, 0, 8_000)]).await.unwrap();
+    assert_eq!(verdicts, [Verdict::Applied, Verdict::Stale, Verdict::Stale], "a wrong attempt, and a later wake");
+    assert_eq!(store.apply(vec![mark(1, 0, 10_000)]).await.unwrap(), [Verdict::Stale], "marked once");
+    assert_eq!(store.apply(vec![cancel(1, 1)]).await.unwrap(), [Verdict::Stale], "nothing marked can be cancelled");
+    assert_eq!(store.apply(vec![cancel(2, 0)]).await.unwrap(), [Verdict::Applied]);
+    assert_eq!(store.apply(vec![mark(2, 0, 10_000)]).await.unwrap(), [Verdict::Stale], "nothing cancelled is marked");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn two_changes_of_one_message_in_one_batch_keep_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 1, Class::Normal).await;
+    let verdicts = store.apply(vec![mark(1, 0, 10_000), record(1, 1, &SENT, Some("3EB0"))]).await.unwrap();
+    assert_eq!(verdicts, [Verdict::Applied, Verdict::Applied]);
+    let shown = store.show(id(1)).await.unwrap().unwrap();
+    assert_eq!((shown.message.state, shown.message.gateway_id.as_deref()), (StateName::Sent, Some("3EB0")));
+    assert_eq!(shown.attempts.len(), 1);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_ack_before_the_answer_is_kept_and_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 1, Class::Normal).await;
+    store.apply(vec![mark(1, 0, 10_000)]).await.unwrap();
+    let tally = store.record_acks(vec![ack("3EB0", Ack::Device, 10_010)]).await.unwrap();
+    assert_eq!((tally.joined, tally.orphaned), (0, 1));
+    store.apply(vec![record(1, 1, &SENT, Some("3EB0"))]).await.unwrap();
+    let shown = store.show(id(1)).await.unwrap().unwrap();
+    assert_eq!(shown.message.ack, Some(Ack::Device));
+    assert_eq!(store.forget_orphan_acks(Timestamp(i64::MAX)).await.unwrap(), 0, "joined, so no longer kept aside");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn acks_in_every_order_end_at_the_highest_and_never_go_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    let levels = [Ack::Server, Ack::Device, Ack::Read, Ack::Error];
+    let mut orders: Vec<Vec<Ack>> = vec![Vec::new()];
+    for _ in 0..levels.len() {
+        orders = orders
+            .iter()
+            .flat_map(|o| {
+                levels.iter().filter(|l| !o.contains(l)).map(|l| [o.clone(), vec![*l]].concat()).collect::<Vec<_>>()
+            })
+            .collect();
+    }
+    assert_eq!(orders.len(), 24);
+    insert(&store, 24, Class::Normal).await;
+    for (n, order) in (1_u8..).zip(&orders) {
+        let name = format!("3EB0{n}");
+        store.apply(vec![mark(n, 0, 10_000)]).await.unwrap();
+        store.apply(vec![record(n, 1, &SENT, Some(&name))]).await.unwrap();
+        let mut last = None;
+        for a in order {
+            store.record_acks(vec![ack(&name, *a, 11_000), ack(&name, *a, 11_001)]).await.unwrap();
+            let now = store.show(id(n)).await.unwrap().unwrap().message.ack.unwrap();
+            assert!(last.is_none_or(|l: Ack| now.rank() >= l.rank()), "{order:?}");
+            last = Some(now);
+        }
+        assert_eq!(last, Some(Ack::Read), "{order:?}");
+        assert_eq!(store.show(id(n)).await.unwrap().unwrap().acks.len(), 4, "one row a level");
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_claim_takes_the_most_pressing_first_and_leaves_what_is_in_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 4, Class::Normal).await;
+    let shop = InstanceName::new(SHOP);
+    let early = store.claim(&shop, Timestamp(8_000), 10, 10, &[]).await.unwrap();
+    assert_eq!((early.messages.len(), early.next_wake), (0, Some(Timestamp(9_000))));
+    let some = store.claim(&shop, Timestamp(9_000), 3, 10, &[id(1)]).await.unwrap();
+    let ids: Vec<MessageId> = some.messages.iter().map(|m| m.due.id).collect();
+    assert_eq!((ids, some.more), (vec![id(2), id(3), id(4)], true));
+    assert_eq!(some.messages[0].due.target, Timestamp(10_000));
+    store.apply(vec![cancel(2, 0)]).await.unwrap();
+    assert_eq!(store.gone(&[id(1), id(2)]).await.unwrap(), [id(2)]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_start_puts_what_was_out_in_doubt_and_is_harmless_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 3, Class::Normal).await;
+    store.apply(vec![mark(1, 0, 10_000)]).await.unwrap();
+    let shown = state::apply(&State::Claimed, &Event::TypingShown).unwrap();
+    let facts = Facts::TypingShown { started_at: Timestamp(9_000) };
+    store.apply(vec![Change { id: id(2), attempts: 0, at: Timestamp(9_000), transition: shown, facts }]).await.unwrap();
+    store.close().await;
+    let store = open(&folder).await;
+    let recovery = store.recover(Timestamp(20_000), 60_000).await.unwrap();
+    assert_eq!((recovery.in_doubt, recovery.rescheduled), (1, 1));
+    let again = store.recover(Timestamp(21_000), 60_000).await.unwrap();
+    assert_eq!((again.in_doubt, again.rescheduled), (0, 0));
+    let (doubts, _) = store.doubts(None, 10).await.unwrap();
+    assert_eq!(doubts[0].message.id, id(1));
+    assert_eq!(doubts[0].next_look_at, Some(Timestamp(80_000)));
+    assert!(store.doubts_to_look_at(Timestamp(79_999), 10).await.unwrap().is_empty(), "not before the quarantine");
+    assert_eq!(store.doubts_to_look_at(Timestamp(80_000), 10).await.unwrap().len(), 1);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn migrations_are_applied_one_by_one_on_a_database_with_rows() {
+    use sqlx::Connection;
+    let folder = tempfile::tempdir().unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("db")).create_if_missing(true);
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let mut migrations: Vec<std::path::PathBuf> =
+        std::fs::read_dir("migrations/sqlite").unwrap().map(|e| e.unwrap().path()).collect();
+    migrations.sort();
+    assert!(!migrations.is_empty());
+    for path in migrations {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let rows = format!("tests/data/migration_{}.sql", &name[..4]);
+        let rows =
+            std::fs::read_to_string(&rows).unwrap_or_else(|_| panic!("{name} comes without its sample rows {rows}"));
+        for text in [std::fs::read_to_string(&path).unwrap(), rows] {
+            assert!(!text.to_lowercase().contains("current_timestamp"), "{name}: time is a parameter");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+        }
+    }
+    let broken: Vec<String> =
+        sqlx::query_scalar("SELECT \"table\" FROM pragma_foreign_key_check").fetch_all(&mut connection).await.unwrap();
+    assert!(broken.is_empty(), "{broken:?}");
+}
+
+#[tokio::test]
+async fn the_hot_statements_search_and_never_scan_messages() {
+    use sqlx::{Connection, Row};
+    let folder = tempfile::tempdir().unwrap();
+    open(&folder).await.close().await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("db"));
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    for name in [
+        "apply_changes",
+        "claim",
+        "next_wake",
+        "still_ours",
+        "insert_acks",
+        "raise_acks",
+        "messages_of_acks",
+        "adopt_orphan_acks",
+    ] {
+        let sql = std::fs::read_to_string(format!("src/store/sql/{name}.sql")).unwrap();
+        let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        let lines: Vec<String> = plan.iter().map(|r| r.get::<String, _>(3)).collect();
+        let scans = lines.iter().any(|l| l.starts_with("SCAN messages") || l.starts_with("SCAN m ") || l == "SCAN m");
+        assert!(!scans, "{name}: {lines:#?}");
+    }
+}
