@@ -198,7 +198,10 @@ fn decide(stored: &StoredJob, max_lateness: Millis, zone: &TimeZone, now: Timest
     };
     let recurs = matches!(schedule, Schedule::Every { .. } | Schedule::Cron { .. });
     let late = now.since(next);
-    let (nominal, state) = if !recurs {
+    let (nominal, state) = if stored.resumes {
+        // Begun before, and only replaced by a changed job: what is late about it is its pacing.
+        (next, StateName::Scheduled)
+    } else if !recurs {
         (next, if late > allowed { StateName::Expired } else { StateName::Scheduled })
     } else if late <= Millis::ZERO {
         (next, StateName::Scheduled)
@@ -255,7 +258,15 @@ mod tests {
             manner: Manner::default(),
         };
         let (content, audience, size) = (1, 1, 1);
-        StoredJob { job, content, audience, size, first_applied_at: Timestamp(0), next_at: Some(Timestamp(next_at)) }
+        StoredJob {
+            job,
+            content,
+            audience,
+            size,
+            first_applied_at: Timestamp(0),
+            next_at: Some(Timestamp(next_at)),
+            resumes: false,
+        }
     }
 
     fn every(period: i64) -> Schedule {

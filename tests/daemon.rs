@@ -69,7 +69,7 @@ fn typing_leads_every_send_and_is_refreshed_while_it_lasts() {
     for n in 0..count {
         writeln!(text, "  j{n}: {{ in: {}ms, to: \"2010000{n:04}\", text: hi }}", 4_000 + n * 60).unwrap();
     }
-    writeln!(text, "  long: {{ in: 10s, to: \"20200000000\", text: hi, typing: {{ lead: 9.5s }} }}").unwrap();
+    writeln!(text, "  long: {{ in: 14s, to: \"20200000000\", text: hi, typing: {{ lead: 9.5s }} }}").unwrap();
     bench.write("jobs.yaml", &jobs("", &text));
     let output =
         bench.run(&["run", "jobs.yaml", "--sandbox", "--until-idle=5s", "--listen", "off", "--journal", "journal"]);
@@ -325,7 +325,7 @@ async fn a_cancel_that_was_answered_is_never_followed_by_a_send() {
         writeln!(
             text,
             "  j{n}: {{ in: {}ms, to: \"2010000{n:04}\", text: hi, typing: {{ lead: 400ms }} }}",
-            2_500 + n * 8
+            2_500 + n * 20
         )
         .unwrap();
     }
@@ -462,4 +462,30 @@ fn applying_the_same_file_again_changes_nothing_and_a_changed_job_replaces_what_
     let count = |state: &str| messages.iter().filter(|m| field(m, "state") == state).count();
     assert_eq!((count("scheduled"), count("cancelled")), (2, 2), "{messages:?}");
     assert!(messages.iter().filter(|m| field(m, "state") == "cancelled").all(|m| field(m, "reason") == "replaced"));
+}
+
+#[test]
+fn changing_a_job_in_mid_broadcast_replaces_what_waits_for_pacing_and_sends_nobody_twice() {
+    let bench = Bench::new();
+    let file = |text: &str| {
+        let to = "[\"201000000001\", \"201000000002\", \"201000000003\", \"201000000004\"]";
+        let job = format!("  a: {{ in: 100ms, to: {to}, text: \"{text}\", typing: off, max_lateness: 1s }}\n");
+        bench.write("jobs.yaml", &jobs(", pacing: { gap: 2s..2s }", &job));
+    };
+    file("one");
+    let daemon = bench.start(&["run", "jobs.yaml", "--sandbox", "--listen", "off", "--journal", "journal"]);
+    until("two have left", Duration::from_secs(20), || bench.journal().len() >= 2);
+    until("both are recorded", Duration::from_secs(5), || bench.json(&["stats"])["states"]["sent"] == 2);
+    drop(daemon);
+    file("two");
+    let last =
+        bench.run(&["run", "jobs.yaml", "--sandbox", "--listen", "off", "--journal", "journal", "--until-idle=5s"]);
+    assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
+    let mut chats: Vec<String> = bench.journal().into_iter().map(|l| l.chat).collect();
+    assert_eq!(chats.len(), 4, "{chats:?}");
+    chats.sort();
+    chats.dedup();
+    assert_eq!(chats.len(), 4, "somebody was sent to twice: {chats:?}");
+    let states = bench.json(&["stats"])["states"].clone();
+    assert_eq!((states["sent"].as_i64(), states["cancelled"].as_i64()), (Some(4), Some(2)), "{states}");
 }

@@ -8,7 +8,9 @@ mod lock;
 mod sqlite;
 mod sqlite_acks;
 mod sqlite_apply;
+mod sqlite_audience;
 mod sqlite_claim;
+mod sqlite_jobs;
 mod sqlite_plan;
 mod sqlite_read;
 mod sqlite_upkeep;
@@ -33,7 +35,7 @@ use crate::domain::time::{Millis, Timestamp};
 pub use error::StoreError;
 pub use lock::DaemonLock;
 pub use sqlite::{Opening, SqliteStore};
-pub(crate) use sqlite_plan::vars_json;
+pub(crate) use sqlite_audience::vars_json;
 
 /// A content with its manner of sending, as stored once for many messages.
 #[derive(Debug)]
@@ -159,6 +161,8 @@ pub struct StoredJob {
     pub first_applied_at: Timestamp,
     /// The next occurrence to plan.
     pub next_at: Option<Timestamp>,
+    /// Whether that occurrence was begun before: its messages are being replaced, and it is no misfire.
+    pub resumes: bool,
 }
 
 /// A message about to be stored.

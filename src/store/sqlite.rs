@@ -18,7 +18,7 @@ use crate::store::error::sqlite_code;
 use crate::store::sqlite_writer::Writer;
 use crate::store::{
     AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, Evidence, NewMessages, Publish, Recipient, Store, StoreError,
-    StoredContent, StoredJob, sqlite_acks, sqlite_claim, sqlite_plan, sqlite_upkeep,
+    StoredContent, StoredJob, sqlite_acks, sqlite_audience, sqlite_claim, sqlite_plan, sqlite_upkeep,
 };
 
 /// The schema, embedded.
@@ -280,7 +280,7 @@ impl Store for SqliteStore {
         after_place: i64,
         limit: usize,
     ) -> Result<Vec<(i64, Recipient)>, StoreError> {
-        sqlite_plan::recipients(self, audience, after_place, limit).await
+        sqlite_audience::recipients(self, audience, after_place, limit).await
     }
 
     async fn content(&self, id: i64) -> Result<Arc<StoredContent>, StoreError> {

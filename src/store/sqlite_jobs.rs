@@ -1,0 +1,221 @@
+//! Applying declared jobs: what is new, what changed, what vanished, and the replacing of what waits.
+
+use serde_json::{Value, json};
+use sqlx::SqliteConnection;
+
+use crate::domain::job::Job;
+use crate::domain::schedule::Schedule;
+use crate::domain::time::{Millis, Timestamp};
+use crate::store::sqlite_claim::get;
+use crate::store::sqlite_plan::{fingerprint, store_content};
+use crate::store::{Applied, JobApply, SqliteStore, StoreError};
+
+/// Rows replaced in one transaction when a job changed: some milliseconds of the writer.
+const REPLACE_CHUNK: i64 = 500;
+
+impl SqliteStore {
+    /// Applies jobs, all or nothing, and reports jobs that are no longer declared. The waiting messages of a changed
+    /// job are hidden in the same transaction and replaced in chunks after it.
+    ///
+    /// # Errors
+    /// When the database cannot be written; then nothing was applied.
+    pub async fn apply_jobs(
+        &self,
+        jobs: Vec<JobApply>,
+        prune: bool,
+        now: Timestamp,
+    ) -> Result<(Vec<(String, Applied)>, Vec<String>), StoreError> {
+        let writer = self.writer()?;
+        let (applied, vanished) = writer
+            .run(move |c| {
+                Box::pin(async move {
+                    let mut applied = Vec::with_capacity(jobs.len());
+                    let mut names = Vec::with_capacity(jobs.len());
+                    for job in jobs {
+                        names.push(Value::String(job.job.name.clone()));
+                        applied.push((job.job.name.clone(), apply_job(c, job, now).await?));
+                    }
+                    let vanished = vanished(c, Value::Array(names).to_string(), prune).await?;
+                    Ok((applied, vanished))
+                })
+            })
+            .await?;
+        let mut replaced: Vec<(String, &'static str)> =
+            applied.iter().filter(|(_, a)| *a == Applied::Changed).map(|(n, _)| (n.clone(), "replaced")).collect();
+        if prune {
+            replaced.extend(vanished.iter().map(|n| (n.clone(), "removed")));
+        }
+        for (name, reason) in replaced {
+            self.replace_waiting(name, reason, now).await?;
+        }
+        writer.tell();
+        Ok((applied, vanished))
+    }
+
+    async fn replace_waiting(&self, job: String, reason: &'static str, now: Timestamp) -> Result<(), StoreError> {
+        loop {
+            let job = job.clone();
+            let changed =
+                self.writer()?.run(move |c| Box::pin(async move { replace_chunk(c, &job, reason, now).await })).await?;
+            if changed == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Timestamp) -> Result<Applied, StoreError> {
+    let JobApply { job, audience, max_lateness } = apply;
+    let definition = serde_json::to_string(&job).unwrap_or_default();
+    let print = fingerprint(&[&definition, &audience.to_string()]);
+    let doing = "apply a job";
+    let known = sqlx::query("SELECT fingerprint, first_applied_at, vanished FROM jobs WHERE name = ?1")
+        .bind(job.name.clone())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    if let Some(row) = &known
+        && get::<Vec<u8>>(row, 0)? == print
+    {
+        if get::<i64>(row, 2)? != 0 {
+            sqlx::query("UPDATE jobs SET vanished = 0 WHERE name = ?1")
+                .bind(job.name.clone())
+                .execute(connection)
+                .await
+                .map_err(StoreError::database(doing))?;
+        }
+        return Ok(Applied::Unchanged);
+    }
+    let content = store_content(connection, &job.content, &job.manner, &job.zone, max_lateness).await?;
+    let first_applied_at = match &known {
+        Some(row) => Timestamp(get(row, 1)?),
+        None => now,
+    };
+    let zone = crate::clock::zone(&job.zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    let next_at = match &known {
+        None => job.schedule.first(first_applied_at, &zone),
+        Some(_) => resume_from(connection, &job, first_applied_at, &zone, now).await?,
+    };
+    sqlx::query(include_str!("sql/upsert_job.sql"))
+        .bind(job.name.clone())
+        .bind(definition)
+        .bind(print)
+        .bind(content)
+        .bind(audience)
+        .bind(first_applied_at.0)
+        .bind(now.0)
+        .bind(next_at.map(|t| t.0))
+        .bind(next_at.map(|_| now.0))
+        .execute(connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    Ok(if known.is_some() { Applied::Changed } else { Applied::Added })
+}
+
+/// Where a changed job goes on: at its earliest occurrence that still has waiting messages, if the new schedule knows
+/// that one too, else at its next. The occurrences are hidden until their messages are planned anew.
+async fn resume_from(
+    connection: &mut SqliteConnection,
+    job: &Job,
+    first_applied_at: Timestamp,
+    zone: &jiff::tz::TimeZone,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let doing = "replace a job's waiting messages";
+    let open: Vec<i64> = sqlx::query_scalar(
+        "SELECT nominal_at FROM occurrences WHERE job = ?1 AND EXISTS
+           (SELECT 1 FROM messages AS m WHERE m.occurrence = occurrences.id AND m.state IN ('scheduled', 'typing'))
+         ORDER BY nominal_at",
+    )
+    .bind(job.name.clone())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    sqlx::query(
+        "UPDATE occurrences SET state = 'planning' WHERE job = ?1 AND nominal_at IN (SELECT value FROM json_each(?2))",
+    )
+    .bind(job.name.clone())
+    .bind(json!(open).to_string())
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    let known = |t: &Timestamp| job.schedule.next_after(*t - Millis(1), first_applied_at, zone) == Some(*t);
+    let resumed = open.into_iter().map(Timestamp).find(known);
+    let fired: Option<i64> =
+        sqlx::query_scalar("SELECT max(nominal_at) FROM occurrences WHERE job = ?1 AND nominal_at <= ?2")
+            .bind(job.name.clone())
+            .bind(now.0)
+            .fetch_one(connection)
+            .await
+            .map_err(StoreError::database(doing))?;
+    let next = match (&job.schedule, fired) {
+        (Schedule::Every { .. } | Schedule::Cron { .. }, _) => job.schedule.next_after(now, first_applied_at, zone),
+        (Schedule::At(_) | Schedule::In(_), Some(fired)) => {
+            job.schedule.next_after(Timestamp(fired), first_applied_at, zone)
+        }
+        (Schedule::At(_) | Schedule::In(_), None) => job.schedule.first(first_applied_at, zone),
+    };
+    Ok(resumed.into_iter().chain(next).min())
+}
+
+async fn vanished(connection: &mut SqliteConnection, declared: String, prune: bool) -> Result<Vec<String>, StoreError> {
+    let doing = "find jobs that are no longer declared";
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM jobs WHERE name NOT IN (SELECT value FROM json_each(?1)) ORDER BY name")
+            .bind(declared)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(StoreError::database(doing))?;
+    let list = json!(names).to_string();
+    let mark = "UPDATE jobs SET vanished = 1 WHERE name IN (SELECT value FROM json_each(?1))";
+    sqlx::query(mark).bind(list.clone()).execute(&mut *connection).await.map_err(StoreError::database(doing))?;
+    if prune {
+        let drop = "DELETE FROM jobs WHERE name IN (SELECT value FROM json_each(?1))";
+        sqlx::query(drop).bind(list).execute(connection).await.map_err(StoreError::database(doing))?;
+    }
+    Ok(names)
+}
+
+async fn replace_chunk(
+    connection: &mut SqliteConnection,
+    job: &str,
+    reason: &'static str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let doing = "replace a job's waiting messages";
+    let rows: Vec<String> = sqlx::query_scalar(
+        "SELECT hex(m.id) FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
+         WHERE o.job = ?1 AND m.state = 'scheduled' AND m.reason IS NOT 'replaced' LIMIT ?2",
+    )
+    .bind(job.to_owned())
+    .bind(REPLACE_CHUNK)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let events = rows
+        .iter()
+        .map(|id| {
+            json!([
+                id,
+                now,
+                "scheduled",
+                "cancelled",
+                format!("its job was {}", if reason == "removed" { "removed" } else { "changed" })
+            ])
+        })
+        .collect();
+    super::sqlite_apply::insert(connection, include_str!("sql/insert_events.sql"), events, doing).await?;
+    let done = sqlx::query(
+        "UPDATE messages SET state = 'cancelled', reason = ?2
+         WHERE state = 'scheduled' AND id IN (SELECT unhex(value) FROM json_each(?1))",
+    )
+    .bind(json!(rows).to_string())
+    .bind(reason)
+    .execute(connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    Ok(done.rows_affected())
+}
