@@ -84,7 +84,10 @@ impl Engine {
         while let Some((id, leave, begin_at)) = walk.next(lane, &mut self.hands, self.mark_ahead, now) {
             if begin_at > now {
                 lane.plan_by(begin_at);
-                if leave.slot - lane.longest_lead - self.mark_ahead > now {
+                // Nobody behind it can begin before this: looked at again then, since a longer lead begins earlier.
+                let earliest = leave.slot - lane.longest_lead - self.mark_ahead;
+                if earliest > now {
+                    lane.plan_by(earliest);
                     break;
                 }
             } else if room == 0 {

@@ -210,7 +210,8 @@ impl Engine {
             // The line is as long as it may be: asked again when half of it has left.
             lane.claim_at = Some(safety);
         }
-        lane.more = more;
+        // What the line had no room for was kept waiting by its lane, not late.
+        let was_full = std::mem::replace(&mut lane.more, more);
         let takes = lane.works() && !self.stopping;
         let mut taken = Vec::new();
         for due in messages {
@@ -219,7 +220,7 @@ impl Engine {
             }
             if takes {
                 taken.push(due.id);
-                self.take(due, now);
+                self.take(due, was_full, now);
             } else {
                 self.effects.push_back(Effect::Release { id: due.id });
             }
@@ -230,14 +231,15 @@ impl Engine {
         }
     }
 
-    fn take(&mut self, due: Due, now: Timestamp) {
+    fn take(&mut self, due: Due, was_full: bool, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(&due.instance) else { return };
         let id = due.id;
         let lost = lane.lost(due.due_at, now);
         let retrying = due.first_marked_at.filter(|_| due.tries > 0).map_or(Millis::ZERO, |t| now.since(t));
         let limit = due.max_lateness;
         self.stays += 1;
-        let hand = Hand::new(due, self.stays, now);
+        let mut hand = Hand::new(due, self.stays, now);
+        hand.held_by_lane = was_full && hand.would_begin() < now;
         if lost.max(retrying) > limit {
             self.hands.insert(id, hand);
             let note = format!("{} were lost to outages and retries; max_lateness is {limit}", lost.max(retrying));
