@@ -189,7 +189,7 @@ async fn schema_number(connection: &mut SqliteConnection, path: &Path) -> Result
 async fn check_file(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let size = std::fs::metadata(path).map_or(0, |m| m.len());
     if size > CHECK_AT_START_BYTES {
-        tracing::info!(size, "the database is large: it is checked beside the first sends, each verified by its hash");
+        tracing::info!(size, "the database is large and not checked as a whole; each message is verified by its hash");
         return Ok(());
     }
     let found: String =
