@@ -150,12 +150,13 @@ pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     }
     let parts = Parts { store: Arc::clone(&store), instances, accounts, stop: stop.clone() };
     let mut running = parts.start(listener, &options, took).await?;
-    let idle = wait(&options, &store, &mut running, started_at).await?;
+    let waited = wait(&options, &store, &mut running, started_at).await;
     let shutdown = options.settings.as_ref().and_then(|s| s.daemon.shutdown).unwrap_or(DEFAULT_SHUTDOWN);
     running.stop(&stop, shutdown).await;
     if let Some(sandbox) = sandbox {
         sandbox.stop();
     }
+    let idle = waited?;
     let summary = store.run_summary(started_at).await?;
     let _ = store.heartbeat(clock::now()).await;
     store.close().await;
@@ -358,7 +359,7 @@ impl Running {
     /// Stops in order: nothing more is claimed, typing is taken back, open sends may finish; then the rest.
     async fn stop(mut self, stop: &CancellationToken, deadline: Millis) {
         stop.cancel();
-        if clock::within(deadline, &mut self.worker).await.is_err() {
+        if !self.worker.is_finished() && clock::within(deadline, &mut self.worker).await.is_err() {
             tracing::warn!("open sends did not finish in time: they will be in doubt at the next start");
             self.worker.abort();
         }
@@ -389,10 +390,21 @@ async fn wait(
             None => std::future::pending().await,
         }
     };
+    let damaged = async {
+        if store.is_unchecked() {
+            let took = Stopwatch::start();
+            if let Err(e) = store.check_whole().await {
+                return e;
+            }
+            tracing::info!(ms = took.elapsed().0, "the large database was checked as a whole beside the sends");
+        }
+        std::future::pending().await
+    };
     let ended = tokio::select! {
         _ = terminate.recv() => false,
         _ = interrupt.recv() => false,
         () = idle => true,
+        damage = damaged => return Err(damage.into()),
         _ = &mut running.worker => return Err(DaemonError::WorkerEnded),
     };
     if !ended {

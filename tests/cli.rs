@@ -178,6 +178,22 @@ fn damaged_newer_and_unwritable_databases_are_refused_with_the_way_out() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_written_is_named_with_the_way_out() {
+    let bench = Bench::new();
+    bench.write("jobs.yaml", &format!("{HEAD}jobs: {{}}\n"));
+    // Not even the administrator can make a file there.
+    let arguments = ["--db", "/proc/onthedot.db", "run", "jobs.yaml", "--sandbox", "--listen", "off"];
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_onthedot"))
+        .args(arguments)
+        .current_dir(bench.folder.path())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(74), "{errors}");
+    assert!(errors.contains("/proc/onthedot.db") && errors.contains("writable by this user"), "{errors}");
+}
+
+#[test]
 fn a_reader_who_has_enough_ends_a_list_quietly() {
     let bench = Bench::new();
     let list: Vec<String> = (0..900).map(|n| format!("\"2010000{n:04}\"")).collect();

@@ -21,9 +21,11 @@ fn field<'v>(m: &'v Value, name: &str) -> &'v str {
     m[name].as_str().unwrap_or("")
 }
 
-/// Starts a sandbox gateway of its own and answers where it is.
-fn gateway(mut command: std::process::Command) -> (process::Running, String) {
+/// Starts a sandbox gateway of its own with the bench's scenario and journal, and answers where it is.
+fn gateway(bench: &Bench) -> (process::Running, String) {
     use std::io::BufRead;
+    let files = ["--scenario", "scenario.yaml", "--journal", "journal"];
+    let mut command = bench.command(&[&["sandbox", "--json", "--listen", "127.0.0.1:0"][..], &files].concat());
     let mut running = process::Running(command.stdout(std::process::Stdio::piped()).spawn().unwrap());
     let mut lines = std::io::BufReader::new(running.0.stdout.as_mut().unwrap()).lines();
     let line = lines.find(|l| l.as_ref().is_ok_and(|l| l.contains("url"))).unwrap().unwrap();
@@ -173,6 +175,97 @@ fn one_fault((fault, state, outcome, sends): (&str, &str, &str, usize)) {
 }
 
 #[test]
+fn too_many_requests_without_a_wait_rests_the_instance_and_burns_no_try() {
+    let bench = Bench::new();
+    bench.write("scenario.yaml", "faults:\n  - { on: send, times: 1, answer: { status: 429 } }\n");
+    let job = "  a: { in: 300ms, to: \"201234567890\", text: hi, typing: off, retry: { attempts: 1 } }\n";
+    bench.write("jobs.yaml", &jobs("", job));
+    let output = bench.run(&[
+        "run",
+        "jobs.yaml",
+        "--sandbox",
+        "--scenario",
+        "scenario.yaml",
+        "--listen",
+        "off",
+        "--until-idle=8s",
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let message = &bench.messages()[0];
+    assert_eq!((field(message, "state"), message["attempts"].as_i64()), ("sent", Some(2)));
+    let late = message["late_ms"].as_i64().unwrap();
+    assert!((4_000..8_000).contains(&late), "the first rest is about 5 s: {late} ms");
+}
+
+#[test]
+fn a_session_that_drops_for_a_while_is_waited_for_and_nothing_is_lost() {
+    let bench = Bench::new();
+    bench.write("scenario.yaml", "session_down: [{ from: 0s, for: 6s }]\n");
+    let job =
+        "  a: { in: 1s, to: [\"201000000001\", \"201000000002\"], text: hi, typing: off, retry: { attempts: 1 } }\n";
+    bench.write("jobs.yaml", &jobs("", job));
+    let _daemon = bench.start(&["run", "jobs.yaml", "--sandbox", "--scenario", "scenario.yaml", "--listen", "off"]);
+    until("the instance is paused", Duration::from_secs(20), || bench.log().contains("the instance is paused"));
+    until("both are sent", Duration::from_secs(40), || bench.json(&["stats"])["states"]["sent"] == 2);
+    assert!(bench.log().contains("the instance sends again"));
+}
+
+#[test]
+fn a_number_that_is_not_on_whatsapp_fails_and_the_others_are_sent() {
+    let bench = Bench::new();
+    bench.write("scenario.yaml", "not_on_whatsapp: [\"2010000*\"]\n");
+    let job = "  a: { in: 300ms, to: [\"201000000001\", \"202000000001\"], text: hi, typing: off }\n";
+    bench.write("jobs.yaml", &jobs("", job));
+    let output = bench.run(&[
+        "run",
+        "jobs.yaml",
+        "--sandbox",
+        "--scenario",
+        "scenario.yaml",
+        "--listen",
+        "off",
+        "--until-idle=1s",
+    ]);
+    assert_eq!(output.status.code(), Some(4));
+    for m in bench.messages() {
+        let wanted = if field(&m, "to").starts_with("2010") { ("failed", "refused") } else { ("sent", "") };
+        assert_eq!((field(&m, "state"), field(&m, "reason")), wanted, "{m}");
+    }
+}
+
+#[tokio::test]
+async fn damage_in_a_large_database_is_found_beside_the_sends_and_stops_them() {
+    use sqlx::Connection;
+    use std::os::unix::fs::FileExt;
+    let bench = Bench::new();
+    bench.write("jobs.yaml", &jobs("", "  a: { at: 2099-01-01T00:00, to: \"201234567890\", text: hi }\n"));
+    let run = ["run", "jobs.yaml", "--sandbox", "--listen", "off"];
+    assert!(bench.run(&[&run[..], &["--until-idle=1s"]].concat()).status.success());
+    // Three hundred megabytes in one row, and then a hole in the chain of its pages.
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(bench.path("db"));
+    let mut c = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    for statement in [
+        "CREATE TABLE ballast (b)",
+        "INSERT INTO ballast VALUES (zeroblob(300000000))",
+        "PRAGMA wal_checkpoint(TRUNCATE)",
+    ] {
+        sqlx::query(statement).execute(&mut c).await.unwrap();
+    }
+    c.close().await.unwrap();
+    let mut sound = bench.start(&run);
+    until("the daemon is ready", Duration::from_secs(20), || bench.log().contains("ready"));
+    until("the check is over", Duration::from_secs(30), || bench.log().contains("checked as a whole"));
+    assert!(sound.0.try_wait().unwrap().is_none(), "{}", bench.log());
+    drop(sound);
+    let file = std::fs::OpenOptions::new().write(true).open(bench.path("db")).unwrap();
+    file.write_all_at(&[0xff; 4096], 150_003_712).unwrap();
+    let mut damaged = bench.start(&run);
+    until("the daemon stops", Duration::from_secs(30), || damaged.0.try_wait().unwrap().is_some());
+    assert_eq!(damaged.0.wait().unwrap().code(), Some(74), "{}", bench.log());
+    assert!(bench.log().contains("restore a backup"), "{}", bench.log());
+}
+
+#[test]
 fn a_failing_typing_call_neither_stops_nor_delays_the_send() {
     let bench = Bench::new();
     bench.write(
@@ -256,17 +349,7 @@ fn killed_round(round: u64, kills: u32) -> u32 {
         "scenario.yaml",
         &format!("seed: {round}\ndoing: 0ms..20ms\nanswering: 0ms..10ms\nacks: {{ levels: [] }}\n"),
     );
-    let sandbox = bench.command(&[
-        "sandbox",
-        "--json",
-        "--listen",
-        "127.0.0.1:0",
-        "--scenario",
-        "scenario.yaml",
-        "--journal",
-        "journal",
-    ]);
-    let (_sandbox, url) = gateway(sandbox);
+    let (_sandbox, url) = gateway(&bench);
     let mut text = String::new();
     for n in 0..30 {
         let list: Vec<String> = (0..10).map(|m| format!("\"20{n:03}{m:05}\"")).collect();
@@ -402,17 +485,7 @@ fn a_canary_token_is_found_nowhere_but_in_the_environment() {
     let bench = Bench::new();
     let scenario = "faults:\n  - { on: send, times: 2, answer: { status: 400, body: '{\"code\":\"x\",\"message\":\"bad token canary-7f3e9b21\"}' } }\n";
     bench.write("scenario.yaml", scenario);
-    let sandbox = bench.command(&[
-        "sandbox",
-        "--json",
-        "--listen",
-        "127.0.0.1:0",
-        "--scenario",
-        "scenario.yaml",
-        "--journal",
-        "journal",
-    ]);
-    let (_sandbox, url) = gateway(sandbox);
+    let (_sandbox, url) = gateway(&bench);
     let instance = format!(
         ", base_url: \"{url}\", instance_id: {{ env: ID }}, access_token: {{ env: TOKEN }}, webhook: {{ unsigned: true }}"
     );

@@ -13,7 +13,7 @@ use crate::daemon::{self, DaemonOptions, RunEnd, SandboxRun};
 use crate::domain::ack::Ack;
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, parse_duration};
-use crate::sandbox::scenario;
+use crate::sandbox::{scenario, scenario_file};
 
 /// Run the daemon: apply the file, plan, type, send, receive acks
 #[derive(clap::Args, Debug)]
@@ -74,7 +74,7 @@ pub(super) async fn run(global: &Global, args: RunArgs, out: &Out) -> anyhow::Re
         return Ok(Exit::Ok);
     }
     let scenario = match &args.scenario {
-        Some(path) => scenario::load(path)?,
+        Some(path) => scenario_file::load(path)?,
         None => scenario::Scenario::default(),
     };
     let database = if global.db.is_none() && args.sandbox { temporary(out)? } else { place::database(global)? };

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::Global;
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::Out;
-use crate::sandbox::scenario;
 use crate::sandbox::{Sandbox, SandboxOptions};
+use crate::sandbox::{scenario, scenario_file};
 
 /// Run a gateway that speaks Wawp's contract on this machine and delivers nothing
 #[derive(clap::Args, Debug)]
@@ -41,7 +41,7 @@ pub(super) async fn sandbox(_global: &Global, args: SandboxArgs, out: &Out) -> a
         ));
     }
     let scenario = match &args.scenario {
-        Some(path) => scenario::load(path)?,
+        Some(path) => scenario_file::load(path)?,
         None => scenario::Scenario::default(),
     };
     let hook_secret = match &args.hook_secret_env {

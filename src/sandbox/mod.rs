@@ -11,6 +11,7 @@ mod contract;
 mod hooks;
 mod journal;
 pub mod scenario;
+pub mod scenario_file;
 mod state;
 
 use std::net::SocketAddr;

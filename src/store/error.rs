@@ -29,7 +29,7 @@ pub enum StoreError {
     },
     /// The file is damaged or not a database.
     #[error(
-        "the database {path} is damaged or not a database ({what}); nothing was sent. Move it away with its -wal and -shm files and restore a backup"
+        "the database {path} is damaged or not a database ({what}); nothing more is sent. Move it away with its -wal and -shm files and restore a backup"
     )]
     Damaged {
         /// The database.

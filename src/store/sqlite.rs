@@ -27,7 +27,8 @@ pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migratio
 /// The first SQLite without the WAL-reset corruption bug (sqlite.org/wal.html).
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
-/// Up to this size the whole file is checked before anything is sent; it takes well under a second.
+/// Up to this size the whole file is checked before anything is sent; it takes well under a second. A larger one is
+/// checked beside the first sends, each of which is verified by its hash.
 const CHECK_AT_START_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Connections for reading: each is a thread of its own.
@@ -51,6 +52,7 @@ pub struct SqliteStore {
     pub(super) readers: SqlitePool,
     pub(super) contents: Mutex<HashMap<i64, Arc<StoredContent>>>,
     pub(super) seed: u64,
+    large: bool,
     path: PathBuf,
 }
 
@@ -70,7 +72,8 @@ impl SqliteStore {
         let mut connection = connect(path, opening == Opening::Reading).await?;
         check_sqlite(&mut connection).await?;
         bring_to_schema(&mut connection, path, opening).await?;
-        if opening == Opening::Daemon {
+        let large = std::fs::metadata(path).map_or(0, |m| m.len()) > CHECK_AT_START_BYTES;
+        if opening == Opening::Daemon && !large {
             check_file(&mut connection, path).await?;
         }
         let seed = sqlite_upkeep::seed(&mut connection, opening == Opening::Reading).await?;
@@ -81,12 +84,25 @@ impl SqliteStore {
             .acquire_timeout(Duration::from_secs(30))
             .connect_lazy_with(options(path).read_only(true));
         let writer = (opening != Opening::Reading).then(|| Writer::start(connection, opening == Opening::Daemon));
-        Ok(SqliteStore { writer, readers, contents: Mutex::default(), seed, path: path.to_owned() })
+        Ok(SqliteStore { writer, readers, contents: Mutex::default(), seed, large, path: path.to_owned() })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the file was too large to be checked before the first send.
+    pub fn is_unchecked(&self) -> bool {
+        self.large
+    }
+
+    /// Checks the whole file, on a connection of its own so that nobody waits for it.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] with the first thing found.
+    pub async fn check_whole(&self) -> Result<(), StoreError> {
+        check_file(&mut connect(&self.path, true).await?, &self.path).await
     }
 
     /// The seed of every draw made for messages of this database.
@@ -187,11 +203,6 @@ async fn schema_number(connection: &mut SqliteConnection, path: &Path) -> Result
 }
 
 async fn check_file(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
-    let size = std::fs::metadata(path).map_or(0, |m| m.len());
-    if size > CHECK_AT_START_BYTES {
-        tracing::info!(size, "the database is large and not checked as a whole; each message is verified by its hash");
-        return Ok(());
-    }
     let found: String =
         sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await.map_err(|e| opening_error(path, e))?;
     if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { path: path.to_owned(), what: found }) }
