@@ -17,6 +17,7 @@ use crate::domain::id::InstanceName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::doubt::DoubtSeeker;
 use crate::engine::LaneStart;
+use crate::feed::{Feed, News};
 use crate::gateway::{self, Gateway};
 use crate::http;
 use crate::intake::{self, AppliedFile, IdMaker, IntakeError};
@@ -58,6 +59,10 @@ pub struct DaemonOptions {
     pub passive: bool,
     /// Remove jobs that the file no longer declares.
     pub prune: bool,
+    /// Where what happens is told.
+    pub feed: Feed,
+    /// Called before a second signal ends the process at once: whoever changed the terminal restores it.
+    pub before_abrupt_end: fn(),
 }
 
 /// How the embedded sandbox is run.
@@ -295,9 +300,10 @@ impl Parts {
             shared.remember_standing(&instance.name, "working", None, None, None, now).await?;
             served.push(Served { gateway: Arc::clone(gateway), lane });
         }
-        let worker = Worker::new(Arc::clone(&shared), if options.passive { Vec::new() } else { served });
+        let worker =
+            Worker::new(Arc::clone(&shared), if options.passive { Vec::new() } else { served }, options.feed.clone());
         let activity = worker.activity();
-        let receipts = Receipts::new(Arc::clone(&shared), self.inboxes());
+        let receipts = Receipts::new(Arc::clone(&shared), self.inboxes(), options.feed.clone());
         let last = CancellationToken::new();
         let (ready, is_ready) = watch::channel(false);
         let mut others = Vec::new();
@@ -341,6 +347,7 @@ impl Parts {
             }
         }));
         tracing::info!(ms = took.elapsed().0, passive = options.passive, "ready");
+        options.feed.tell(News::Ready);
         Ok(Running { activity, receipts, worker, last, others, chores, sends: !options.passive })
     }
 
@@ -409,11 +416,13 @@ async fn wait(
     };
     if !ended {
         tracing::info!("stopping; a second signal stops at once");
+        let restore = options.before_abrupt_end;
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
+            restore();
             #[expect(
                 clippy::exit,
                 reason = "a second signal means at once; what is out is in doubt at the next start"

@@ -7,7 +7,7 @@
 //! The modules stand on floors, and each looks down only:
 //!
 //! 0. [`domain`], the words and the rules; 1. [`engine`], the machine that decides;
-//! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside;
+//! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside, and [`feed`], the news for who watches;
 //! 3. [`planner`], [`worker`], [`receipts`], [`doubt`], [`intake`], [`upkeep`] and [`sandbox`], which drive them;
 //! 4. [`http`] and [`daemon`]; 5. [`cli`].
 
@@ -18,6 +18,7 @@ pub mod daemon;
 pub mod domain;
 pub mod doubt;
 pub mod engine;
+pub mod feed;
 pub mod gateway;
 pub mod http;
 pub mod intake;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use crate::clock;
 use crate::domain::id::InstanceName;
 use crate::domain::time::Timestamp;
+use crate::feed::{Feed, News};
 use crate::gateway::signature::HookProof;
 use crate::gateway::{Gateway, HookEvent};
 use crate::store::{AckNews, Store};
@@ -41,12 +42,13 @@ pub struct Receipts {
     store: Arc<dyn Store>,
     inboxes: Arc<HashMap<InstanceName, Inbox>>,
     last_ack_ms: Arc<AtomicI64>,
+    feed: Feed,
 }
 
 impl Receipts {
     /// Takes in webhooks of these instances.
-    pub fn new(store: Arc<dyn Store>, inboxes: HashMap<InstanceName, Inbox>) -> Receipts {
-        Receipts { store, inboxes: Arc::new(inboxes), last_ack_ms: Arc::default() }
+    pub fn new(store: Arc<dyn Store>, inboxes: HashMap<InstanceName, Inbox>, feed: Feed) -> Receipts {
+        Receipts { store, inboxes: Arc::new(inboxes), last_ack_ms: Arc::default(), feed }
     }
 
     /// When the latest ack of this run was recorded.
@@ -101,8 +103,13 @@ impl Receipts {
         if acks.is_empty() {
             return taken;
         }
+        let told: Vec<News> = acks
+            .iter()
+            .map(|a| News::Ack { instance: a.instance.clone(), gateway_id: a.gateway_id.clone(), ack: a.ack })
+            .collect();
         match self.store.record_acks(acks).await {
             Ok(_) => {
+                told.into_iter().for_each(|n| self.feed.tell(n));
                 self.last_ack_ms.fetch_max(now.0, Ordering::Relaxed);
                 Taken::Recorded
             }

@@ -12,13 +12,14 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{self, Stopwatch};
 use crate::domain::content::Rendered;
 use crate::domain::id::{InstanceName, MessageId};
-use crate::domain::message::{Change, Facts, SendFacts, Verdict};
+use crate::domain::message::{Change, Due, Facts, SendFacts, Verdict};
 use crate::domain::outcome::Outcome;
 use crate::domain::recipient::Chat;
 use crate::domain::state::Reason;
 use crate::domain::template::Moments;
 use crate::domain::time::{Millis, Timestamp};
 use crate::engine::{Effect, Engine, Input, LaneStart, Standing};
+use crate::feed::{Feed, News};
 use crate::gateway::{Gateway, Session};
 use crate::store::{Claimed, Store, guard, vars_json};
 
@@ -76,12 +77,13 @@ pub struct Worker {
     awaited: usize,
     claims_answered: usize,
     activity: watch::Sender<Activity>,
+    feed: Feed,
 }
 
 impl Worker {
     /// A worker for these instances. The channels between it and its tasks need no bound of their own: everything in
     /// them belongs to a message in hand, and the engine bounds those.
-    pub fn new(store: Arc<dyn Store>, served: Vec<Served>) -> Worker {
+    pub fn new(store: Arc<dyn Store>, served: Vec<Served>, feed: Feed) -> Worker {
         let now = clock::now();
         let gateways = served.iter().map(|s| (s.lane.instance.clone(), Arc::clone(&s.gateway))).collect();
         let engine = Engine::new(served.into_iter().map(|s| s.lane).collect(), now);
@@ -102,6 +104,7 @@ impl Worker {
             awaited: 0,
             claims_answered: 0,
             activity: watch::Sender::default(),
+            feed,
         }
     }
 
@@ -211,7 +214,7 @@ impl Worker {
                     let _ = tell.send(Told::Input(Input::Gone { ids }));
                 });
             }
-            Effect::StartTyping { id, instance, chat } => self.start_typing(id, &instance, chat),
+            Effect::StartTyping { id, instance, chat, slot } => self.start_typing(id, &instance, chat, slot),
             Effect::DropTyping { id } => {
                 if let Some(task) = self.cargo.get_mut(&id).and_then(|c| c.typing.take()) {
                     task.abort();
@@ -223,15 +226,20 @@ impl Worker {
             Effect::Probe { instance } => self.probe(instance),
             Effect::Lane { instance, standing, outage } => self.tell_standing(instance, &standing, outage),
             Effect::Release { id } => {
-                self.cargo.remove(&id);
+                if self.cargo.remove(&id).is_some() {
+                    self.feed.tell(News::LetGo { id });
+                }
             }
         }
     }
 
-    fn start_typing(&mut self, id: MessageId, instance: &InstanceName, chat: Chat) {
+    fn start_typing(&mut self, id: MessageId, instance: &InstanceName, chat: Chat, slot: Timestamp) {
         let (Some(gateway), Some(cargo)) = (self.gateways.get(instance), self.cargo.get_mut(&id)) else { return };
         let (gateway, tell) = (Arc::clone(gateway), self.tell.clone());
         tracing::info!(%id, "typing … to {}", mask(&chat));
+        let job = cargo.claimed.job.clone();
+        let (instance, began_at) = (instance.clone(), clock::now());
+        self.feed.tell(News::Typing { id, instance, chat: chat.clone(), job, slot, began_at });
         let task = async move {
             let answer = gateway.start_typing(&chat).await;
             if !answer.status.is_some_and(|s| (200..300).contains(&s)) {
@@ -281,11 +289,12 @@ impl Worker {
         let (Some(gateway), Some(rendered)) = (self.gateways.get(&due.instance).cloned(), cargo.rendered.take()) else {
             return;
         };
-        let tell = self.tell.clone();
+        let (tell, feed, job) = (self.tell.clone(), self.feed.clone(), cargo.claimed.job.clone());
         self.tasks.spawn(async move {
             let started_at = clock::now();
             let answer = gateway.send(&due.chat, &rendered).await;
             let finished_at = clock::now();
+            feed.tell(news_of(&due, job, &answer.outcome, started_at));
             report(id, &due.chat, &answer.outcome, started_at.since(due.due_at), started_at.since(slot));
             let facts = SendFacts {
                 started_at,
@@ -332,6 +341,24 @@ impl Worker {
                 tracing::warn!(%instance, error = %e, "its standing could not be written down");
             }
         });
+    }
+}
+
+fn news_of(due: &Due, job: Option<String>, outcome: &Outcome, at: Timestamp) -> News {
+    let gateway_id = match outcome {
+        Outcome::Accepted { gateway_id, .. } => Some(gateway_id.clone()),
+        _ => None,
+    };
+    News::Sent {
+        id: due.id,
+        instance: due.instance.clone(),
+        chat: due.chat.clone(),
+        job,
+        at,
+        late: at.since(due.due_at),
+        outcome: outcome.name(),
+        why: outcome.why(),
+        gateway_id,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Log lines: text for people, JSON for machines, always on standard error, never with a secret.
 
-use std::io::IsTerminal;
+use std::collections::VecDeque;
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
 
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::time::FormatTime;
@@ -18,10 +20,68 @@ impl FormatTime for WallTime {
     }
 }
 
+/// Lines kept while the live view holds the terminal: they are shown in it, and printed when it ends.
+const CAPTURED: usize = 500;
+
+static CAPTURE: Mutex<Option<VecDeque<String>>> = Mutex::new(None);
+
+/// From now on log lines are kept for the live view.
+pub(super) fn capture() {
+    *CAPTURE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(VecDeque::new());
+}
+
+/// The lines kept so far, without colours.
+pub(super) fn captured() -> Vec<String> {
+    let capture = CAPTURE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    capture.iter().flatten().cloned().collect()
+}
+
+/// Prints what was kept, and goes on printing.
+pub(super) fn release() {
+    let kept = CAPTURE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    let mut stderr = std::io::stderr().lock();
+    for line in kept.into_iter().flatten() {
+        let _ = writeln!(stderr, "{line}");
+    }
+}
+
+/// Whether log lines are JSON documents.
+pub(super) fn as_json() -> bool {
+    std::env::var("ONTHEDOT_LOG_FORMAT").is_ok_and(|f| f == "json")
+}
+
+/// Standard error, or the live view while it holds the terminal.
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut capture = CAPTURE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match capture.as_mut() {
+            Some(lines) => {
+                lines.push_back(String::from_utf8_lossy(bytes).trim_end().to_owned());
+                if lines.len() > CAPTURED {
+                    lines.pop_front();
+                }
+            }
+            None => {
+                drop(capture);
+                std::io::stderr().lock().write_all(bytes)?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().lock().flush()
+    }
+}
+
 /// Starts logging. Commands that end at once only say what went wrong unless asked for more.
-pub(super) fn start(global: &Global, long_running: bool) {
+/// With `live`, what the live view tells message by message is not told again.
+pub(super) fn start(global: &Global, long_running: bool, live: bool) {
     let level = match (global.quiet, global.verbose, long_running) {
         (true, ..) => "error",
+        (_, 0, true) if live => "warn,onthedot=info,onthedot::worker=warn,onthedot::receipts=warn",
         (_, 0, true) => "warn,onthedot=info",
         (_, 0, false) => "error",
         (_, 1, _) => "warn,onthedot=debug",
@@ -31,6 +91,7 @@ pub(super) fn start(global: &Global, long_running: bool) {
     let filter = own.and_then(|f| EnvFilter::try_new(f).ok()).unwrap_or_else(|| EnvFilter::new(level));
     let terminal = std::io::stderr().is_terminal();
     let colour = match global.color {
+        _ if live => false,
         ColorWhen::Always => true,
         ColorWhen::Never => false,
         ColorWhen::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
@@ -39,10 +100,9 @@ pub(super) fn start(global: &Global, long_running: bool) {
     let builder = tracing_subscriber::fmt()
         .log_internal_errors(false)
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Lines)
         .with_ansi(colour);
-    let json = std::env::var("ONTHEDOT_LOG_FORMAT").is_ok_and(|f| f == "json");
-    let set = if json {
+    let set = if as_json() {
         builder.json().flatten_event(true).with_target(false).try_init()
     } else {
         builder.with_timer(WallTime).with_target(false).try_init()

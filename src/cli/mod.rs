@@ -5,6 +5,7 @@ mod check;
 mod doubt;
 mod exit;
 mod list;
+mod live;
 mod log;
 mod next;
 mod out;
@@ -95,7 +96,8 @@ pub fn main() -> ExitCode {
         }
     };
     let long_running = matches!(cli.command, Command::Run(_) | Command::Sandbox(_));
-    log::start(&cli.global, long_running);
+    let live = matches!(cli.command, Command::Run(_)) && live::fits(&cli.global);
+    log::start(&cli.global, long_running, live);
     let out = Out::new(cli.global.json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

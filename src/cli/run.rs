@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::cli::exit::{Exit, told};
+use crate::cli::live::{self, Live};
 use crate::cli::out::Out;
 use crate::cli::{Global, place};
 use crate::clock;
@@ -13,6 +14,7 @@ use crate::daemon::{self, DaemonOptions, RunEnd, SandboxRun};
 use crate::domain::ack::Ack;
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, parse_duration};
+use crate::feed::Feed;
 use crate::sandbox::{scenario, scenario_file};
 
 /// Run the daemon: apply the file, plan, type, send, receive acks
@@ -79,6 +81,8 @@ pub(super) async fn run(global: &Global, args: RunArgs, out: &Out) -> anyhow::Re
     };
     let database = if global.db.is_none() && args.sandbox { temporary(out)? } else { place::database(global)? };
     raise_file_limit();
+    let feed = Feed::default();
+    let view = if live::fits(global) { Live::start(global, &database, args.sandbox, feed.watch()).ok() } else { None };
     let options = DaemonOptions {
         database,
         settings,
@@ -87,8 +91,14 @@ pub(super) async fn run(global: &Global, args: RunArgs, out: &Out) -> anyhow::Re
         until_idle,
         passive: args.passive,
         prune: args.prune,
+        feed,
+        before_abrupt_end: live::restore,
     };
-    let end = daemon::run(options).await?;
+    let ended = daemon::run(options).await;
+    if let Some(view) = view {
+        view.end().await;
+    }
+    let end = ended?;
     if out.json {
         out.document(&summary_json(&end))?;
     } else {

@@ -36,6 +36,8 @@ pub enum Effect {
         instance: InstanceName,
         /// In which chat.
         chat: Chat,
+        /// When the message shall leave.
+        slot: Timestamp,
     },
     /// Give up waiting for the answer to a start-typing call.
     DropTyping {

@@ -270,7 +270,7 @@ impl Engine {
                 Some(TypingFacts { started_at: now, status: None, response: None, refreshes: 0, stopped_at: None });
             hand.typing_open = true;
             let (instance, chat) = (hand.due.instance.clone(), hand.due.chat.clone());
-            self.effects.push_back(Effect::StartTyping { id, instance, chat });
+            self.effects.push_back(Effect::StartTyping { id, instance, chat, slot: leave.slot });
             if leave.slot.since(now) >= WRITE_TYPING_FROM {
                 self.write_typing(id, now);
             }
@@ -305,7 +305,7 @@ impl Engine {
             facts.refreshes += 1;
             hand.typing_open = true;
             let (instance, chat) = (hand.due.instance.clone(), hand.due.chat.clone());
-            self.effects.push_back(Effect::StartTyping { id, instance, chat });
+            self.effects.push_back(Effect::StartTyping { id, instance, chat, slot: leave.slot });
         }
         if let Some(at) = next {
             self.at(at, id, Timer::Refresh);

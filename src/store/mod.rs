@@ -14,6 +14,7 @@ mod sqlite_jobs;
 mod sqlite_plan;
 mod sqlite_read;
 mod sqlite_upkeep;
+mod sqlite_watch;
 mod sqlite_writer;
 pub mod view;
 
@@ -61,6 +62,8 @@ pub struct Claimed {
     pub content: Arc<StoredContent>,
     /// Its recipient's variables.
     pub vars: Vars,
+    /// The job it belongs to.
+    pub job: Option<String>,
     /// The occurrence it belongs to.
     pub nominal_at: Option<Timestamp>,
     /// The hash taken at planning, see [`guard`].

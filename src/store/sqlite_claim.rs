@@ -97,7 +97,7 @@ async fn claimed(store: &SqliteStore, instance: &InstanceName, row: &SqliteRow) 
         draw,
     };
     let vars = read_vars(get::<Option<String>>(row, 13)?.as_deref());
-    Ok(Claimed { due, content, vars, nominal_at, guard: get(row, 10)? })
+    Ok(Claimed { due, content, vars, job, nominal_at, guard: get(row, 10)? })
 }
 
 pub(super) fn read_vars(json: Option<&str>) -> Vars {

@@ -183,3 +183,35 @@ pub struct StatsView {
     /// Webhooks rightly signed and not understood.
     pub ignored_hooks: i64,
 }
+
+/// A message that leaves soon.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Coming {
+    /// Which one.
+    pub id: MessageId,
+    /// Of which job.
+    pub job: Option<String>,
+    /// Through which instance.
+    pub instance: String,
+    /// To which chat.
+    pub chat: String,
+    /// When it leaves if its lane can take it then.
+    pub leaves_at: Timestamp,
+}
+
+/// An instance as a watcher sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LaneView {
+    /// Its name.
+    pub name: String,
+    /// Its gateway's kind.
+    pub gateway: String,
+    /// `working`, `resting` or `down`.
+    pub state: String,
+    /// Why it does not send, for a person.
+    pub reason: Option<String>,
+    /// Until when it rests.
+    pub until: Option<Timestamp>,
+    /// Messages whose instant has come and that wait for it, counted up to ten thousand.
+    pub waiting: i64,
+}

@@ -1,0 +1,92 @@
+//! What a watcher looks at again and again: the next departures and the lanes. Every statement here reads a handful
+//! of index entries, however long the queue is.
+
+use sqlx::sqlite::SqliteRow;
+
+use crate::domain::time::{Millis, Timestamp};
+use crate::store::sqlite_claim::{get, id};
+use crate::store::view::{Coming, LaneView};
+use crate::store::{SqliteStore, StoreError};
+
+/// Waiting messages of a lane are counted up to here.
+const WAITING_COUNTED: i64 = 10_000;
+
+impl SqliteStore {
+    /// The messages that leave next, of all instances, the earliest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn coming(&self, limit: usize) -> Result<Vec<Coming>, StoreError> {
+        let mut all = Vec::new();
+        for lane in self.lane_names().await? {
+            for rank in 0..3_i64 {
+                let rows = sqlx::query(include_str!("sql/coming.sql"))
+                    .bind(lane.clone())
+                    .bind(rank)
+                    .bind(i64::try_from(limit).unwrap_or(100))
+                    .fetch_all(&self.readers)
+                    .await
+                    .map_err(StoreError::database("look what leaves next"))?;
+                for row in &rows {
+                    all.push(coming(row, &lane)?);
+                }
+            }
+        }
+        all.sort_by_key(|c| (c.leaves_at, c.id));
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    async fn lane_names(&self) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar("SELECT name FROM instances ORDER BY name")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("read the instances"))
+    }
+
+    /// Every instance's lane: how it stands, and how many messages should have left through it by now.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn lanes(&self, now: Timestamp) -> Result<Vec<LaneView>, StoreError> {
+        let rows = sqlx::query(include_str!("sql/lanes.sql"))
+            .bind(now.0)
+            .bind(WAITING_COUNTED)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("read the instances"))?;
+        let lane = |row: &SqliteRow| {
+            Ok(LaneView {
+                name: get(row, 0)?,
+                gateway: get(row, 1)?,
+                state: get(row, 2)?,
+                reason: get(row, 3)?,
+                until: get::<Option<i64>>(row, 4)?.map(Timestamp),
+                waiting: get(row, 5)?,
+            })
+        };
+        rows.iter().map(lane).collect()
+    }
+
+    /// How many messages are in doubt.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn doubt_count(&self) -> Result<i64, StoreError> {
+        sqlx::query_scalar("SELECT count(*) FROM messages WHERE state = 'in_doubt'")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database("count doubts"))
+    }
+}
+
+fn coming(row: &SqliteRow, lane: &str) -> Result<Coming, StoreError> {
+    let (wake_at, lead) = (Timestamp(get(row, 3)?), Millis(get(row, 4)?));
+    Ok(Coming {
+        id: id(row, 0)?,
+        job: get(row, 1)?,
+        instance: lane.to_owned(),
+        chat: get(row, 2)?,
+        leaves_at: wake_at + lead,
+    })
+}
