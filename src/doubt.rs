@@ -89,11 +89,15 @@ impl DoubtSeeker {
             let note = "its text cannot be rendered again".to_owned();
             return self.store.add_evidence(evidence("unavailable", note, None)).await;
         };
+        let Some(text) = rendered.text() else {
+            let note = format!("a {} cannot be told from others in a history", rendered.content.kind());
+            return self.store.add_evidence(evidence("unavailable", note, None)).await;
+        };
         let history = match gateway.history(&due.chat, HISTORY).await {
             Ok(history) => history,
             Err(why) => return self.store.add_evidence(evidence("unavailable", why, again)).await,
         };
-        let mut candidates = candidates(&history, rendered.text(), doubt.marked_at);
+        let mut candidates = candidates(&history, text, doubt.marked_at);
         // What is already known as another message of ours is no evidence for this one.
         let named = candidates.iter().map(|c| c.gateway_id.clone()).collect();
         let known = self.store.known_gateway_ids(&due.instance, named).await?;

@@ -254,7 +254,8 @@ mod tests {
             schedule,
             zone: "UTC".into(),
             instance: InstanceName::new("i"),
-            content: Content::Text("x".into()),
+            content: Content::text("x"),
+            then: Vec::new(),
             manner: Manner::default(),
         };
         let (content, audience, size) = (1, 1, 1);

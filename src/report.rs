@@ -4,7 +4,6 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::ack::Ack;
-use crate::domain::content::Content;
 use crate::domain::id::MessageId;
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
@@ -51,9 +50,6 @@ pub fn detail(d: &MessageDetail) -> Value {
         Value::Object(map) => map,
         _ => Map::new(),
     };
-    let content = match &d.content {
-        Content::Text(text) => json!({ "text": text }),
-    };
     let acks: Vec<Value> = d
         .acks
         .iter()
@@ -64,7 +60,7 @@ pub fn detail(d: &MessageDetail) -> Value {
         .iter()
         .map(|e| json!({ "at": e.at.to_rfc3339(), "from": e.from, "to": e.to, "note": e.note }))
         .collect();
-    all.insert("content".to_owned(), content);
+    all.insert("content".to_owned(), json!(d.content));
     all.insert("vars".to_owned(), json!(d.vars));
     all.insert("waiting".to_owned(), waiting(d));
     all.insert("attempt_log".to_owned(), d.attempts.iter().map(attempt).collect());

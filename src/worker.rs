@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{self, Stopwatch};
-use crate::domain::content::Rendered;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Due, Facts, SendFacts, Verdict};
 use crate::domain::outcome::Outcome;
 use crate::domain::recipient::Chat;
+use crate::domain::render::Rendered;
 use crate::domain::state::Reason;
 use crate::domain::template::Moments;
 use crate::domain::time::{Millis, Timestamp};

@@ -174,6 +174,49 @@ fn one_fault((fault, state, outcome, sends): (&str, &str, &str, usize)) {
     }
 }
 
+/// Each kind of content as a job says it, and the endpoint that carries it.
+const KINDS: [(&str, &str); 10] = [
+    ("text: hi, reply_to: false_1@c.us_A", "text"),
+    ("image: { url: \"https://x.test/a.png\", caption: c }", "image"),
+    ("document: \"https://x.test/a.pdf\"", "pdf"),
+    ("video: { url: \"https://x.test/a.mp4\", note: true }", "video"),
+    ("voice: { url: \"https://x.test/a.ogg\" }", "voice"),
+    ("location: { latitude: 52.52, longitude: 13.4, title: t, address: a }", "location"),
+    ("poll: { name: \"Lunch?\", options: [\"Yes\", \"No\"], multiple: true }", "poll"),
+    ("contact: [{ name: Ada, phone: \"+49 170 1234567\", organization: o }]", "contact"),
+    ("list: { title: t, button: b, sections: [{ title: s, rows: [{ title: r, id: \"1\" }] }] }", "list"),
+    ("event: { name: e, start: 2099-01-01T10:00, end: 2099-01-01T11:00, location: l, guests: true }", "event"),
+];
+
+#[test]
+fn every_kind_of_content_goes_out_against_the_strict_checks_with_typing_first() {
+    let bench = Bench::new();
+    let mut text = String::new();
+    for (n, (content, _)) in KINDS.iter().enumerate() {
+        writeln!(text, "  j{n}: {{ in: 1s, to: \"2010000000{n}\", typing: {{ lead: 500ms }}, {content} }}").unwrap();
+    }
+    bench.write("jobs.yaml", &jobs("", &text));
+    let output =
+        bench.run(&["run", "jobs.yaml", "--sandbox", "--until-idle=1s", "--listen", "off", "--journal", "journal"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let journal = bench.journal();
+    for (n, (content, endpoint)) in KINDS.iter().enumerate() {
+        let chat = format!("2010000000{n}@c.us");
+        let paths: Vec<&str> = journal.iter().filter(|l| l.chat == chat).map(|l| l.path.as_str()).collect();
+        assert_eq!(paths, ["/v2/send/start-typing", &format!("/v2/send/{endpoint}")], "{content}");
+    }
+    for m in bench.messages() {
+        assert_eq!(field(&m, "state"), "sent", "{m}");
+        let shown = bench.json(&["show", field(&m, "id")]);
+        assert!(
+            shown["content"][field(&m, "kind")].is_string()
+                || shown["content"][field(&m, "kind")].is_object()
+                || shown["content"][field(&m, "kind")].is_array(),
+            "{shown}"
+        );
+    }
+}
+
 #[test]
 fn too_many_requests_without_a_wait_rests_the_instance_and_burns_no_try() {
     let bench = Bench::new();

@@ -28,7 +28,7 @@ fn id(n: u8) -> MessageId {
 
 /// Stores messages 1 to `n`, due at 10,000 ms with a lead of 1,000 ms.
 async fn insert(store: &SqliteStore, n: u8, class: Class) {
-    let content = Content::Text("hi".into());
+    let content = Content::text("hi");
     let body = serde_json::to_string(&content).unwrap();
     let content = store.store_content(content, Manner::default(), "UTC".into(), Millis(3_600_000)).await.unwrap();
     for i in 1..=n {

@@ -4,11 +4,10 @@ use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, safe, table};
 use crate::cli::{Global, place};
 use crate::clock;
-use crate::config;
 use crate::domain::ack::Ack;
 use crate::domain::id::MessageId;
 use crate::domain::state::StateName;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, parse_instant};
 use crate::report;
 use crate::store::Opening;
 use crate::store::view::{MessageFilter, MessageView};
@@ -79,7 +78,7 @@ fn filter(args: ListArgs) -> anyhow::Result<MessageFilter> {
     let instant = |flag: &str, text: Option<String>| -> anyhow::Result<Option<Timestamp>> {
         let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
         let wrong = |t: &str| told(Exit::Usage, format!("{flag} cannot be '{t}'; such as 2026-12-01T10:00"));
-        text.map(|t| config::parse_instant(&t, &zone, false).ok_or_else(|| wrong(&t))).transpose()
+        text.map(|t| parse_instant(&t, &zone, false).ok_or_else(|| wrong(&t))).transpose()
     };
     let chat = match args.to {
         Some(to) => {

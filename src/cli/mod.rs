@@ -2,6 +2,7 @@
 
 mod cancel;
 mod check;
+mod content_args;
 mod doubt;
 mod exit;
 mod list;
@@ -74,7 +75,7 @@ enum ColorWhen {
 enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
-    Send(send::SendArgs),
+    Send(Box<send::SendArgs>),
     List(list::ListArgs),
     Show(show::ShowArgs),
     Cancel(cancel::CancelArgs),
@@ -126,7 +127,7 @@ async fn dispatch(cli: Cli, out: &Out) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Run(args) => run::run(&global, args, out).await,
         Command::Check(args) => check::check(&global, &args, out),
-        Command::Send(args) => send::send(&global, args, out).await,
+        Command::Send(args) => send::send(&global, *args, out).await,
         Command::List(args) => list::list(&global, args, out).await,
         Command::Show(args) => show::show(&global, &args, out).await,
         Command::Cancel(args) => cancel::cancel(&global, &args, out).await,

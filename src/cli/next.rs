@@ -9,7 +9,7 @@ use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
 use crate::domain::schedule::{Schedule, parse_cron};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Timestamp, parse_instant};
 use crate::store::Opening;
 
 /// Show coming occurrences of a job or a cron pattern
@@ -48,7 +48,7 @@ pub(super) async fn next(global: &Global, args: &NextArgs, out: &Out) -> anyhow:
     };
     let zone = clock::zone(&zone_name).map_err(|e| told(Exit::Usage, format!("--zone: {e}")))?;
     let mut after = match &args.after {
-        Some(text) => config::parse_instant(text, &zone, false)
+        Some(text) => parse_instant(text, &zone, false)
             .ok_or_else(|| told(Exit::Usage, format!("--after cannot be '{text}'; such as 2026-12-01T10:00")))?,
         None => now,
     };

@@ -2,17 +2,17 @@
 
 use serde_json::json;
 
+use crate::cli::content_args::ContentArgs;
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::Out;
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
 use crate::domain::class::Class;
-use crate::domain::content::Content;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::state::StateName;
 use crate::domain::template::{Moments, Vars};
-use crate::domain::time::{Millis, Timestamp, parse_duration};
+use crate::domain::time::{Millis, Timestamp, parse_duration, parse_instant};
 use crate::domain::typing::{LONGEST_LEAD, Typing};
 use crate::gateway::Kind;
 use crate::intake::{self, Defaults, IdMaker, SingleMessage};
@@ -29,14 +29,15 @@ const DEFAULT_WAIT: &str = "60s";
 #[command(after_help = "Examples:
   onthedot send --to \"+49 170 1234567\" --text \"Hi\"
   onthedot send --to 120363025246125486@g.us --text \"Lunch?\" --at 2026-12-01T12:00
+  onthedot send --to 201234567890 --image https://example.com/menu.png --caption \"Today\" --in 10m
+  onthedot send --to 201234567890 --poll \"Lunch?\" --option Yes --option No
   onthedot send --to 201234567890 --text \"Once only\" --key order-4711 --wait")]
 pub(super) struct SendArgs {
     /// The chat: a number with country code, or an address such as 120363025246125486@g.us
     #[arg(long, value_name = "CHAT")]
     to: String,
-    /// The text; {{ due | time }} and the like are filled in
-    #[arg(long, value_name = "TEXT")]
-    text: String,
+    #[command(flatten)]
+    content: ContentArgs,
     /// Through which instance [default: that of the jobs file]
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
@@ -136,13 +137,16 @@ fn message(
 ) -> anyhow::Result<SingleMessage> {
     let chat = kind.parse_recipient(&args.to).map_err(|e| told(Exit::Usage, format!("--to: {e}")))?;
     let zone = clock::zone(&defaults.zone).unwrap_or(jiff::tz::TimeZone::UTC);
-    let content = Content::Text(args.text.clone());
+    let Some(content) = args.content.read(kind)? else {
+        return Err(told(Exit::Usage, "what shall be sent? --text \"Hi\", --image URL, … (see --help)"));
+    };
     let moments = Moments { due: now, nominal: None, late_by: Millis::ZERO, zone: zone.clone() };
     content
         .compile()
         .map_err(|e| e.to_string())
         .and_then(|c| c.render(&Vars::new(), &moments).map_err(|e| e.to_string()))
-        .map_err(|e| told(Exit::Usage, format!("--text: {e}")))?;
+        .and_then(|rendered| kind.check_content(&rendered))
+        .map_err(|e| told(Exit::Usage, format!("the content: {e}")))?;
     let mut manner = defaults.manner;
     if let Some(lead) = &args.lead {
         let lead = span("--lead", lead)?;
@@ -156,7 +160,7 @@ fn message(
     }
     let at = match (&args.at, &args.in_) {
         (Some(at), _) => {
-            let instant = config::parse_instant(at, &zone, false);
+            let instant = parse_instant(at, &zone, false);
             Some(instant.ok_or_else(|| told(Exit::Usage, format!("--at cannot be '{at}'; such as 2026-12-01T10:00")))?)
         }
         (None, Some(after)) => Some(now + span("--in", after)?),

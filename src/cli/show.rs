@@ -4,7 +4,7 @@ use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, safe};
 use crate::cli::{Global, place};
 use crate::clock;
-use crate::domain::content::Content;
+use crate::domain::content::Body;
 use crate::domain::id::MessageId;
 use crate::domain::time::Timestamp;
 use crate::report;
@@ -38,12 +38,15 @@ fn words(d: &MessageDetail) -> String {
     let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
     let at = |t: Timestamp| t.in_zone(&zone).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
     let m = &d.message;
-    let Content::Text(text) = &d.content;
+    let said = match &d.content.body {
+        Body::Text(text) => text.clone(),
+        _ => serde_json::to_string(&d.content).unwrap_or_default(),
+    };
     let mut lines = vec![
         format!("message   {}", m.id),
         format!("to        {} through {}", safe(&m.chat), safe(&m.instance)),
         format!("job       {}", safe(m.job.as_deref().unwrap_or("-"))),
-        format!("text      {}", safe(text)),
+        format!("{:<9} {}", d.content.kind(), safe(&said)),
     ];
     for (name, value) in &d.vars {
         lines.push(format!("          {} = {}", safe(name), safe(value)));

@@ -6,19 +6,19 @@ use crate::clock;
 use crate::config::manner;
 use crate::config::read::{Map, Reading};
 use crate::config::recipients::Recipients;
-use crate::config::tree::Node;
-use crate::domain::content::{CompiledContent, Content};
+use crate::config::tree::{Node, Value};
+use crate::domain::content::KINDS;
 use crate::domain::id::InstanceName;
 use crate::domain::job::{Job, Manner};
 use crate::domain::template::Moments;
 use crate::domain::time::{Millis, Timestamp};
 use crate::gateway::Kind;
 
-const KEYS: [&str; 10] = ["at", "in", "every", "cron", "starts", "ends", "timezone", "to", "text", "instance"];
+const KEYS: [&str; 11] =
+    ["at", "in", "every", "cron", "starts", "ends", "timezone", "to", "messages", "reply_to", "instance"];
 
 /// Keys the contract knows and this version does not honour yet.
-const LATER: [&str; 25] = [
-    "event",
+const LATER: [&str; 12] = [
     "remind",
     "nag",
     "escalate",
@@ -31,18 +31,6 @@ const LATER: [&str; 25] = [
     "window",
     "expires",
     "max_catchup",
-    "image",
-    "document",
-    "video",
-    "voice",
-    "location",
-    "poll",
-    "contact",
-    "link",
-    "list",
-    "messages",
-    "reply_to",
-    "note",
 ];
 
 /// A job as it is meant, with its recipients.
@@ -74,29 +62,38 @@ impl Reading<'_> {
     /// Reads a job.
     pub(crate) fn job(&mut self, name: &str, node: &Node, around: &Around<'_>) -> Option<JobSettings> {
         let what = format!("job '{name}'");
-        let known: Vec<&str> = KEYS.iter().chain(&manner::KEYS).copied().collect();
+        let known: Vec<&str> = KEYS.iter().chain(&KINDS).chain(&manner::KEYS).copied().collect();
         let map = self.map(node, &what, &known, &LATER)?;
+        if let Some(n) = map.get("event").filter(|n| matches!(n.value, Value::Scalar { .. })) {
+            let hint = "as a content it is a map: event: { name: …, start: … }".to_owned();
+            self.error(
+                n,
+                format!("the key 'event' of {what} is not honoured as an instant by this version yet"),
+                Some(hint),
+            );
+        }
         let (zone_name, zone) = self.zone(&map, around.zone)?;
         let schedule = self.schedule(&map, &what, &zone, around.now);
         let manner = self.manner(&map, around.defaults);
         let instance = self.job_instance(&map, &what, around);
-        let content = self.content(&map, &what);
+        let said = self.said(&map, &what, instance.map(|(_, kind)| *kind));
         let moments = Moments { due: around.now, nominal: Some(around.now), late_by: Millis::ZERO, zone };
-        let compiled = content.as_ref().map(|(_, compiled)| compiled);
         let recipients = match (map.get("to"), instance) {
-            (Some(to), Some((_, kind))) => self.recipients(to, &what, *kind, compiled, &moments),
+            (Some(to), Some((_, kind))) => self.recipients(to, &what, *kind, said.as_ref(), &moments),
             (None, _) => {
                 self.error(node, format!("{what} has no recipient"), Some("to: \"+49 170 1234567\"".to_owned()));
                 None
             }
             (Some(_), None) => None,
         };
+        let mut contents = said?.contents;
         let job = Job {
             name: name.to_owned(),
             schedule: schedule?,
             zone: zone_name,
             instance: instance?.0.clone(),
-            content: content?.0,
+            content: contents.remove(0),
+            then: contents,
             manner,
         };
         Some(JobSettings { job, recipients: recipients?, line: node.line })
@@ -150,29 +147,5 @@ impl Reading<'_> {
     pub(crate) fn unknown_instance(&mut self, node: &Node, name: &str, declared: &[(InstanceName, Kind)]) {
         let names: Vec<&str> = declared.iter().map(|(n, _)| &*n.0).collect();
         self.error(node, format!("there is no instance '{name}'"), Some(crate::config::read::suggest(name, &names)));
-    }
-
-    fn content(&mut self, map: &Map<'_>, what: &str) -> Option<(Content, CompiledContent)> {
-        let Some(node) = map.get("text") else {
-            self.error(map.node, format!("{what} has no content"), Some("text: \"Hello\"".to_owned()));
-            return None;
-        };
-        // Texts are templates of their own: only `{{ }}` is filled in, and `${` means itself.
-        let crate::config::tree::Value::Scalar { text, .. } = &node.value else {
-            self.error(
-                node,
-                format!("text of {what} must be a text, not {}", crate::config::read::describe(node)),
-                None,
-            );
-            return None;
-        };
-        let content = Content::Text(text.clone());
-        match content.compile() {
-            Ok(compiled) => Some((content, compiled)),
-            Err(e) => {
-                self.error(node, format!("text of {what}: {e}"), None);
-                None
-            }
-        }
     }
 }

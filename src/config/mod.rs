@@ -1,5 +1,6 @@
 //! The jobs file: what was written becomes what is meant, or every error of it in one run.
 
+pub(crate) mod content;
 mod finding;
 mod instance;
 mod job;
@@ -21,11 +22,11 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::gateway::Kind;
 use crate::store::InstanceRow;
 
+pub use content::content_from_json;
 pub use finding::{ConfigError, Finding};
 pub use instance::InstanceSettings;
 pub use job::JobSettings;
 pub use recipients::{Recipients, Source};
-pub use schedule::parse_instant;
 
 /// Largest jobs file, in bytes.
 const FILE_LIMIT: u64 = 5 * 1024 * 1024;

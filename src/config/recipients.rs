@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use sha2::Digest;
 
+use crate::config::content::Said;
 use crate::config::finding::Finding;
 use crate::config::read::{Reading, describe, suggest};
 use crate::config::tree::{Node, Value};
-use crate::domain::content::CompiledContent;
 use crate::domain::recipient::Chat;
 use crate::domain::template::Moments;
 use crate::gateway::Kind;
@@ -109,17 +109,17 @@ impl Reading<'_> {
         node: &Node,
         what: &str,
         kind: Kind,
-        content: Option<&CompiledContent>,
+        said: Option<&Said>,
         moments: &Moments,
     ) -> Option<Recipients> {
         match &node.value {
-            Value::Map(_) => self.csv(node, what, kind, content, moments),
+            Value::Map(_) => self.csv(node, what, kind, said, moments),
             Value::List(list) if list.is_empty() => {
                 self.error(node, format!("{what} has an empty list of recipients"), None);
                 None
             }
-            Value::List(list) => self.inline(list.iter().collect(), kind, content, moments),
-            Value::Scalar { .. } => self.inline(vec![node], kind, content, moments),
+            Value::List(list) => self.inline(list.iter().collect(), kind, said, moments),
+            Value::Scalar { .. } => self.inline(vec![node], kind, said, moments),
             Value::Null => {
                 self.error(node, format!("{what} has no recipient"), None);
                 None
@@ -127,13 +127,7 @@ impl Reading<'_> {
         }
     }
 
-    fn inline(
-        &mut self,
-        nodes: Vec<&Node>,
-        kind: Kind,
-        content: Option<&CompiledContent>,
-        moments: &Moments,
-    ) -> Option<Recipients> {
+    fn inline(&mut self, nodes: Vec<&Node>, kind: Kind, said: Option<&Said>, moments: &Moments) -> Option<Recipients> {
         let mut met: HashMap<Chat, usize> = HashMap::new();
         let mut list = Vec::with_capacity(nodes.len());
         let mut print = Fingerprint::default();
@@ -156,8 +150,8 @@ impl Reading<'_> {
                 continue;
             }
             let recipient = Recipient { chat, vars: Default::default() };
-            if let Some(Err(e)) = content.map(|c| c.render(&recipient.vars, moments)) {
-                self.error(node, format!("the text for {}: {e}", recipient.chat), None);
+            if let Some(Err(e)) = said.map(|s| s.try_for(kind, &recipient.vars, moments)) {
+                self.error(node, format!("the content for {}: {e}", recipient.chat), None);
             }
             print.add(&recipient);
             list.push(recipient);
@@ -172,7 +166,7 @@ impl Reading<'_> {
         node: &Node,
         what: &str,
         kind: Kind,
-        content: Option<&CompiledContent>,
+        said: Option<&Said>,
         moments: &Moments,
     ) -> Option<Recipients> {
         let map = self.map(node, &format!("to of {what}"), &["csv", "chat"], &["list"])?;
@@ -200,8 +194,8 @@ impl Reading<'_> {
                 errors.push(source.finding(line, 0, message, None));
                 return Ok(());
             }
-            if let Some(Err(e)) = content.map(|c| c.render(&recipient.vars, moments)) {
-                errors.push(source.finding(line, 0, format!("the text for {}: {e}", recipient.chat), None));
+            if let Some(Err(e)) = said.map(|s| s.try_for(kind, &recipient.vars, moments)) {
+                errors.push(source.finding(line, 0, format!("the content for {}: {e}", recipient.chat), None));
             }
             print.add(&recipient);
             size += 1;

@@ -1,12 +1,11 @@
 //! The "when" of a job: its schedule keys, read in the job's zone.
 
-use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use crate::config::read::{Map, Reading, short};
 use crate::config::tree::{Node, Value};
 use crate::domain::schedule::{SHORTEST_PERIOD, Schedule, parse_cron};
-use crate::domain::time::{Millis, Timestamp};
+use crate::domain::time::{Millis, Timestamp, parse_instant};
 
 /// The keys of which a job has exactly one.
 const KINDS: [&str; 4] = ["at", "in", "every", "cron"];
@@ -110,21 +109,6 @@ fn one_or_more(node: &Node) -> Vec<&Node> {
         Value::List(list) => list.iter().collect(),
         _ => vec![node],
     }
-}
-
-/// Reads an instant: RFC 3339 with an offset, or a civil date and time in `zone`. In the hour that daylight saving
-/// skips it moves later, in the one that comes twice it takes the earlier. A date alone is its first or last instant.
-pub fn parse_instant(text: &str, zone: &TimeZone, end_of_day: bool) -> Option<Timestamp> {
-    let text = text.trim();
-    if let Ok(t) = text.parse::<jiff::Timestamp>() {
-        return Some(t.into());
-    }
-    let civil = if let (Ok(date), false) = (text.parse::<Date>(), text.contains(':')) {
-        if end_of_day { date.at(23, 59, 59, 999_000_000) } else { date.at(0, 0, 0, 0) }
-    } else {
-        text.parse::<DateTime>().ok()?
-    };
-    Some(civil.to_zoned(zone.clone()).ok()?.timestamp().into())
 }
 
 #[cfg(test)]

@@ -24,6 +24,9 @@ pub struct Job {
     pub instance: InstanceName,
     /// What.
     pub content: Content,
+    /// What is sent after it to the same recipient, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<Content>,
     /// How it is sent.
     pub manner: Manner,
 }

@@ -18,6 +18,7 @@ pub mod message;
 pub mod outcome;
 pub mod pace;
 pub mod recipient;
+pub mod render;
 pub mod retry;
 pub mod schedule;
 pub mod state;

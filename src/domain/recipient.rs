@@ -58,7 +58,7 @@ pub fn parse_whatsapp(given: &str) -> Result<Chat, AddressError> {
     }
     match text.split_once('@') {
         Some((id, server)) => parse_with_server(id, server).map_err(refuse),
-        None => parse_number(text).map_err(refuse),
+        None => parse_number(text).map(|digits| Chat(format!("{digits}@c.us").into())).map_err(refuse),
     }
 }
 
@@ -82,7 +82,12 @@ fn parse_with_server(id: &str, server: &str) -> Result<Chat, &'static str> {
     }
 }
 
-fn parse_number(text: &str) -> Result<Chat, &'static str> {
+/// Reads an international number strictly: bare digits, or with a leading + also spaces, dots, dashes and parentheses.
+/// Answers its digits.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_number(text: &str) -> Result<String, &'static str> {
     let (plus, rest) = match text.strip_prefix('+') {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -109,7 +114,7 @@ fn parse_number(text: &str) -> Result<Chat, &'static str> {
     if !NUMBER_DIGITS.contains(&digits.len()) {
         return Err("an international number has 7 to 15 digits");
     }
-    Ok(Chat(format!("{digits}@c.us").into()))
+    Ok(digits)
 }
 
 #[cfg(test)]

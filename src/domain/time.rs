@@ -170,6 +170,21 @@ pub fn parse_duration(given: &str) -> Result<Millis, BadDuration> {
     Ok(Millis(total.round() as i64))
 }
 
+/// Reads an instant: RFC 3339 with an offset, or a civil date and time in `zone`. In the hour that daylight saving
+/// skips it moves later, in the one that comes twice it takes the earlier. A date alone is its first or last instant.
+pub fn parse_instant(text: &str, zone: &jiff::tz::TimeZone, end_of_day: bool) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Ok(t) = text.parse::<jiff::Timestamp>() {
+        return Some(t.into());
+    }
+    let civil = if let (Ok(date), false) = (text.parse::<jiff::civil::Date>(), text.contains(':')) {
+        if end_of_day { date.at(23, 59, 59, 999_000_000) } else { date.at(0, 0, 0, 0) }
+    } else {
+        text.parse::<jiff::civil::DateTime>().ok()?
+    };
+    Some(civil.to_zoned(zone.clone()).ok()?.timestamp().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ pub mod signature;
 pub mod wawp;
 mod wawp_answer;
 mod wawp_hook;
+mod wawp_request;
 
 use std::sync::Arc;
 
@@ -17,9 +18,9 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use crate::domain::ack::Ack;
-use crate::domain::content::Rendered;
 use crate::domain::outcome::{DownCause, Outcome};
 use crate::domain::recipient::{AddressError, Chat};
+use crate::domain::render::Rendered;
 use crate::domain::time::{Millis, Timestamp};
 
 /// What a gateway can do and how.
@@ -181,6 +182,16 @@ impl Kind {
     pub fn capabilities(self) -> Capabilities {
         match self {
             Kind::Wawp | Kind::Sandbox => wawp::CAPABILITIES,
+        }
+    }
+
+    /// Whether it can carry a content, beyond what holds for every gateway.
+    ///
+    /// # Errors
+    /// What to write instead.
+    pub fn check_content(self, rendered: &Rendered) -> Result<(), String> {
+        match self {
+            Kind::Wawp | Kind::Sandbox => wawp_request::check(rendered),
         }
     }
 

@@ -27,13 +27,14 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::domain::content::Rendered;
 use crate::domain::outcome::{DownCause, Outcome};
 use crate::domain::recipient::Chat;
+use crate::domain::render::Rendered;
 use crate::domain::time::Millis;
 use crate::gateway::http::{ClientError, HttpClient, HttpOutcome};
 use crate::gateway::redact::Redactor;
 use crate::gateway::wawp_answer::{self, AnswerError};
+use crate::gateway::wawp_request;
 use crate::gateway::{
     Account, BadHook, CallAnswer, Capabilities, Gateway, HistoryMessage, HookEvent, SendAnswer, Session,
 };
@@ -43,7 +44,7 @@ pub const BASE_URL: &str = "https://api.wawp.net";
 
 /// What Wawp can do. WhatsApp clears typing after 10–20 s, so it is shown again every 8 s.
 pub const CAPABILITIES: Capabilities =
-    Capabilities { refresh_every: Millis::seconds(8), shows_recording: false, kinds: &["text"] };
+    Capabilities { refresh_every: Millis::seconds(8), shows_recording: false, kinds: &wawp_request::KINDS };
 
 /// One Wawp account.
 #[derive(Debug)]
@@ -116,9 +117,11 @@ impl Gateway for Wawp {
     }
 
     async fn send(&self, chat: &Chat, content: &Rendered) -> SendAnswer {
-        let Rendered::Text(text) = content;
-        let own = json!({ "chatId": chat.as_str(), "message": text });
-        match self.post("/v2/send/text", own, self.account.timeouts.send).await {
+        let Some((path, own)) = wawp_request::request(chat.as_str(), content) else {
+            let why = "this gateway has no endpoint for this kind of content".to_owned();
+            return SendAnswer { outcome: Outcome::Refused { why: why.clone() }, status: None, response: why };
+        };
+        match self.post(path, Value::Object(own), self.account.timeouts.send).await {
             HttpOutcome::Answer { status, retry_after, body } => SendAnswer {
                 outcome: self.masked(classify(status, retry_after, &body)),
                 status: Some(status),

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, Method, Uri};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use crate::domain::content::TEXT_LIMIT_CHARS;
+use crate::domain::render::TEXT_LIMIT_CHARS;
 
 /// A documented endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
