@@ -279,27 +279,7 @@ impl Parts {
         took: Stopwatch,
     ) -> Result<Running, DaemonError> {
         let shared: Arc<dyn Store> = Arc::clone(&self.store) as Arc<dyn Store>;
-        let now = clock::now();
-        let mut served = Vec::new();
-        for instance in &self.instances {
-            let Some(gateway) = self.accounts.get(&instance.name) else { continue };
-            let since = now - instance.pacing.memory();
-            let lane = LaneStart {
-                instance: instance.name.clone(),
-                pacing: instance.pacing.clone(),
-                refresh_every: gateway.capabilities().refresh_every,
-                recent_sends: if instance.pacing.spaces_sends() {
-                    shared.recent_sends(&instance.name, since).await?
-                } else {
-                    Vec::new()
-                },
-                outages: shared.outages(&instance.name, now - OUTAGES_REMEMBERED).await?,
-                quarantine: instance.quarantine,
-                seed: self.store.seed(),
-            };
-            shared.remember_standing(&instance.name, "working", None, None, None, now).await?;
-            served.push(Served { gateway: Arc::clone(gateway), lane });
-        }
+        let served = self.lanes(&shared, options).await?;
         let worker =
             Worker::new(Arc::clone(&shared), if options.passive { Vec::new() } else { served }, options.feed.clone());
         let activity = worker.activity();
@@ -319,6 +299,7 @@ impl Parts {
             }));
         }
         others.push(tokio::spawn(upkeep::heartbeat(Arc::clone(&self.store), last.clone())));
+        others.push(tokio::spawn(upkeep::expire(Arc::clone(&self.store), last.clone())));
         let planner = Planner::new(Arc::clone(&shared), Arc::new(IdMaker::default()), self.store.seed());
         others.push(tokio::spawn(planner.run(self.stop.clone())));
         if !options.passive {
@@ -349,6 +330,44 @@ impl Parts {
         tracing::info!(ms = took.elapsed().0, passive = options.passive, "ready");
         options.feed.tell(News::Ready);
         Ok(Running { activity, receipts, worker, last, others, chores, sends: !options.passive })
+    }
+
+    /// What every instance's lane begins with: its settings, and what the database remembers of it.
+    async fn lanes(&self, shared: &Arc<dyn Store>, options: &DaemonOptions) -> Result<Vec<Served>, StoreError> {
+        let now = clock::now();
+        let zone = self.zone(options).await?;
+        let mut served = Vec::new();
+        for instance in &self.instances {
+            let Some(gateway) = self.accounts.get(&instance.name) else { continue };
+            let since = now - instance.pacing.memory();
+            let lane = LaneStart {
+                instance: instance.name.clone(),
+                pacing: instance.pacing.clone(),
+                refresh_every: gateway.capabilities().refresh_every,
+                recent_sends: if instance.pacing.spaces_sends() {
+                    shared.recent_sends(&instance.name, since).await?
+                } else {
+                    Vec::new()
+                },
+                outages: shared.outages(&instance.name, now - OUTAGES_REMEMBERED).await?,
+                quarantine: instance.quarantine,
+                seed: self.store.seed(),
+                zone: zone.clone(),
+            };
+            shared.remember_standing(&instance.name, "working", None, None, None, now).await?;
+            served.push(Served { gateway: Arc::clone(gateway), lane, window: instance.window.clone() });
+        }
+        Ok(served)
+    }
+
+    /// The zone of the file, or of the one applied last: its days are those of `per_day`.
+    async fn zone(&self, options: &DaemonOptions) -> Result<jiff::tz::TimeZone, StoreError> {
+        let name = match &options.settings {
+            Some(settings) => Some(settings.zone.clone()),
+            None => intake::stored_defaults(&self.store).await?.map(|d| d.zone),
+        };
+        let known = name.and_then(|n| clock::zone(&n).ok());
+        Ok(known.or_else(|| clock::zone(&clock::system_zone_name()).ok()).unwrap_or(jiff::tz::TimeZone::UTC))
     }
 
     fn inboxes(&self) -> HashMap<InstanceName, Inbox> {

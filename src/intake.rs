@@ -135,6 +135,14 @@ pub fn defaults(settings: &Settings) -> Defaults {
     Defaults { instance, manner: settings.defaults.clone(), zone: settings.zone.clone() }
 }
 
+/// The defaults of the file that was applied last.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn stored_defaults(store: &SqliteStore) -> Result<Option<Defaults>, StoreError> {
+    Ok(store.setting("defaults").await?.and_then(|d| serde_json::from_str(&d).ok()))
+}
+
 /// A single message asked for by a command.
 #[derive(Clone, Debug)]
 pub struct SingleMessage {
@@ -181,17 +189,18 @@ pub async fn send_one(
         Draw::new(store.seed(), "typing").with_text(chat.as_str()).with_number(now.0),
     );
     let due_at = at.unwrap_or(now + lead);
-    let class = manner.class;
+    let (class, expires_at) = (manner.class, manner.expires.map(|e| e.of(due_at)));
     let guard = guard(&chat, &serde_json::to_string(&content).unwrap_or_default(), None);
     let content = store.store_content(content, manner, zone, max_lateness).await?;
     let id = ids.make(now);
-    let row = NewMessage { id, chat, place: None, guard, due_at, wake_at: due_at - lead, lead };
+    let row = NewMessage { id, chat, place: None, guard, due_at, wake_at: due_at - lead, lead, expires_at };
     let messages = NewMessages {
         job: None,
         nominal_at: None,
         instance,
         class,
         content,
+        step: (0, 1),
         audience: None,
         state: StateName::Scheduled,
         reason: None,

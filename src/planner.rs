@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Stopwatch};
 use crate::domain::draw::Draw;
-use crate::domain::job::Misfire;
+use crate::domain::job::{DEFAULT_MAX_LATENESS, Misfire};
 use crate::domain::schedule::Schedule;
 use crate::domain::state::{Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
@@ -85,8 +85,12 @@ impl Planner {
 
     async fn plan(&self, stored: StoredJob, now: Timestamp) -> Result<(), StoreError> {
         let zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
-        let content = self.store.content(stored.content).await?;
-        let Some(decision) = decide(&stored, content.max_lateness, &zone, now) else {
+        let mut contents = Vec::with_capacity(stored.contents.len());
+        for id in &stored.contents {
+            contents.push(self.store.content(*id).await?);
+        }
+        let max_lateness = contents.first().map_or(DEFAULT_MAX_LATENESS, |c| c.max_lateness);
+        let Some(decision) = decide(&stored, max_lateness, &zone, now) else {
             let publish = Publish { next_at: None, plan_at: None, missed_since: stored.next_at };
             return self.store.advance_job(&stored.job.name, stored.next_at, publish).await;
         };
@@ -101,43 +105,48 @@ impl Planner {
         if state == StateName::Expired {
             tracing::warn!(job = stored.job.name, nominal = %nominal, "an occurrence is too late and recorded as expired");
         }
-        self.insert(&stored, &content, nominal, state, publish, now).await
+        self.insert(&stored, &contents, nominal, state, publish, now).await
     }
 
     async fn insert(
         &self,
         stored: &StoredJob,
-        content: &StoredContent,
+        contents: &[Arc<StoredContent>],
         nominal: Timestamp,
         state: StateName,
         publish: Publish,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let body = serde_json::to_string(&content.content).unwrap_or_default();
+        let bodies: Vec<String> =
+            contents.iter().map(|c| serde_json::to_string(&c.content).unwrap_or_default()).collect();
+        let steps = u32::try_from(contents.len()).unwrap_or(1);
         let mut after = -1;
         loop {
             let recipients = self.store.recipients(stored.audience, after, CHUNK).await?;
             let last = recipients.len() < CHUNK;
             after = recipients.last().map_or(after, |(place, _)| *place);
-            let rows = recipients.into_iter().map(|r| self.row(stored, content, &body, nominal, r, now)).collect();
             let took = Stopwatch::start();
-            let job = &stored.job;
-            self.store
-                .insert(NewMessages {
-                    job: Some(job.name.clone()),
-                    nominal_at: Some(nominal),
-                    instance: job.instance.clone(),
-                    class: job.manner.class,
-                    content: stored.content,
-                    audience: Some(stored.audience),
-                    state,
-                    reason: (state == StateName::Expired).then_some(Reason::Misfire),
-                    key: None,
-                    rows,
-                    publish: last.then_some(publish),
-                    now,
-                })
-                .await?;
+            for (step, (content, body)) in (0..steps).zip(contents.iter().zip(&bodies)) {
+                let rows = recipients.iter().map(|r| self.row(stored, content, body, nominal, r, now)).collect();
+                let job = &stored.job;
+                self.store
+                    .insert(NewMessages {
+                        job: Some(job.name.clone()),
+                        nominal_at: Some(nominal),
+                        instance: job.instance.clone(),
+                        class: job.manner.class,
+                        content: content.id,
+                        step: (step, steps),
+                        audience: Some(stored.audience),
+                        state,
+                        reason: (state == StateName::Expired).then_some(Reason::Misfire),
+                        key: None,
+                        rows,
+                        publish: (last && step + 1 == steps).then_some(publish),
+                        now,
+                    })
+                    .await?;
+            }
             if last {
                 return Ok(());
             }
@@ -152,7 +161,7 @@ impl Planner {
         content: &StoredContent,
         body: &str,
         nominal: Timestamp,
-        (place, recipient): (i64, Recipient),
+        (place, recipient): &(i64, Recipient),
         now: Timestamp,
     ) -> NewMessage {
         let job = &stored.job;
@@ -166,17 +175,27 @@ impl Planner {
             Schedule::In(_) => nominal.max(stored.first_applied_at + lead),
             Schedule::At(_) | Schedule::Every { .. } | Schedule::Cron { .. } => nominal,
         };
+        let due_at = due_at + spread_over(job.spread, *place, stored.size);
         let vars = crate::store::vars_json(&recipient.vars);
         NewMessage {
             id: self.ids.make(now),
             guard: guard(&recipient.chat, body, vars.as_deref()),
-            chat: recipient.chat,
-            place: Some(place),
+            chat: recipient.chat.clone(),
+            place: Some(*place),
             due_at,
             wake_at: due_at - lead,
             lead,
+            expires_at: job.manner.expires.map(|e| e.of(due_at)),
         }
     }
+}
+
+/// How long after the first recipient the one at `place` is due: the span in as many even steps as there are
+/// recipients, so that the last one is due before its end.
+fn spread_over(span: Option<Millis>, place: i64, size: u64) -> Millis {
+    let Some(span) = span else { return Millis::ZERO };
+    let share = i128::from(span.0) * i128::from(place) / i128::from(size.max(1));
+    Millis(i64::try_from(share).unwrap_or(span.0))
 }
 
 /// What happens to a job's next occurrence.
@@ -257,11 +276,12 @@ mod tests {
             content: Content::text("x"),
             then: Vec::new(),
             manner: Manner::default(),
+            spread: None,
         };
-        let (content, audience, size) = (1, 1, 1);
+        let (contents, audience, size) = (vec![1], 1, 1);
         StoredJob {
             job,
-            content,
+            contents,
             audience,
             size,
             first_applied_at: Timestamp(0),

@@ -54,3 +54,21 @@ pub async fn heartbeat(store: Arc<SqliteStore>, stop: CancellationToken) {
         }
     }
 }
+
+/// How often messages are looked for that are of no use any more.
+const EXPIRE_EVERY: Millis = Millis::seconds(1);
+
+/// Expires what is of no use any more and waits in the store, until told to stop.
+pub async fn expire(store: Arc<SqliteStore>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match store.expire(clock::now()).await {
+            Ok(0) => {}
+            Ok(n) => tracing::warn!(n, "messages passed their `expires` and will not be sent"),
+            Err(e) => tracing::warn!(error = %e, "expired messages could not be looked for"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = clock::sleep(EXPIRE_EVERY) => {}
+        }
+    }
+}

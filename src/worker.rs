@@ -16,11 +16,13 @@ use crate::domain::outcome::Outcome;
 use crate::domain::recipient::Chat;
 use crate::domain::render::Rendered;
 use crate::domain::state::Reason;
-use crate::domain::template::Moments;
+use crate::domain::template::{Moments, ZONE_VAR};
 use crate::domain::time::{Millis, Timestamp};
-use crate::engine::{Effect, Engine, Input, LaneStart, Standing};
+use crate::domain::window::{OpenHours, Window, WindowZone};
+use crate::engine::{CLAIM_AHEAD, Effect, Engine, Input, LaneStart, Standing};
 use crate::feed::{Feed, News};
 use crate::gateway::{Gateway, Session};
+use crate::repeats::{REPEATED_WITHIN, Repeats};
 use crate::store::{Claimed, Store, guard, vars_json};
 
 /// The worker never sleeps longer: it notices suspends and steps of the clock.
@@ -49,11 +51,18 @@ pub struct Served {
     pub gateway: Arc<dyn Gateway>,
     /// Its lane.
     pub lane: LaneStart,
+    /// When it may send.
+    pub window: Option<Window>,
 }
 
 enum Told {
     Input(Input),
-    Claimed { instance: InstanceName, answer: Option<crate::store::ClaimAnswer> },
+    /// Beside an answer, not counted as one.
+    News(Input),
+    Claimed {
+        instance: InstanceName,
+        answer: Option<crate::store::ClaimAnswer>,
+    },
 }
 
 /// A message in hand with what is needed to send it.
@@ -68,6 +77,8 @@ pub struct Worker {
     engine: Engine,
     store: Arc<dyn Store>,
     gateways: HashMap<InstanceName, Arc<dyn Gateway>>,
+    windows: HashMap<InstanceName, Window>,
+    repeats: Repeats,
     cargo: HashMap<MessageId, Cargo>,
     tell: mpsc::UnboundedSender<Told>,
     told: mpsc::UnboundedReceiver<Told>,
@@ -86,6 +97,7 @@ impl Worker {
     pub fn new(store: Arc<dyn Store>, served: Vec<Served>, feed: Feed) -> Worker {
         let now = clock::now();
         let gateways = served.iter().map(|s| (s.lane.instance.clone(), Arc::clone(&s.gateway))).collect();
+        let windows = served.iter().filter_map(|s| Some((s.lane.instance.clone(), s.window.clone()?))).collect();
         let engine = Engine::new(served.into_iter().map(|s| s.lane).collect(), now);
         let (tell, told) = mpsc::unbounded_channel();
         let (persist, changes) = mpsc::unbounded_channel();
@@ -95,7 +107,9 @@ impl Worker {
             engine,
             store,
             gateways,
+            windows,
             cargo: HashMap::new(),
+            repeats: Repeats::default(),
             tell,
             told,
             persist,
@@ -115,6 +129,10 @@ impl Worker {
 
     /// Works until told to stop, then hands back what is not marked and waits for what is out.
     pub async fn run(mut self, stop: CancellationToken) {
+        match self.store.recent_bodies(clock::now() - REPEATED_WITHIN).await {
+            Ok(recent) => recent.into_iter().for_each(|r| self.repeats.note(r)),
+            Err(e) => tracing::warn!(error = %e, "what was sent lately could not be read"),
+        }
         let mut changes = self.store.changes();
         let mut inputs = Vec::new();
         let mut stopping = false;
@@ -170,7 +188,13 @@ impl Worker {
 
     fn take_in(&mut self, told: Told) {
         let now = clock::now();
+        if let Told::Input(Input::SendDone { id, outcome, .. }) = &told
+            && !matches!(outcome, Outcome::Accepted { .. } | Outcome::InDoubt { .. })
+        {
+            self.repeats.forget(*id);
+        }
         let input = match told {
+            Told::News(input) => input,
             Told::Input(input) => {
                 if matches!(input, Input::Persisted { .. } | Input::Gone { .. }) {
                     self.awaited = self.awaited.saturating_sub(1);
@@ -184,8 +208,10 @@ impl Worker {
             Told::Claimed { instance, answer: Some(answer) } => {
                 self.awaited = self.awaited.saturating_sub(1);
                 self.claims_answered += 1;
-                let messages = answer.messages.iter().map(|c| c.due.clone()).collect();
+                let mut messages = Vec::with_capacity(answer.messages.len());
                 for claimed in answer.messages {
+                    let hours = hours(self.windows.get(&instance), &claimed);
+                    messages.push(Due { hours, ..claimed.due.clone() });
                     self.cargo.entry(claimed.due.id).or_insert(Cargo { claimed, rendered: None, typing: None });
                 }
                 Input::Claimed { instance, messages, more: answer.more, next_wake: answer.next_wake }
@@ -200,7 +226,8 @@ impl Worker {
                 let (store, tell) = (Arc::clone(&self.store), self.tell.clone());
                 self.awaited += 1;
                 self.tasks.spawn(async move {
-                    let answer = store.claim(&instance, horizon, limit, strict_limit, &except).await;
+                    let now = clock::now();
+                    let answer = store.claim(&instance, now, horizon, limit, strict_limit, &except).await;
                     let answer = answer.inspect_err(|e| tracing::warn!(%instance, error = %e, "a claim failed")).ok();
                     let _ = tell.send(Told::Claimed { instance, answer });
                 });
@@ -210,8 +237,12 @@ impl Worker {
                 self.awaited += 1;
                 self.tasks.spawn(async move {
                     // Unverified messages stay in hand: their mark is guarded anyway.
-                    let ids = store.gone(&ids).await.unwrap_or_default();
-                    let _ = tell.send(Told::Input(Input::Gone { ids }));
+                    let now = clock::now();
+                    let verified = store.verify(&ids, now, now + CLAIM_AHEAD).await.unwrap_or_default();
+                    if !verified.paused.is_empty() {
+                        let _ = tell.send(Told::News(Input::Paused { ids: verified.paused }));
+                    }
+                    let _ = tell.send(Told::Input(Input::Gone { ids: verified.gone }));
                 });
             }
             Effect::StartTyping { id, instance, chat, slot } => self.start_typing(id, &instance, chat, slot),
@@ -266,16 +297,21 @@ impl Worker {
     }
 
     /// A mark is only written for a message that can be sent: rendered, and undamaged since it was planned.
-    fn write(&mut self, change: Change) {
-        if let Facts::Mark { slot, .. } = &change.facts
+    fn write(&mut self, mut change: Change) {
+        if let Facts::Mark { slot, body, .. } = &mut change.facts
             && let Some(cargo) = self.cargo.get_mut(&change.id)
         {
-            match render(&cargo.claimed, *slot) {
-                Ok(rendered) => cargo.rendered = Some(rendered),
+            let rendered = render(&cargo.claimed, *slot)
+                .and_then(|rendered| Ok((self.repeats.check(&cargo.claimed, &rendered, change.at)?, rendered)));
+            match rendered {
+                Ok((hash, rendered)) => {
+                    *body = Some(hash);
+                    cargo.rendered = Some(rendered);
+                }
                 Err((reason, note)) => {
                     tracing::error!(id = %change.id, reason = reason.name(), "{note}");
                     let input = Input::Unsendable { id: change.id, reason, note };
-                    let _ = self.tell.send(Told::Input(input));
+                    let _ = self.tell.send(Told::News(input));
                     return;
                 }
             }
@@ -383,6 +419,25 @@ pub fn mask(chat: &Chat) -> String {
     let (id, server) = chat.as_str().split_once('@').unwrap_or((chat.as_str(), ""));
     let tail: String = id.chars().skip(id.chars().count().saturating_sub(4)).collect();
     format!("…{tail}@{server}")
+}
+
+/// The windows of a message on their clocks: its instance's and its own.
+fn hours(instance: Option<&Window>, claimed: &Claimed) -> Vec<OpenHours> {
+    let own = claimed.content.manner.window.as_ref();
+    let utc = || jiff::tz::TimeZone::UTC;
+    let resolve = |w: &Window| {
+        let sender = || clock::zone(&claimed.content.zone).unwrap_or_else(|_| utc());
+        let zone = match &w.zone {
+            WindowZone::Sender => sender(),
+            WindowZone::Named(name) => clock::zone(name).unwrap_or_else(|_| sender()),
+            // Never no window: where the recipient's zone is unknown, the sender's counts.
+            WindowZone::Recipient => {
+                claimed.vars.get(ZONE_VAR).and_then(|name| clock::zone(name).ok()).unwrap_or_else(sender)
+            }
+        };
+        OpenHours { days: w.days, hours: w.hours, zone }
+    };
+    instance.into_iter().chain(own).map(resolve).collect()
 }
 
 /// Fills in a message's templates. Runs under `catch_unwind`: a template must never take the worker with it.

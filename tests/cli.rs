@@ -14,14 +14,22 @@ use process::{Bench, until};
 const HEAD: &str = "version: 1\ninstances: { shop: { gateway: sandbox, base_url: \"http://127.0.0.1:9\" } }\n";
 
 /// What is wrong with a file, and words its error must hold.
-const BAD_FILES: [(&str, &[&str]); 20] = [
+const BAD_FILES: [(&str, &[&str]); 22] = [
     ("", &["empty"]),
     ("# nothing\n", &["empty"]),
     ("instances: {}\njobs: {}\n", &["version"]),
     ("version: 2\ninstances: { a: { gateway: sandbox, base_url: \"http://x\" } }\n", &["version '2'"]),
     ("version: 1\njobs: [\n", &["not YAML"]),
     ("jobs:\n  a: { in: 3s, too: \"201234567890\", text: hi }\n", &["4:", "unknown key 'too'", "did you mean 'to'"]),
-    ("jobs:\n  a: { in: 3s, to: \"201234567890\", text: hi, window: {} }\n", &["'window'", "not honoured"]),
+    ("jobs:\n  a: { in: 3s, to: \"201234567890\", text: hi, overlap: skip }\n", &["'overlap'", "not honoured"]),
+    (
+        "jobs:\n  a: { in: 3s, to: \"201234567890\", text: hi, window: { hours: \"9-20\" } }\n",
+        &["window.hours", "09:00-20:00"],
+    ),
+    (
+        "jobs:\n  a: { in: 3s, to: \"201234567890\", link: { text: \"https://x.test\", url: \"https://x.test\", title: t } }\n",
+        &["cannot carry a link"],
+    ),
     ("jobs:\n  a: { in: soon, to: \"201234567890\", text: hi }\n", &["'soon' is not a duration"]),
     ("jobs:\n  a: { cron: \"61 * * * *\", to: \"201234567890\", text: hi }\n", &["cron pattern"]),
     ("jobs:\n  a: { cron: \"0 0 30 2 *\", to: \"201234567890\", text: hi }\n", &["never matches"]),

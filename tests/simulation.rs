@@ -10,6 +10,7 @@ mod model_store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::tz::TimeZone;
 use model_store::ModelStore;
 use onthedot::domain::class::Class;
 use onthedot::domain::draw::Draw;
@@ -22,6 +23,7 @@ use onthedot::domain::retry::RetryPolicy;
 use onthedot::domain::state::{self, Event, Reason, State, StateName};
 use onthedot::domain::time::{Millis, Timestamp};
 use onthedot::domain::timeline::Late;
+use onthedot::domain::window::{self, Days, Hours, OpenHours};
 use onthedot::engine::{Effect, Engine, Input, LaneStart};
 
 /// Histories of a run without `SEEDS`.
@@ -88,6 +90,9 @@ struct World {
     lies: i64,
     outages: Vec<(Timestamp, Timestamp)>,
     session_down_until: Timestamp,
+    end: Timestamp,
+    /// Whether people cancel and pause meanwhile.
+    people: bool,
 }
 
 impl World {
@@ -99,8 +104,20 @@ impl World {
         for n in 0..dice.roll(1, 24) {
             store.insert(&due(&mut dice, n, &lanes));
         }
-        let engine = Engine::new(lanes.clone(), now);
         let (crashes_left, lies) = (dice.roll(0, 3), dice.roll(0, 40));
+        World::of(dice, now, Timestamp(END), lanes, store, crashes_left, lies)
+    }
+
+    fn of(
+        dice: Dice,
+        now: Timestamp,
+        end: Timestamp,
+        lanes: Vec<LaneStart>,
+        store: ModelStore,
+        crashes_left: i64,
+        lies: i64,
+    ) -> World {
+        let engine = Engine::new(lanes.clone(), now);
         World {
             dice,
             now,
@@ -114,6 +131,8 @@ impl World {
             lies,
             outages: Vec::new(),
             session_down_until: Timestamp(0),
+            end,
+            people: true,
         }
     }
 
@@ -129,9 +148,9 @@ impl World {
     /// Runs until nothing is left to happen.
     fn run(&mut self) {
         let mut steps = 0_u32;
-        while self.now.0 < END {
+        while self.now < self.end {
             steps += 1;
-            assert!(steps < 200_000, "the history does not come to rest");
+            assert!(steps < 2_000_000, "the history does not come to rest");
             while let Some(effect) = self.engine.poll_effect(self.now) {
                 if self.crashes_left > 0 && self.dice.chance(1) {
                     self.crash();
@@ -192,13 +211,22 @@ impl World {
         self.store.recover();
         for lane in &mut self.lanes {
             lane.outages = self.outages.clone();
+            // What the database knows of the lane's sends.
+            lane.recent_sends = departures(&self.log, &self.store, &lane.instance);
         }
         self.engine = Engine::new(self.lanes.clone(), self.now);
     }
 
     /// People and other processes: cancels now and then.
     fn meddle(&mut self) {
-        if !self.dice.chance(1) {
+        if !self.people || !self.dice.chance(1) {
+            return;
+        }
+        if self.dice.chance(10) && !self.store.is_paused(self.now) {
+            let length = self.dice.roll(100, 30_000);
+            self.store.paused_until = Some(self.now + Millis(length));
+            self.later(0, Pending::Input(Input::Nudge));
+            self.later(length, Pending::Input(Input::Nudge));
             return;
         }
         let ids: Vec<MessageId> = self.store.rows.keys().copied().collect();
@@ -246,7 +274,8 @@ impl World {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Claim { instance, horizon, limit, strict_limit, except } => {
-                let (messages, more, next_wake) = self.store.claim(&instance, horizon, limit, strict_limit, &except);
+                let (messages, more, next_wake) =
+                    self.store.claim(&instance, self.now, horizon, limit, strict_limit, &except);
                 let after = self.dice.roll(0, 5);
                 let input = if self.lies > 0 && self.dice.chance(2) {
                     Input::ClaimFailed { instance }
@@ -256,9 +285,13 @@ impl World {
                 self.later(after, Pending::Input(input));
             }
             Effect::Verify { ids } => {
-                let ids = self.store.gone(&ids);
                 let after = self.dice.roll(0, 5);
-                self.later(after, Pending::Input(Input::Gone { ids }));
+                let gone = self.store.gone(&ids);
+                if self.store.is_paused(self.now) {
+                    let ids = ids.into_iter().filter(|i| !gone.contains(i)).collect();
+                    self.later(after, Pending::Input(Input::Paused { ids }));
+                }
+                self.later(after, Pending::Input(Input::Gone { ids: gone }));
             }
             Effect::StartTyping { id, .. } => {
                 self.note(Fact::Typing(id));
@@ -329,7 +362,13 @@ fn lane(dice: &mut Dice, n: i64, seed: u64) -> LaneStart {
             .then(|| Rate { count: u32::try_from(dice.roll(1, 5)).unwrap(), window: Millis(dice.roll(1_000, 20_000)) }),
         gap: dice.chance(30).then(|| (Millis(dice.roll(0, 1_000)), Millis(dice.roll(1_000, 3_000)))),
         concurrency: dice.chance(50).then(|| u32::try_from(dice.roll(1, 4)).unwrap()),
+        per_hour: dice.chance(15).then(|| u32::try_from(dice.roll(8, 30)).unwrap()),
+        per_day: None,
+        batch: None,
+        rest: None,
     };
+    let batch = dice.chance(20).then(|| u32::try_from(dice.roll(1, 5)).unwrap());
+    let pacing = Pacing { batch, rest: batch.map(|_| (Millis(2_000), Millis(dice.roll(2_000, 9_000)))), ..pacing };
     LaneStart {
         instance: InstanceName::new(&format!("lane-{n}")),
         pacing,
@@ -338,6 +377,7 @@ fn lane(dice: &mut Dice, n: i64, seed: u64) -> LaneStart {
         outages: Vec::new(),
         quarantine: Millis(60_000),
         seed,
+        zone: TimeZone::UTC,
     }
 }
 
@@ -360,6 +400,10 @@ fn due(dice: &mut Dice, n: i64, lanes: &[LaneStart]) -> Due {
         first_marked_at: None,
         retry: RetryPolicy { attempts: 4, backoff: vec![Millis(1_000), Millis(5_000)], jitter: 0.2 },
         max_lateness: Millis(dice.roll(10_000, 3_600_000)),
+        expires_at: dice.chance(10).then(|| due_at + Millis(dice.roll(0, 60_000))),
+        hours: Vec::new(),
+        follows: false,
+        leads_on: false,
         draw: Draw::new(7, "message").with_text(chat.as_str()).with_number(n),
         chat,
     }
@@ -479,27 +523,58 @@ fn no_chat_is_left_typing(world: &World) {
     }
 }
 
+/// When requests of an instance left, rising.
+fn departures(log: &[(Timestamp, Fact)], store: &ModelStore, instance: &InstanceName) -> Vec<Timestamp> {
+    let of_lane = |(t, f): &(Timestamp, Fact)| match f {
+        Fact::Sent(id) if store.rows[id].due.instance == *instance => Some(*t),
+        _ => None,
+    };
+    let mut left: Vec<Timestamp> = log.iter().filter_map(of_lane).collect();
+    left.sort_unstable();
+    left
+}
+
 fn the_pace_is_kept(world: &World) {
-    if world.log.iter().any(|(_, f)| matches!(f, Fact::Crash)) {
-        return;
-    }
     for lane in &world.lanes {
-        let mut left: Vec<Timestamp> = world
-            .log
-            .iter()
-            .filter_map(|(t, f)| match f {
-                Fact::Sent(id) if world.store.rows[id].due.instance == lane.instance => Some(*t),
-                _ => None,
-            })
-            .collect();
-        left.sort_unstable();
+        let left = departures(&world.log, &world.store, &lane.instance);
+        let name = &lane.instance;
         if let Some((low, _)) = lane.pacing.gap {
-            assert!(left.windows(2).all(|w| w[1].since(w[0]) >= low), "{}: a gap shorter than {low}", lane.instance);
+            assert!(left.windows(2).all(|w| w[1].since(w[0]) >= low), "{name}: a gap shorter than {low}");
         }
-        if let Some(rate) = lane.pacing.rate {
+        let hour = lane.pacing.per_hour.map(|count| Rate { count, window: Millis(3_600_000) });
+        for rate in [lane.pacing.rate, hour].into_iter().flatten() {
             let n = usize::try_from(rate.count).unwrap();
-            assert!(left.windows(n + 1).all(|w| w[n].since(w[0]) >= rate.window), "{}: over its rate", lane.instance);
+            let over = left.windows(n + 1).find(|w| w[n].since(w[0]) < rate.window);
+            assert!(over.is_none(), "{name}: more than {} in {}: {over:?}", rate.count, rate.window);
         }
+        if let Some(cap) = lane.pacing.per_day {
+            let mut days: BTreeMap<jiff::civil::Date, u32> = BTreeMap::new();
+            left.iter().for_each(|t| *days.entry(t.in_zone(&lane.zone).date()).or_default() += 1);
+            assert!(days.values().all(|n| *n <= cap), "{name}: over its daily cap: {days:?}");
+        }
+        if let (Some(batch), Some((rest, _))) = (lane.pacing.batch, lane.pacing.rest) {
+            let mut row = 1;
+            for pair in left.windows(2) {
+                row = if pair[1].since(pair[0]) >= rest { 1 } else { row + 1 };
+                assert!(row <= batch, "{name}: {row} in a row without a rest at {}", pair[1]);
+            }
+        }
+    }
+}
+
+fn nothing_leaves_outside_its_windows(world: &World) {
+    for (id, row) in &world.store.rows {
+        for sent in sends(world, *id) {
+            let open = window::next_open(&row.due.hours, sent);
+            assert_eq!(open, Some(sent), "{id} left at {sent}, outside its windows");
+        }
+    }
+}
+
+fn nothing_leaves_after_it_expired(world: &World) {
+    for (id, row) in &world.store.rows {
+        let Some(until) = row.due.expires_at else { continue };
+        assert!(sends(world, *id).iter().all(|s| *s <= until + Millis(50)), "{id} left after {until}");
     }
 }
 
@@ -546,6 +621,7 @@ fn check(seed: u64) {
         a_cancel_is_never_followed_by_a_send(&world);
         no_chat_is_left_typing(&world);
         the_pace_is_kept(&world);
+        nothing_leaves_after_it_expired(&world);
         attempts_stay_under_the_limit(&world);
         one_message_is_in_flight_per_chat(&world);
     }));
@@ -571,4 +647,60 @@ fn no_history_breaks_a_claim() {
         check(seed);
     }
     println!("{seeds} histories kept every claim");
+}
+
+/// A week through one paced lane with windows, over the day on which Berlin's clocks are set back (2026-10-25), with
+/// restarts in between: the rules hold at every instant, and everything goes out.
+fn a_week(seed: u64) {
+    let berlin = || TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+    let begin: Timestamp = "2026-10-22T05:00:00Z".parse::<jiff::Timestamp>().unwrap().into();
+    let mut dice = Dice::new(seed);
+    let pacing = Pacing {
+        rate: Some(Rate { count: 10, window: Millis(60_000) }),
+        gap: Some((Millis(2_000), Millis(5_000))),
+        concurrency: Some(3),
+        per_hour: Some(40),
+        per_day: Some(90),
+        batch: Some(12),
+        rest: Some((Millis(120_000), Millis(240_000))),
+    };
+    let mut dice_of_lane = Dice::new(seed);
+    let lane = LaneStart { pacing, zone: berlin(), ..lane(&mut dice_of_lane, 0, seed) };
+    let mut store = ModelStore::default();
+    let open = |days: &str, hours: &str, zone| OpenHours {
+        days: Days::parse(days).unwrap(),
+        hours: Hours::parse(hours).unwrap(),
+        zone,
+    };
+    for n in 0..400 {
+        let mut due = due(&mut dice, n, std::slice::from_ref(&lane));
+        due.due_at = begin + Millis(dice.roll(0, 5 * 86_400_000));
+        (due.target, due.lead, due.expires_at) = (due.due_at, Millis(2_500), None);
+        due.max_lateness = Millis(30 * 86_400_000);
+        // The lane's window, for every third message also one on the recipient's clock.
+        due.hours = vec![open("all", "09:00-20:00", berlin())];
+        if n % 3 == 0 {
+            due.hours.push(open("mon-sat", "08:00-12:30", TimeZone::posix("EST5EDT,M3.2.0,M11.1.0").unwrap()));
+        }
+        store.insert(&due);
+    }
+    let end = begin + Millis(14 * 86_400_000);
+    let mut world = World::of(dice, begin, end, vec![lane], store, 8, 0);
+    world.people = false;
+    world.run();
+    nothing_leaves_outside_its_windows(&world);
+    the_pace_is_kept(&world);
+    a_crash_never_sends_twice_unless_asked(&world);
+    every_message_rests_or_will_wake(&world);
+    let crashes = world.log.iter().filter(|(_, f)| matches!(f, Fact::Crash)).count();
+    let sent = world.store.rows.values().filter(|r| r.state == StateName::Sent).count();
+    let doubts = world.store.rows.values().filter(|r| r.state == StateName::InDoubt).count();
+    let cancelled = world.store.rows.values().filter(|r| r.state == StateName::Cancelled).count();
+    assert_eq!(sent + doubts + cancelled, 400, "everything goes out but what was cancelled or out at a crash");
+    assert!(crashes == 8 && sent > 300, "{crashes} restarts, {sent} sent");
+}
+
+#[test]
+fn windows_caps_rests_gaps_and_rates_hold_over_a_week_with_restarts_and_a_day_of_25_hours() {
+    (0..6).for_each(a_week);
 }

@@ -11,7 +11,7 @@ use onthedot::domain::message::{Change, Facts, SendFacts, Verdict};
 use onthedot::domain::recipient::Chat;
 use onthedot::domain::state::{self, Event, Reason, State, StateName};
 use onthedot::domain::time::{Millis, Timestamp};
-use onthedot::store::{AckNews, NewMessage, NewMessages, Opening, SqliteStore, Store, guard};
+use onthedot::store::{AckNews, NewMessage, NewMessages, Opening, Pause, PauseScope, SqliteStore, Store, guard};
 use tempfile::TempDir;
 
 const SHOP: &str = "shop";
@@ -41,6 +41,7 @@ async fn insert(store: &SqliteStore, n: u8, class: Class) {
             due_at: Timestamp(10_000),
             wake_at: Timestamp(9_000),
             lead: Millis(1_000),
+            expires_at: None,
         };
         let messages = NewMessages {
             job: None,
@@ -48,6 +49,7 @@ async fn insert(store: &SqliteStore, n: u8, class: Class) {
             instance: InstanceName::new(SHOP),
             class,
             content,
+            step: (0, 1),
             audience: None,
             state: StateName::Scheduled,
             reason: None,
@@ -64,7 +66,7 @@ async fn insert(store: &SqliteStore, n: u8, class: Class) {
 fn mark(n: u8, attempts: u32, slot: i64) -> Change {
     let transition = state::apply(&State::Claimed, &Event::Marked).unwrap();
     let (marked_at, slot) = (Timestamp(9_990), Timestamp(slot));
-    let facts = Facts::Mark { number: attempts + 1, marked_at, slot, paced: false, typing: None };
+    let facts = Facts::Mark { number: attempts + 1, marked_at, slot, paced: false, typing: None, body: None };
     Change { id: id(n), attempts, at: marked_at, transition, facts }
 }
 
@@ -175,14 +177,17 @@ async fn a_claim_takes_the_most_pressing_first_and_leaves_what_is_in_hand() {
     let store = open(&folder).await;
     insert(&store, 4, Class::Normal).await;
     let shop = InstanceName::new(SHOP);
-    let early = store.claim(&shop, Timestamp(8_000), 10, 10, &[]).await.unwrap();
+    let early = store.claim(&shop, Timestamp(6_000), Timestamp(8_000), 10, 10, &[]).await.unwrap();
     assert_eq!((early.messages.len(), early.next_wake), (0, Some(Timestamp(9_000))));
-    let some = store.claim(&shop, Timestamp(9_000), 3, 10, &[id(1)]).await.unwrap();
+    let some = store.claim(&shop, Timestamp(7_000), Timestamp(9_000), 3, 10, &[id(1)]).await.unwrap();
     let ids: Vec<MessageId> = some.messages.iter().map(|m| m.due.id).collect();
     assert_eq!((ids, some.more), (vec![id(2), id(3), id(4)], true));
     assert_eq!(some.messages[0].due.target, Timestamp(10_000));
     store.apply(vec![cancel(2, 0)]).await.unwrap();
-    assert_eq!(store.gone(&[id(1), id(2)]).await.unwrap(), [id(2)]);
+    let (now, horizon) = (Timestamp(7_000), Timestamp(9_000));
+    assert_eq!(store.verify(&[id(1), id(2)], now, horizon).await.unwrap().gone, [id(2)]);
+    let earlier = store.verify(&[id(1)], now, Timestamp(8_999)).await.unwrap();
+    assert_eq!(earlier.gone, [id(1)], "what was put off is claimed again later");
     store.close().await;
 }
 
@@ -246,6 +251,9 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         "claim",
         "next_wake",
         "still_ours",
+        "expiring",
+        "recent_bodies",
+        "break_sequences",
         "insert_acks",
         "raise_acks",
         "messages_of_acks",
@@ -260,4 +268,48 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         let scans = lines.iter().any(|l| l.starts_with("SCAN messages") || l.starts_with("SCAN m ") || l == "SCAN m");
         assert!(!scans, "{name}: {lines:#?}");
     }
+}
+
+#[tokio::test]
+async fn a_pause_is_seen_by_claims_by_verification_and_by_the_mark_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 2, Class::Normal).await;
+    let shop = InstanceName::new(SHOP);
+    let pause = |scope, until| Pause { scope, note: Some("lunch".into()), since: Timestamp(1), until };
+    for scope in [PauseScope::All, PauseScope::Instance(SHOP.to_owned())] {
+        store.pause(pause(scope.clone(), Some(Timestamp(60_000)))).await.unwrap();
+        let none = store.claim(&shop, Timestamp(9_000), Timestamp(11_000), 10, 10, &[]).await.unwrap();
+        assert_eq!((none.messages.len(), none.next_wake), (0, Some(Timestamp(60_000))));
+        let seen = store.verify(&[id(1)], Timestamp(9_000), Timestamp(11_000)).await.unwrap();
+        assert_eq!((seen.gone, seen.paused), (vec![], vec![id(1)]));
+        assert_eq!(store.apply(vec![mark(1, 0, 10_000)]).await.unwrap(), [Verdict::Paused]);
+        assert!(store.resume(scope, Timestamp(9_000)).await.unwrap());
+    }
+    store.pause(pause(PauseScope::Job("other".into()), None)).await.unwrap();
+    store.pause(pause(PauseScope::All, Some(Timestamp(5_000)))).await.unwrap();
+    let both = store.claim(&shop, Timestamp(9_000), Timestamp(11_000), 10, 10, &[]).await.unwrap();
+    assert_eq!(both.messages.len(), 2, "another job's pause and one that is over stop nothing");
+    assert_eq!(store.apply(vec![mark(1, 0, 10_000)]).await.unwrap(), [Verdict::Applied]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_person_s_other_chance_moves_the_due_and_begins_the_tries_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 1, Class::Normal).await;
+    store.apply(vec![cancel(1, 0)]).await.unwrap();
+    let event = Event::Resumed { wake_at: Timestamp(19_000), reason: Reason::Retried };
+    let transition = state::apply(&State::Cancelled, &event).unwrap();
+    let facts = Facts::Moved { due_at: Timestamp(20_000), afresh: true, note: "again".into() };
+    let change = Change { id: id(1), attempts: 0, at: Timestamp(12_000), transition, facts };
+    assert_eq!(store.apply(vec![change.clone()]).await.unwrap(), [Verdict::Applied]);
+    assert_eq!(store.apply(vec![change]).await.unwrap(), [Verdict::Stale]);
+    let shown = store.show(id(1)).await.unwrap().unwrap().message;
+    assert_eq!(
+        (shown.state, shown.due_at, shown.wake_at),
+        (StateName::Scheduled, Timestamp(20_000), Some(Timestamp(19_000)))
+    );
+    store.close().await;
 }

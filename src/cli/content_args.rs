@@ -11,31 +11,31 @@ use crate::gateway::Kind;
 #[derive(clap::Args, Debug, Default)]
 pub(super) struct ContentArgs {
     /// A text; {{ due | time }} and the like are filled in
-    #[arg(long, value_name = "TEXT", group = "content", help_heading = "What")]
+    #[arg(long, value_name = "TEXT", group = "what", help_heading = "What")]
     pub text: Option<String>,
     /// A picture at a public HTTPS address
-    #[arg(long, value_name = "URL", group = "content", help_heading = "What")]
+    #[arg(long, value_name = "URL", group = "what", help_heading = "What")]
     image: Option<String>,
     /// A document at a public HTTPS address (Wawp: PDF)
-    #[arg(long, value_name = "URL", group = "content", help_heading = "What")]
+    #[arg(long, value_name = "URL", group = "what", help_heading = "What")]
     document: Option<String>,
     /// A film at a public HTTPS address
-    #[arg(long, value_name = "URL", group = "content", help_heading = "What")]
+    #[arg(long, value_name = "URL", group = "what", help_heading = "What")]
     video: Option<String>,
     /// A voice message at a public HTTPS address (OGG/Opus)
-    #[arg(long, value_name = "URL", group = "content", help_heading = "What")]
+    #[arg(long, value_name = "URL", group = "what", help_heading = "What")]
     voice: Option<String>,
     /// A place, such as 52.52,13.40
-    #[arg(long, value_name = "LAT,LON", group = "content", allow_hyphen_values = true, help_heading = "What")]
+    #[arg(long, value_name = "LAT,LON", group = "what", allow_hyphen_values = true, help_heading = "What")]
     location: Option<String>,
     /// A question; its answers are given with --option
-    #[arg(long, value_name = "QUESTION", group = "content", requires = "option", help_heading = "What")]
+    #[arg(long, value_name = "QUESTION", group = "what", requires = "option", help_heading = "What")]
     poll: Option<String>,
     /// An address card, such as "Ada Lovelace=+49 170 1234567"; may be repeated
-    #[arg(long, value_name = "NAME=PHONE", group = "content", help_heading = "What")]
+    #[arg(long, value_name = "NAME=PHONE", group = "what", help_heading = "What")]
     contact: Vec<String>,
     /// Any content as in the jobs file, such as '{"event": {"name": "Party", "start": "2026-12-01T20:00"}}'
-    #[arg(long, value_name = "JSON", group = "content", help_heading = "What")]
+    #[arg(long, value_name = "JSON", group = "what", help_heading = "What")]
     content: Option<String>,
     /// A text below a picture, document or film
     #[arg(long, value_name = "TEXT", help_heading = "What")]

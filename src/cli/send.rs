@@ -118,7 +118,7 @@ async fn known(
     }
     let kinds: Vec<(InstanceName, Kind)> =
         store.instances().await?.into_iter().filter_map(|r| Some((r.name, Kind::from_name(&r.gateway)?))).collect();
-    let stored = store.setting("defaults").await?.and_then(|d| serde_json::from_str(&d).ok());
+    let stored = intake::stored_defaults(store).await?;
     match stored {
         Some(defaults) if !kinds.is_empty() => Ok((kinds, defaults)),
         _ => Err(told(

@@ -9,13 +9,13 @@ use crate::config::tree::{Node, Value};
 use crate::domain::id::InstanceName;
 use crate::domain::pace::{Pacing, Rate};
 use crate::domain::time::{Millis, parse_duration};
+use crate::domain::window::{Window, WindowZone};
 use crate::gateway::signature::{Algorithm, DEFAULT_HEADER, HookProof};
 use crate::gateway::{Account, Kind, LATER_KINDS, Timeouts};
 use crate::store::InstanceRow;
 
-const KEYS: [&str; 8] =
-    ["gateway", "base_url", "instance_id", "access_token", "webhook", "pacing", "timeouts", "doubt"];
-const LATER: [&str; 1] = ["window"];
+const KEYS: [&str; 9] =
+    ["gateway", "base_url", "instance_id", "access_token", "webhook", "pacing", "window", "timeouts", "doubt"];
 
 /// How long after a doubtful send its chat's history is trusted: longer than any gateway's own queue.
 pub(super) const DEFAULT_QUARANTINE: Millis = Millis::seconds(60);
@@ -39,6 +39,8 @@ pub struct InstanceSettings {
     pub proof: HookProof,
     /// How fast it may send.
     pub pacing: Pacing,
+    /// When it may send.
+    pub window: Option<Window>,
     /// How long calls may take.
     pub timeouts: Timeouts,
     /// How long after a doubtful send its chat's history is trusted.
@@ -102,7 +104,7 @@ impl Reading<'_> {
 
     fn instance(&mut self, name: &str, node: &Node) -> Option<InstanceSettings> {
         let what = format!("instance '{name}'");
-        let map = self.map(node, &what, &KEYS, &LATER)?;
+        let map = self.map(node, &what, &KEYS, &[])?;
         let before = self.errors.len();
         let kind = match map.get("gateway") {
             Some(n) => self.gateway_kind(n),
@@ -116,6 +118,7 @@ impl Reading<'_> {
         let access_token = self.credential(&map, "access_token", &what, kind);
         let (proof, hook) = map.get("webhook").map_or((HookProof::Missing, Json::Null), |n| self.webhook(n));
         let pacing = map.get("pacing").map_or_else(Pacing::default, |n| self.pacing(n));
+        let window = map.get("window").and_then(|n| self.window(n));
         let timeouts = map.get("timeouts").map_or_else(Timeouts::default, |n| self.timeouts(n));
         let quarantine = map.get("doubt").map_or(DEFAULT_QUARANTINE, |n| self.quarantine(n));
         if kind == Some(Kind::Wawp) && pacing == Pacing::default() && !self.sandbox {
@@ -138,6 +141,7 @@ impl Reading<'_> {
             "access_token": access_token.reference(),
             "webhook": hook,
             "pacing": pacing_json(&pacing),
+            "window": window.as_ref().map(window_json),
             "timeouts": {
                 "connect": timeouts.connect.to_string(),
                 "typing": timeouts.typing.to_string(),
@@ -153,6 +157,7 @@ impl Reading<'_> {
             access_token,
             proof,
             pacing,
+            window,
             timeouts,
             quarantine,
             definition: without_nulls(definition),
@@ -272,11 +277,22 @@ impl Reading<'_> {
 
     fn pacing(&mut self, node: &Node) -> Pacing {
         let mut pacing = Pacing::default();
-        let later = ["per_hour", "per_day", "batch", "rest"];
-        let Some(map) = self.map(node, "pacing", &["rate", "gap", "concurrency"], &later) else { return pacing };
+        let known = ["rate", "gap", "concurrency", "per_hour", "per_day", "batch", "rest"];
+        let Some(map) = self.map(node, "pacing", &known, &[]) else { return pacing };
         pacing.rate = map.get("rate").and_then(|n| self.rate(n));
         pacing.gap = map.get("gap").and_then(|n| self.range(n, "pacing.gap"));
-        pacing.concurrency = map.get("concurrency").and_then(|n| self.whole(n, "pacing.concurrency", 1, 100_000));
+        let mut count = |key: &str| map.get(key).and_then(|n| self.whole(n, &format!("pacing.{key}"), 1, 100_000));
+        pacing.concurrency = count("concurrency");
+        pacing.per_hour = count("per_hour");
+        pacing.per_day = count("per_day");
+        pacing.batch = count("batch");
+        pacing.rest = map.get("rest").and_then(|n| self.range(n, "pacing.rest"));
+        for (key, other) in [("batch", "rest"), ("rest", "batch")] {
+            if let (Some(n), None) = (map.get(key), map.get(other)) {
+                let hint = "such as batch: 40, rest: 2m..4m".to_owned();
+                self.error(n, format!("pacing.{key} needs pacing.{other} beside it"), Some(hint));
+            }
+        }
         pacing
     }
 
@@ -361,7 +377,20 @@ fn pacing_json(pacing: &Pacing) -> Json {
         }),
         "gap": pacing.gap.map(|(low, high)| format!("{low}..{high}")),
         "concurrency": pacing.concurrency.map(|c| c.to_string()),
+        "per_hour": pacing.per_hour.map(|c| c.to_string()),
+        "per_day": pacing.per_day.map(|c| c.to_string()),
+        "batch": pacing.batch.map(|c| c.to_string()),
+        "rest": pacing.rest.map(|(low, high)| format!("{low}..{high}")),
     })
+}
+
+fn window_json(window: &Window) -> Json {
+    let zone = match &window.zone {
+        WindowZone::Sender => "sender",
+        WindowZone::Recipient => "recipient",
+        WindowZone::Named(name) => name,
+    };
+    json!({ "days": window.days.to_string(), "hours": window.hours.to_string(), "zone": zone })
 }
 
 /// Absent keys are left out, as a person would.

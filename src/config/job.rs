@@ -14,24 +14,15 @@ use crate::domain::template::Moments;
 use crate::domain::time::{Millis, Timestamp};
 use crate::gateway::Kind;
 
-const KEYS: [&str; 11] =
-    ["at", "in", "every", "cron", "starts", "ends", "timezone", "to", "messages", "reply_to", "instance"];
+const KEYS: [&str; 12] =
+    ["at", "in", "every", "cron", "starts", "ends", "timezone", "to", "messages", "reply_to", "instance", "spread"];
 
 /// Keys the contract knows and this version does not honour yet.
-const LATER: [&str; 12] = [
-    "remind",
-    "nag",
-    "escalate",
-    "spread",
-    "overlap",
-    "count",
-    "exclude",
-    "jitter",
-    "anchor",
-    "window",
-    "expires",
-    "max_catchup",
-];
+const LATER: [&str; 9] =
+    ["remind", "nag", "escalate", "overlap", "count", "exclude", "jitter", "anchor", "max_catchup"];
+
+/// Recipients are spread over a month at most.
+const SPREAD_LIMIT: Millis = Millis(31 * 86_400_000);
 
 /// A job as it is meant, with its recipients.
 #[derive(Clone, Debug)]
@@ -74,7 +65,8 @@ impl Reading<'_> {
         }
         let (zone_name, zone) = self.zone(&map, around.zone)?;
         let schedule = self.schedule(&map, &what, &zone, around.now);
-        let manner = self.manner(&map, around.defaults);
+        let manner = self.manner(&map, around.defaults, &zone);
+        let spread = map.get("spread").and_then(|n| self.duration_in(n, "spread", Millis::ZERO, SPREAD_LIMIT));
         let instance = self.job_instance(&map, &what, around);
         let said = self.said(&map, &what, instance.map(|(_, kind)| *kind));
         let moments = Moments { due: around.now, nominal: Some(around.now), late_by: Millis::ZERO, zone };
@@ -95,6 +87,7 @@ impl Reading<'_> {
             content: contents.remove(0),
             then: contents,
             manner,
+            spread,
         };
         Some(JobSettings { job, recipients: recipients?, line: node.line })
     }

@@ -1,5 +1,7 @@
 //! How messages are sent: the keys that `defaults` and every job share.
 
+use jiff::tz::TimeZone;
+
 use crate::config::read::{Map, Reading};
 use crate::config::tree::{Node, Value};
 use crate::domain::class::Class;
@@ -10,13 +12,14 @@ use crate::domain::timeline::Late;
 use crate::domain::typing::{LONGEST_LEAD, Typing};
 
 /// The keys read here.
-pub(super) const KEYS: [&str; 8] = ["typing", "late", "misfire", "grace", "max_lateness", "retry", "on_doubt", "class"];
+pub(super) const KEYS: [&str; 10] =
+    ["typing", "late", "misfire", "grace", "max_lateness", "retry", "on_doubt", "class", "window", "expires"];
 
 const YEAR: Millis = Millis(365 * 86_400_000);
 
 impl Reading<'_> {
     /// The manner of a job: what its keys say, else `base`.
-    pub(crate) fn manner(&mut self, map: &Map<'_>, base: &Manner) -> Manner {
+    pub(crate) fn manner(&mut self, map: &Map<'_>, base: &Manner, zone: &TimeZone) -> Manner {
         let mut manner = base.clone();
         if let Some(t) = map.get("typing").and_then(|n| self.typing(n)) {
             manner.typing = t;
@@ -54,6 +57,12 @@ impl Reading<'_> {
         let classes = Class::ALL.map(Class::name);
         if let Some(c) = map.get("class").and_then(|n| self.word(n, "class", &classes, Class::from_name)) {
             manner.class = c;
+        }
+        if let Some(w) = map.get("window").and_then(|n| self.window(n)) {
+            manner.window = Some(w);
+        }
+        if let Some(e) = map.get("expires").and_then(|n| self.expires(n, zone)) {
+            manner.expires = Some(e);
         }
         manner
     }

@@ -10,6 +10,7 @@ mod recipients;
 mod schedule;
 mod secret;
 pub(crate) mod tree;
+mod window;
 
 use std::path::{Path, PathBuf};
 
@@ -223,7 +224,7 @@ impl Reading<'_> {
                 (Vec::new(), Vec::new())
             }
         };
-        let (default_instance, defaults) = self.defaults(map.get("defaults"), &declared);
+        let (default_instance, defaults) = self.defaults(map.get("defaults"), &declared, &zone);
         let around = job::Around {
             declared: &declared,
             default_instance: default_instance.as_ref(),
@@ -248,11 +249,16 @@ impl Reading<'_> {
         })
     }
 
-    fn defaults(&mut self, node: Option<&Node>, declared: &[(InstanceName, Kind)]) -> (Option<InstanceName>, Manner) {
+    fn defaults(
+        &mut self,
+        node: Option<&Node>,
+        declared: &[(InstanceName, Kind)],
+        zone: &str,
+    ) -> (Option<InstanceName>, Manner) {
         let nothing = (None, Manner::default());
         let Some(node) = node else { return nothing };
         let known: Vec<&str> = manner::KEYS.iter().copied().chain(["instance"]).collect();
-        let Some(map) = self.map(node, "defaults", &known, &["window", "expires", "overlap", "max_catchup"]) else {
+        let Some(map) = self.map(node, "defaults", &known, &["overlap", "max_catchup"]) else {
             return nothing;
         };
         let mut name = None;
@@ -265,7 +271,8 @@ impl Reading<'_> {
                 self.unknown_instance(n, &text, declared);
             }
         }
-        (name, self.manner(&map, &Manner::default()))
+        let zone = clock::zone(zone).unwrap_or(jiff::tz::TimeZone::UTC);
+        (name, self.manner(&map, &Manner::default(), &zone))
     }
 
     fn jobs(&mut self, node: &Node, around: &job::Around<'_>) -> Vec<JobSettings> {

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use sha2::Digest;
 
+use crate::clock;
 use crate::config::content::Said;
 use crate::config::finding::Finding;
 use crate::config::read::{Reading, describe, suggest};
 use crate::config::tree::{Node, Value};
 use crate::domain::recipient::Chat;
-use crate::domain::template::Moments;
+use crate::domain::template::{Moments, ZONE_VAR};
 use crate::gateway::Kind;
 use crate::store::Recipient;
 
@@ -274,6 +275,12 @@ impl CsvSource {
             .kind
             .parse_recipient(&record[chat_index])
             .map_err(|e| self.finding(line, chat_index + 1, format!("column '{}': {e}", self.chat_column), None))?;
+        let zone = names.iter().position(|n| n == ZONE_VAR).map(|i| (i, record[i].trim()));
+        if let Some((i, name)) = zone.filter(|(_, name)| !name.is_empty())
+            && let Err(e) = clock::zone(name)
+        {
+            return Err(self.finding(line, i + 1, format!("column '{ZONE_VAR}': {e}"), None));
+        }
         let vars = names
             .iter()
             .zip(record)

@@ -10,6 +10,7 @@ use crate::domain::schedule::Schedule;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::Late;
 use crate::domain::typing::Typing;
+use crate::domain::window::Window;
 
 /// A job. Its recipients are kept beside it, its secrets nowhere.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ pub struct Job {
     pub then: Vec<Content>,
     /// How it is sent.
     pub manner: Manner,
+    /// Its recipients are due evenly over this span instead of all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Millis>,
 }
 
 /// How a message is sent, whatever it says: what `defaults` may hold.
@@ -50,6 +54,32 @@ pub struct Manner {
     pub on_doubt: OnDoubt,
     /// How pressing it is.
     pub class: Class,
+    /// When it may leave, besides the window of its instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// When it is of no use any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Expires>,
+}
+
+/// When a message is of no use any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expires {
+    /// After an instant.
+    At(Timestamp),
+    /// This long after it was due.
+    After(Millis),
+}
+
+impl Expires {
+    /// The instant, for a message due at `due`.
+    pub fn of(self, due: Timestamp) -> Timestamp {
+        match self {
+            Expires::At(instant) => instant,
+            Expires::After(length) => due + length,
+        }
+    }
 }
 
 impl Default for Manner {
@@ -63,6 +93,8 @@ impl Default for Manner {
             retry: RetryPolicy::default(),
             on_doubt: OnDoubt::default(),
             class: Class::default(),
+            window: None,
+            expires: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::domain::retry::RetryPolicy;
 use crate::domain::state::Transition;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::Late;
+use crate::domain::window::OpenHours;
 
 /// What the engine needs to know of a message it decides about. The content stays outside.
 #[derive(Clone, Debug)]
@@ -39,6 +40,14 @@ pub struct Due {
     pub retry: RetryPolicy,
     /// How much time outages and retries may cost it.
     pub max_lateness: Millis,
+    /// After this instant it must not leave any more.
+    pub expires_at: Option<Timestamp>,
+    /// The windows in which it may leave; all of them must be open.
+    pub hours: Vec<OpenHours>,
+    /// Whether it follows another message of a sequence, which has been sent.
+    pub follows: bool,
+    /// Whether another message of a sequence waits for it.
+    pub leads_on: bool,
     /// The base of its draws (jitter, gap).
     pub draw: Draw,
 }
@@ -93,6 +102,8 @@ pub enum Facts {
         paced: bool,
         /// The typing that led it.
         typing: Option<TypingFacts>,
+        /// Hash of what is sent, filled in where it is rendered: by it the same text to the same chat is noticed.
+        body: Option<i64>,
     },
     /// The record of attempt `number`.
     Record {
@@ -115,6 +126,15 @@ pub enum Facts {
         tries: u32,
         /// The bare message id, where evidence named it.
         gateway_id: Option<String>,
+        /// For the timeline.
+        note: String,
+    },
+    /// A person gave it another instant, or another chance.
+    Moved {
+        /// When it is due now.
+        due_at: Timestamp,
+        /// Whether its tries begin anew and it expires no more.
+        afresh: bool,
         /// For the timeline.
         note: String,
     },
@@ -145,4 +165,6 @@ pub enum Verdict {
     Applied,
     /// The row had moved on; nothing was written.
     Stale,
+    /// A mark was refused because sending is paused; nothing was written.
+    Paused,
 }

@@ -1,6 +1,7 @@
-//! How fast one instance may send: a true sliding window and a gap, ours because a token bucket lets nearly twice
-//! the rate through a window.
+//! How fast one instance may send: true sliding windows, gaps, rests and a daily cap, ours because a token bucket lets
+//! nearly twice the rate through a window.
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::draw::Draw;
@@ -15,6 +16,15 @@ pub struct Pacing {
     pub gap: Option<(Millis, Millis)>,
     /// Chats being typed or sent to at once; at least 1.
     pub concurrency: Option<u32>,
+    /// At most so many sends in any sixty minutes.
+    pub per_hour: Option<u32>,
+    /// At most so many sends on a day of the lane's zone, which on the days of daylight saving has 23 or 25 hours.
+    pub per_day: Option<u32>,
+    /// After so many sends in a row the lane rests.
+    pub batch: Option<u32>,
+    /// How long it then rests, drawn anew each time between the two. A pause of at least the shorter one is a rest,
+    /// whatever it came from.
+    pub rest: Option<(Millis, Millis)>,
 }
 
 /// A sliding-window rate, such as 20 a minute.
@@ -26,45 +36,104 @@ pub struct Rate {
     pub window: Millis,
 }
 
-/// Added to every gap and window: two requests planned exactly a gap apart may reach the gateway a little closer,
+/// A rule that keeps a send waiting.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Rule {
+    /// `rate`.
+    Rate,
+    /// `gap`.
+    Gap,
+    /// `per_hour`.
+    PerHour,
+    /// `per_day`.
+    PerDay,
+    /// `batch` and `rest`.
+    Rest,
+}
+
+/// Added to every gap, rest and window: two requests planned exactly a gap apart may reach the gateway a little closer,
 /// because the first was held up on its way. Twenty milliseconds cover a loaded machine's scheduling.
 pub const MARGIN: Millis = Millis(20);
+
+const HOUR: Millis = Millis(3_600_000);
+
+/// The longest day of a zone's calendar, with room: a day on which clocks are set back.
+const LONGEST_DAY: Millis = Millis(26 * 3_600_000);
+
+/// A row of sends without a rest is followed no further back than this.
+const LONGEST_BATCH: Millis = Millis(7 * 86_400_000);
 
 impl Pacing {
     /// Whether sends wait for earlier sends at all.
     pub fn spaces_sends(&self) -> bool {
-        self.rate.is_some() || self.gap.is_some()
+        let counted = self.rate.is_some() || self.per_hour.is_some() || self.per_day.is_some();
+        counted || self.gap.is_some() || self.batch.is_some()
     }
 
-    /// The gap after one send; `draw` is that send's own.
-    pub fn gap_after(&self, draw: Draw) -> Millis {
-        self.gap.map_or(Millis::ZERO, |(low, high)| Millis(draw.between(low.0, high.0)) + MARGIN)
+    /// What follows one send; `draw` is that send's own.
+    pub fn after(&self, draw: Draw) -> After {
+        let drawn = |range: Option<(Millis, Millis)>, word| {
+            range.map_or(Millis::ZERO, |(low, high)| Millis(draw.with_text(word).between(low.0, high.0)) + MARGIN)
+        };
+        After { gap: drawn(self.gap, "gap"), rest: drawn(self.rest, "rest") }
     }
 
     /// How far back sends must be remembered.
     pub fn memory(&self) -> Millis {
-        let window = self.rate.map_or(Millis::ZERO, |r| r.window);
-        let gap = self.gap.map_or(Millis::ZERO, |(_, high)| high);
-        if self.spaces_sends() { window.max(gap) + MARGIN } else { Millis::ZERO }
+        let mut reach = Millis::ZERO;
+        for length in [
+            self.rate.map(|r| r.window),
+            self.gap.map(|(_, high)| high),
+            self.per_hour.map(|_| HOUR),
+            self.per_day.map(|_| LONGEST_DAY),
+            self.batch.map(|b| {
+                let (low, high) = self.rest.unwrap_or_default();
+                Millis(low.0.saturating_mul(i64::from(b)).min(LONGEST_BATCH.0)) + high
+            }),
+        ] {
+            reach = reach.max(length.unwrap_or_default());
+        }
+        if self.spaces_sends() { reach + MARGIN } else { Millis::ZERO }
     }
+
+    /// The sliding windows with their rules.
+    fn windows(&self) -> [Option<(Rule, Rate)>; 2] {
+        let hour = self.per_hour.map(|count| (Rule::PerHour, Rate { count, window: HOUR }));
+        [self.rate.map(|r| (Rule::Rate, r)), hour]
+    }
+}
+
+/// What must follow a send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct After {
+    /// Before the next send.
+    pub gap: Millis,
+    /// Before the next send, where this one ends a batch.
+    pub rest: Millis,
 }
 
 /// The sends of one instance: those that left and those whose slot is fixed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Ledger {
-    /// Rising by instant; each with the gap that must follow it.
-    departures: Vec<(Timestamp, Millis)>,
+    /// Rising by instant.
+    departures: Vec<(Timestamp, After)>,
+    zone: TimeZone,
 }
 
 impl Ledger {
+    /// An empty one; days are those of `zone`.
+    pub fn new(zone: TimeZone) -> Ledger {
+        Ledger { departures: Vec::new(), zone }
+    }
+
     /// Notes a send, past or to come.
-    pub fn add(&mut self, at: Timestamp, gap_after: Millis) {
+    pub fn add(&mut self, at: Timestamp, after: After) {
         let place = self.departures.partition_point(|(t, _)| *t <= at);
-        self.departures.insert(place, (at, gap_after));
+        self.departures.insert(place, (at, after));
     }
 
     /// Forgets one send noted at exactly `at`, because it did not happen or happened at another instant.
-    pub fn remove(&mut self, at: Timestamp) -> Option<Millis> {
+    pub fn remove(&mut self, at: Timestamp) -> Option<After> {
         let place = self.departures.iter().rposition(|(t, _)| *t == at)?;
         Some(self.departures.remove(place).1)
     }
@@ -77,59 +146,120 @@ impl Ledger {
         }
     }
 
-    /// The earliest instant at or after `from` at which one more send fits, before and after all that are noted.
-    pub fn earliest(&self, pacing: &Pacing, from: Timestamp, gap_after: Millis) -> Timestamp {
+    /// The earliest instant at or after `from` at which one more send fits, before and after all that are noted, and
+    /// the rule that kept it from an earlier one.
+    pub fn earliest(&self, pacing: &Pacing, from: Timestamp, after: After) -> (Timestamp, Option<Rule>) {
+        let (mut t, mut rule) = (from, None);
         if !pacing.spaces_sends() {
-            return from;
+            return (t, rule);
         }
-        let mut t = from;
-        while let Some(later) = self.conflict(pacing, t, gap_after) {
-            t = later.max(t + Millis(1));
+        while let Some((later, why)) = self.conflict(pacing, t, after) {
+            (t, rule) = (later.max(t + Millis(1)), Some(why));
         }
-        t
+        (t, rule)
     }
 
     /// The earliest instant at or after `from` that keeps the pace to everything noted up to then, whatever comes
     /// later: what a send checks at the moment it leaves, since those before it may have left later than planned.
     pub fn earliest_behind(&self, pacing: &Pacing, from: Timestamp) -> Timestamp {
         let mut t = from;
-        loop {
-            let past = self.departures.partition_point(|(d, _)| *d <= t);
-            let mut later = t;
-            if pacing.gap.is_some()
-                && let Some((before, gap)) = past.checked_sub(1).map(|i| self.departures[i])
-            {
-                later = later.max(before + gap);
-            }
-            if let Some(rate) = pacing.rate {
-                let count = usize::try_from(rate.count).unwrap_or(usize::MAX);
-                if let Some(i) = past.checked_sub(count) {
-                    later = later.max(self.departures[i].0 + rate.window + MARGIN);
-                }
-            }
-            if later == t {
-                return t;
-            }
-            t = later;
+        while let Some((later, _)) = self.conflict_behind(pacing, t) {
+            t = later.max(t + Millis(1));
         }
+        t
     }
 
-    /// An instant to try instead of `t`, or `None` when `t` fits.
-    fn conflict(&self, pacing: &Pacing, t: Timestamp, gap_after: Millis) -> Option<Timestamp> {
+    /// What the sends before `t` say against it.
+    fn conflict_behind(&self, pacing: &Pacing, t: Timestamp) -> Option<(Timestamp, Rule)> {
         let place = self.departures.partition_point(|(d, _)| *d <= t);
-        if pacing.gap.is_some() {
-            if let Some((before, gap)) = place.checked_sub(1).map(|i| self.departures[i])
-                && before + gap > t
-            {
-                return Some(before + gap);
-            }
-            if let Some((after, gap)) = self.departures.get(place)
-                && t + gap_after > *after
-            {
-                return Some(*after + *gap);
+        let last = place.checked_sub(1).map(|i| self.departures[i]);
+        if pacing.gap.is_some()
+            && let Some((before, after)) = last
+            && before + after.gap > t
+        {
+            return Some((before + after.gap, Rule::Gap));
+        }
+        if let (Some(batch), Some((rest, _)), Some((before, after))) = (pacing.batch, pacing.rest, last)
+            && self.run_before(place, t, rest, batch) >= batch
+            && before + after.rest > t
+        {
+            return Some((before + after.rest, Rule::Rest));
+        }
+        for (rule, rate) in pacing.windows().into_iter().flatten() {
+            let count = usize::try_from(rate.count).unwrap_or(usize::MAX);
+            if let Some(i) = place.checked_sub(count) {
+                let free = self.departures[i].0 + rate.window + MARGIN;
+                if free > t {
+                    return Some((free, rule));
+                }
             }
         }
-        let rate = pacing.rate?;
+        self.day_full(pacing, t)
+    }
+
+    /// Whether the day of `t` has no send left; then the next day's first instant.
+    fn day_full(&self, pacing: &Pacing, t: Timestamp) -> Option<(Timestamp, Rule)> {
+        let cap = usize::try_from(pacing.per_day?).unwrap_or(usize::MAX);
+        let date = t.in_zone(&self.zone).date();
+        let start = |d: jiff::civil::Date| d.to_zoned(self.zone.clone()).ok().map(|z| Timestamp::from(z.timestamp()));
+        let (from, to) = (start(date)?, start(date.tomorrow().ok()?)?);
+        let sends =
+            self.departures.partition_point(|(d, _)| *d < to) - self.departures.partition_point(|(d, _)| *d < from);
+        (sends >= cap).then_some((to, Rule::PerDay))
+    }
+
+    /// How many sends in a row, without a rest between them, end right before `t`; counted up to `most`.
+    fn run_before(&self, place: usize, t: Timestamp, rest: Millis, most: u32) -> u32 {
+        let mut count = 0;
+        let mut next = t;
+        for (at, after) in self.departures[..place].iter().rev() {
+            // Within the row a send is followed by less than a rest; its own drawn rest counts for the last one.
+            let ends = if next == t { after.rest.max(rest) } else { rest };
+            if count >= most || next.since(*at) >= ends {
+                break;
+            }
+            count += 1;
+            next = *at;
+        }
+        count
+    }
+
+    /// How many sends in a row begin right after `t`.
+    fn run_after(&self, place: usize, t: Timestamp, rest: Millis) -> (u32, Timestamp) {
+        let (mut count, mut last) = (0, t);
+        for (at, _) in &self.departures[place..] {
+            if at.since(last) >= rest {
+                break;
+            }
+            count += 1;
+            last = *at;
+        }
+        (count, last)
+    }
+
+    /// An instant to try instead of `t` and the rule that says so, or `None` when `t` fits.
+    fn conflict(&self, pacing: &Pacing, t: Timestamp, own: After) -> Option<(Timestamp, Rule)> {
+        if let Some(behind) = self.conflict_behind(pacing, t) {
+            return Some(behind);
+        }
+        let place = self.departures.partition_point(|(d, _)| *d <= t);
+        if pacing.gap.is_some()
+            && let Some((next, after)) = self.departures.get(place)
+            && t + own.gap > *next
+        {
+            return Some((*next + after.gap, Rule::Gap));
+        }
+        if let (Some(batch), Some((rest, _))) = (pacing.batch, pacing.rest) {
+            let (following, last) = self.run_after(place, t, rest);
+            if following > 0 && self.run_before(place, t, rest, batch) + 1 + following > batch {
+                return Some((last + rest, Rule::Rest));
+            }
+        }
+        pacing.windows().into_iter().flatten().find_map(|(rule, rate)| Some((self.crowded(place, t, rate)?, rule)))
+    }
+
+    /// Whether `t` would make some window hold more than its rate; then an instant to try instead.
+    fn crowded(&self, place: usize, t: Timestamp, rate: Rate) -> Option<Timestamp> {
         let count = usize::try_from(rate.count).unwrap_or(usize::MAX);
         let window = rate.window + MARGIN;
         // The list with `t` put in at `place`; every run of count + 1 that holds `t` must span a whole window.
@@ -158,17 +288,17 @@ mod tests {
     use proptest::prelude::*;
 
     fn rate(count: u32, window: i64) -> Pacing {
-        Pacing { rate: Some(Rate { count, window: Millis(window) }), gap: None, concurrency: None }
+        Pacing { rate: Some(Rate { count, window: Millis(window) }), ..Pacing::default() }
     }
 
     #[test]
     fn the_window_slides() {
         let pacing = rate(2, 1_000);
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(TimeZone::UTC);
         let mut slots = Vec::new();
         for _ in 0..5 {
-            let t = ledger.earliest(&pacing, Timestamp(0), Millis::ZERO);
-            ledger.add(t, Millis::ZERO);
+            let (t, _) = ledger.earliest(&pacing, Timestamp(0), After::default());
+            ledger.add(t, After::default());
             slots.push(t.0);
         }
         assert_eq!(slots, [0, 0, 1_020, 1_020, 2_040]);
@@ -183,21 +313,82 @@ mod tests {
         ) {
             let mut pacing = rate(count, window);
             pacing.gap = Some((Millis(50), Millis(400)));
-            let mut ledger = Ledger::default();
+            let mut ledger = Ledger::new(TimeZone::UTC);
             for (wish, gap) in wishes {
-                let gap = Millis(gap.max(50)) + MARGIN;
-                let t = ledger.earliest(&pacing, Timestamp(wish), gap);
+                let after = After { gap: Millis(gap.max(50)) + MARGIN, rest: Millis::ZERO };
+                let (t, _) = ledger.earliest(&pacing, Timestamp(wish), after);
                 prop_assert!(t >= Timestamp(wish));
-                ledger.add(t, gap);
+                ledger.add(t, after);
             }
             let all = &ledger.departures;
             for pair in all.windows(2) {
-                prop_assert!(pair[1].0 >= pair[0].0 + pair[0].1);
+                prop_assert!(pair[1].0 >= pair[0].0 + pair[0].1.gap);
             }
             let run = usize::try_from(count).unwrap() + 1;
             for w in all.windows(run) {
                 prop_assert!(w[run - 1].0.since(w[0].0) >= Millis(window));
             }
         }
+    }
+
+    /// Fills a ledger from `from` on, as fast as it lets.
+    fn fill(pacing: &Pacing, zone: TimeZone, from: Timestamp, sends: i64) -> Vec<Timestamp> {
+        let mut ledger = Ledger::new(zone);
+        let mut all = Vec::new();
+        for n in 0..sends {
+            let after = pacing.after(Draw::new(7, "test").with_number(n));
+            let (t, _) = ledger.earliest(pacing, from, after);
+            ledger.add(t, after);
+            all.push(t);
+        }
+        all
+    }
+
+    #[test]
+    fn a_batch_is_followed_by_a_rest() {
+        let rest = Some((Millis(60_000), Millis(90_000)));
+        let pacing = Pacing { batch: Some(5), rest, gap: Some((Millis(100), Millis(900))), ..Pacing::default() };
+        let all = fill(&pacing, TimeZone::UTC, Timestamp(0), 40);
+        let mut row = 1;
+        for pair in all.windows(2) {
+            let pause = pair[1].since(pair[0]);
+            assert!((100..=920).contains(&pause.0) || (60_000..=90_020).contains(&pause.0), "{pause}");
+            row = if pause.0 >= 60_000 { 1 } else { row + 1 };
+            assert!(row <= 5);
+        }
+        assert!(all[39].0 >= 7 * 60_000, "seven rests at least");
+    }
+
+    #[test]
+    fn a_row_found_after_a_restart_goes_on_being_counted() {
+        let rest = Some((Millis(60_000), Millis(60_000)));
+        let pacing = Pacing { batch: Some(3), rest, ..Pacing::default() };
+        let mut ledger = Ledger::new(TimeZone::UTC);
+        for t in [0, 1_000, 2_000] {
+            ledger.add(Timestamp(t), pacing.after(Draw::new(1, "x").with_number(t)));
+        }
+        let free = ledger.earliest(&pacing, Timestamp(3_000), After::default());
+        assert_eq!(free, (Timestamp(62_020), Some(Rule::Rest)));
+        assert_eq!(ledger.earliest_behind(&pacing, Timestamp(3_000)), Timestamp(62_020));
+    }
+
+    #[test]
+    fn a_day_of_daylight_saving_has_its_own_length_and_the_same_cap() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let pacing = Pacing { per_day: Some(3), ..Pacing::default() };
+        // From 2026-10-24T20:00Z: three on the 24th, three on the 25th (25 hours), three on the 26th.
+        let from: Timestamp = "2026-10-24T20:00:00Z".parse::<jiff::Timestamp>().unwrap().into();
+        let all = fill(&pacing, zone, from, 9);
+        let texts: Vec<String> = all.iter().step_by(3).map(|t| t.to_rfc3339()).collect();
+        assert_eq!(texts, ["2026-10-24T20:00:00.000Z", "2026-10-24T22:00:00.000Z", "2026-10-25T23:00:00.000Z"]);
+    }
+
+    #[test]
+    fn any_sixty_minutes_hold_no_more_than_the_hourly_cap() {
+        let gap = Some((Millis(60_000), Millis(240_000)));
+        let pacing = Pacing { per_hour: Some(10), gap, ..Pacing::default() };
+        let all = fill(&pacing, TimeZone::UTC, Timestamp(0), 100);
+        assert!(all.windows(11).all(|w| w[10].since(w[0]) >= HOUR));
+        assert!(all[99].since(all[0]) < Millis(11 * HOUR.0), "and no fewer than it allows");
     }
 }

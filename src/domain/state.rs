@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::time::Timestamp;
 
+pub use crate::domain::reason::Reason;
+
 /// The state of a message. Each variant carries only what is true in it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum State {
@@ -109,96 +111,6 @@ impl StateName {
     }
 }
 
-/// Why a message is where it is: a closed list, each code with one sentence in the reference.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The gateway refused it for good.
-    Refused,
-    /// Every try was used up.
-    TriesUsedUp,
-    /// A person cancelled it.
-    CancelledByPerson,
-    /// Its job was changed; a new row took its place.
-    Replaced,
-    /// Its job was removed.
-    Removed,
-    /// It was too late: outages or retries took longer than `max_lateness`.
-    TooLate,
-    /// Its occurrence passed while nobody could serve it.
-    Misfire,
-    /// Its template could not be filled in.
-    Template,
-    /// Its stored content no longer matches the hash taken when it was planned.
-    Damaged,
-    /// The request was out when the program stopped.
-    Crash,
-    /// The gateway gave no clear answer.
-    NoClearAnswer,
-    /// A person, or the job's policy, gave it up while in doubt.
-    Dropped,
-    /// A person said it went out.
-    SaidSent,
-    /// The gateway's history shows it.
-    FoundInHistory,
-    /// A person, or the job's policy, had it sent again while in doubt.
-    ResentOnDoubt,
-    /// Refused for now: another try is planned.
-    RefusedForNow,
-    /// The connection did not open, or the request was never begun.
-    NotSent,
-    /// The gateway asked to wait.
-    RateLimited,
-    /// The instance cannot send.
-    InstanceDown,
-    /// The lead ended without a send: a pause, a stop of the daemon, a restart.
-    LeadEnded,
-}
-
-impl Reason {
-    /// Every reason with its sentence: what the reference prints and a test holds against the code.
-    pub const ALL: [(Reason, &'static str, &'static str); 20] = [
-        (Reason::Refused, "refused", "The gateway refused the message for good."),
-        (Reason::TriesUsedUp, "tries_used_up", "Every try of `retry.attempts` was used up."),
-        (Reason::CancelledByPerson, "cancelled_by_person", "Somebody cancelled it."),
-        (Reason::Replaced, "replaced", "Its job was changed, and a new message took its place."),
-        (Reason::Removed, "removed", "Its job was removed."),
-        (Reason::TooLate, "too_late", "Outages or retries took longer than `max_lateness`."),
-        (Reason::Misfire, "misfire", "Its occurrence passed while nobody could serve it."),
-        (Reason::Template, "template", "Its template could not be filled in for this recipient."),
-        (Reason::Damaged, "damaged", "Its stored content does not match the hash taken when it was planned."),
-        (Reason::Crash, "crash", "Its request was out when the program stopped, and the answer is unknown."),
-        (Reason::NoClearAnswer, "no_clear_answer", "The gateway gave no clear answer."),
-        (Reason::Dropped, "dropped", "It was given up while in doubt, by a person or by `on_doubt: drop`."),
-        (Reason::SaidSent, "said_sent", "A person said that it went out."),
-        (Reason::FoundInHistory, "found_in_history", "The gateway's history of the chat shows it."),
-        (
-            Reason::ResentOnDoubt,
-            "resent_on_doubt",
-            "It is sent again after a doubt, by a person or by `on_doubt: resend`.",
-        ),
-        (Reason::RefusedForNow, "refused_for_now", "The gateway refused it for now; another try is planned."),
-        (Reason::NotSent, "not_sent", "The connection did not open, or the request was never begun."),
-        (Reason::RateLimited, "rate_limited", "The gateway asked to wait."),
-        (
-            Reason::InstanceDown,
-            "instance_down",
-            "The instance cannot send until its session or credentials work again.",
-        ),
-        (Reason::LeadEnded, "lead_ended", "Typing ended without a send: a pause, or a stop of the daemon."),
-    ];
-
-    /// The code used in JSON and in the database.
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(r, ..)| *r == self).map_or("", |(_, name, _)| name)
-    }
-
-    /// The reason of a code.
-    pub fn from_name(name: &str) -> Option<Reason> {
-        Self::ALL.iter().find(|(_, n, _)| *n == name).map(|(r, ..)| *r)
-    }
-}
-
 /// What happened to a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -251,6 +163,25 @@ pub enum Event {
     LeadEnded {
         /// When it next needs us.
         wake_at: Timestamp,
+    },
+    /// It must wait for something else before its work begins.
+    Postponed {
+        /// When it next needs us.
+        wake_at: Timestamp,
+        /// For what.
+        reason: Reason,
+    },
+    /// It waits for a person.
+    Held {
+        /// Why.
+        reason: Reason,
+    },
+    /// A person lets it go on, or gives it another instant or chance.
+    Resumed {
+        /// When it next needs us.
+        wake_at: Timestamp,
+        /// What the person did.
+        reason: Reason,
     },
     /// Evidence or a person settled a doubt: it went out.
     ProvedSent {
@@ -325,6 +256,7 @@ const WAITING: &[StateName] = &[StateName::Scheduled];
 const BEFORE_MARK: &[StateName] = &[StateName::Scheduled, StateName::Typing];
 const MARKED: &[StateName] = &[StateName::Sending];
 const DOUBTFUL: &[StateName] = &[StateName::InDoubt];
+const HELD: &[StateName] = &[StateName::Held];
 
 /// The one rule of how states follow each other.
 ///
@@ -334,61 +266,135 @@ const DOUBTFUL: &[StateName] = &[StateName::InDoubt];
 /// # Errors
 /// [`InvalidTransition`] when `state` does not allow `event`. From `Sending` on nothing can be cancelled.
 pub fn apply(state: &State, event: &Event) -> Result<Transition, InvalidTransition> {
-    let done = |accepts, to, reason| Ok(Transition { from: state.name(), accepts, to, reason });
-    let refuse = || Err(InvalidTransition { state: state.name(), event: event.clone() });
-    match state {
-        State::Scheduled { .. } | State::Claimed | State::Typing => match event {
-            Event::Claimed => match state {
-                State::Scheduled { .. } => done(WAITING, State::Claimed, None),
-                _ => refuse(),
-            },
-            Event::TypingShown => done(WAITING, State::Typing, None),
-            Event::Marked => done(BEFORE_MARK, State::Sending, None),
-            Event::Cancelled { reason } => done(BEFORE_MARK, State::Cancelled, Some(*reason)),
-            Event::TooLate { reason } => done(BEFORE_MARK, State::Expired, Some(*reason)),
-            Event::Unsendable { reason } => done(BEFORE_MARK, State::Skipped, Some(*reason)),
-            Event::LeadEnded { wake_at } => {
-                done(BEFORE_MARK, State::Scheduled { wake_at: *wake_at }, Some(Reason::LeadEnded))
-            }
-            Event::Accepted { .. }
-            | Event::TryAgain { .. }
-            | Event::GivenUp { .. }
-            | Event::Unclear { .. }
-            | Event::ProvedSent { .. } => refuse(),
-        },
-        State::Sending => match event {
-            Event::Accepted { sent_at } => done(MARKED, State::Sent { sent_at: *sent_at }, None),
-            Event::TryAgain { wake_at, reason } => done(MARKED, State::Scheduled { wake_at: *wake_at }, Some(*reason)),
-            Event::GivenUp { reason } => done(MARKED, State::Failed, Some(*reason)),
-            Event::TooLate { reason } => done(MARKED, State::Expired, Some(*reason)),
-            Event::Unclear { reason, look_at } => done(MARKED, State::InDoubt { look_at: *look_at }, Some(*reason)),
-            Event::Claimed
-            | Event::TypingShown
-            | Event::Marked
-            | Event::Cancelled { .. }
-            | Event::Unsendable { .. }
-            | Event::LeadEnded { .. }
-            | Event::ProvedSent { .. } => refuse(),
-        },
-        State::InDoubt { .. } => match event {
-            Event::ProvedSent { sent_at, reason } => done(DOUBTFUL, State::Sent { sent_at: *sent_at }, Some(*reason)),
-            Event::TryAgain { wake_at, reason } => {
-                done(DOUBTFUL, State::Scheduled { wake_at: *wake_at }, Some(*reason))
-            }
-            Event::GivenUp { reason } => done(DOUBTFUL, State::Failed, Some(*reason)),
-            Event::Claimed
-            | Event::TypingShown
-            | Event::Marked
-            | Event::Accepted { .. }
-            | Event::Unclear { .. }
-            | Event::Cancelled { .. }
-            | Event::TooLate { .. }
-            | Event::Unsendable { .. }
-            | Event::LeadEnded { .. } => refuse(),
-        },
-        State::Sent { .. } | State::Held | State::Failed | State::Cancelled | State::Expired | State::Skipped => {
-            refuse()
+    let step = match state {
+        State::Scheduled { .. } => before_mark(event, true),
+        State::Claimed | State::Typing => before_mark(event, false),
+        State::Sending => marked(event),
+        State::InDoubt { .. } => doubtful(event),
+        State::Held => held(event),
+        State::Failed | State::Cancelled | State::Expired | State::Skipped => settled(state, event),
+        // What was sent stays sent.
+        State::Sent { .. } => None,
+    };
+    match step {
+        Some((accepts, to, reason)) => Ok(Transition { from: state.name(), accepts, to, reason }),
+        None => Err(InvalidTransition { state: state.name(), event: event.clone() }),
+    }
+}
+
+/// The states a row may be in, the state after it, and why; `None` where the event is not allowed.
+type Step = Option<(&'static [StateName], State, Option<Reason>)>;
+
+fn before_mark(event: &Event, unclaimed: bool) -> Step {
+    match event {
+        Event::Claimed => unclaimed.then_some((WAITING, State::Claimed, None)),
+        Event::TypingShown => Some((WAITING, State::Typing, None)),
+        Event::Marked => Some((BEFORE_MARK, State::Sending, None)),
+        Event::Cancelled { reason } => Some((BEFORE_MARK, State::Cancelled, Some(*reason))),
+        Event::TooLate { reason } => Some((BEFORE_MARK, State::Expired, Some(*reason))),
+        Event::Unsendable { reason } => Some((BEFORE_MARK, State::Skipped, Some(*reason))),
+        Event::Held { reason } => Some((BEFORE_MARK, State::Held, Some(*reason))),
+        Event::LeadEnded { wake_at } => {
+            Some((BEFORE_MARK, State::Scheduled { wake_at: *wake_at }, Some(Reason::LeadEnded)))
         }
+        Event::Postponed { wake_at, reason } | Event::Resumed { wake_at, reason } => {
+            Some((BEFORE_MARK, State::Scheduled { wake_at: *wake_at }, Some(*reason)))
+        }
+        Event::Accepted { .. }
+        | Event::TryAgain { .. }
+        | Event::GivenUp { .. }
+        | Event::Unclear { .. }
+        | Event::ProvedSent { .. } => None,
+    }
+}
+
+fn marked(event: &Event) -> Step {
+    match event {
+        Event::Accepted { sent_at } => Some((MARKED, State::Sent { sent_at: *sent_at }, None)),
+        Event::TryAgain { wake_at, reason } => Some((MARKED, State::Scheduled { wake_at: *wake_at }, Some(*reason))),
+        Event::GivenUp { reason } => Some((MARKED, State::Failed, Some(*reason))),
+        Event::TooLate { reason } => Some((MARKED, State::Expired, Some(*reason))),
+        Event::Unclear { reason, look_at } => Some((MARKED, State::InDoubt { look_at: *look_at }, Some(*reason))),
+        Event::Claimed
+        | Event::TypingShown
+        | Event::Marked
+        | Event::Cancelled { .. }
+        | Event::Unsendable { .. }
+        | Event::LeadEnded { .. }
+        | Event::Postponed { .. }
+        | Event::Held { .. }
+        | Event::Resumed { .. }
+        | Event::ProvedSent { .. } => None,
+    }
+}
+
+fn doubtful(event: &Event) -> Step {
+    match event {
+        Event::ProvedSent { sent_at, reason } => Some((DOUBTFUL, State::Sent { sent_at: *sent_at }, Some(*reason))),
+        Event::TryAgain { wake_at, reason } => Some((DOUBTFUL, State::Scheduled { wake_at: *wake_at }, Some(*reason))),
+        Event::GivenUp { reason } => Some((DOUBTFUL, State::Failed, Some(*reason))),
+        Event::Claimed
+        | Event::TypingShown
+        | Event::Marked
+        | Event::Accepted { .. }
+        | Event::Unclear { .. }
+        | Event::Cancelled { .. }
+        | Event::TooLate { .. }
+        | Event::Unsendable { .. }
+        | Event::LeadEnded { .. }
+        | Event::Postponed { .. }
+        | Event::Held { .. }
+        | Event::Resumed { .. } => None,
+    }
+}
+
+fn held(event: &Event) -> Step {
+    match event {
+        Event::Cancelled { reason } => Some((HELD, State::Cancelled, Some(*reason))),
+        Event::TooLate { reason } => Some((HELD, State::Expired, Some(*reason))),
+        Event::Resumed { wake_at, reason } => Some((HELD, State::Scheduled { wake_at: *wake_at }, Some(*reason))),
+        Event::Claimed
+        | Event::TypingShown
+        | Event::Marked
+        | Event::Accepted { .. }
+        | Event::TryAgain { .. }
+        | Event::GivenUp { .. }
+        | Event::Unclear { .. }
+        | Event::Unsendable { .. }
+        | Event::LeadEnded { .. }
+        | Event::Postponed { .. }
+        | Event::Held { .. }
+        | Event::ProvedSent { .. } => None,
+    }
+}
+
+/// What rests stays so, unless a person gives it another chance.
+fn settled(state: &State, event: &Event) -> Step {
+    let accepts: &'static [StateName] = match state {
+        State::Failed => &[StateName::Failed],
+        State::Cancelled => &[StateName::Cancelled],
+        State::Expired => &[StateName::Expired],
+        _ => &[StateName::Skipped],
+    };
+    match event {
+        Event::Resumed { wake_at, reason: Reason::Retried } => {
+            Some((accepts, State::Scheduled { wake_at: *wake_at }, Some(Reason::Retried)))
+        }
+        Event::Claimed
+        | Event::TypingShown
+        | Event::Marked
+        | Event::Accepted { .. }
+        | Event::TryAgain { .. }
+        | Event::GivenUp { .. }
+        | Event::Unclear { .. }
+        | Event::Cancelled { .. }
+        | Event::TooLate { .. }
+        | Event::Unsendable { .. }
+        | Event::LeadEnded { .. }
+        | Event::Postponed { .. }
+        | Event::Held { .. }
+        | Event::Resumed { .. }
+        | Event::ProvedSent { .. } => None,
     }
 }
 
@@ -412,6 +418,9 @@ mod tests {
             Event::Unsendable { reason: r },
             Event::LeadEnded { wake_at: t },
             Event::ProvedSent { sent_at: t, reason: r },
+            Event::Postponed { wake_at: t, reason: Reason::Window },
+            Event::Held { reason: Reason::HeldByPerson },
+            Event::Resumed { wake_at: t, reason: Reason::Retried },
         ]
     }
 
@@ -456,7 +465,8 @@ mod tests {
             for event in events() {
                 if let Ok(t) = apply(&state, &event) {
                     assert!(!t.accepts().contains(&StateName::Claimed));
-                    let back = matches!(event, Event::LeadEnded { .. });
+                    let back =
+                        matches!(event, Event::LeadEnded { .. } | Event::Postponed { .. } | Event::Resumed { .. });
                     assert!(back || !t.accepts().contains(&t.to().name()), "{state:?} {event:?}");
                 }
             }
@@ -464,15 +474,13 @@ mod tests {
     }
 
     #[test]
-    fn a_settled_message_takes_no_event() {
-        for state in states().into_iter().filter(|s| {
-            matches!(
-                s.name(),
-                StateName::Sent | StateName::Failed | StateName::Cancelled | StateName::Expired | StateName::Skipped
-            )
-        }) {
+    fn a_settled_message_takes_no_event_but_a_person_s_other_chance() {
+        use StateName::{Cancelled, Expired, Failed, Sent, Skipped};
+        for state in states().into_iter().filter(|s| [Sent, Failed, Cancelled, Expired, Skipped].contains(&s.name())) {
             for event in events() {
-                assert!(apply(&state, &event).is_err(), "{state:?} {event:?}");
+                let retry = matches!(event, Event::Resumed { reason: Reason::Retried, .. });
+                let allowed = retry && state.name() != Sent;
+                assert_eq!(apply(&state, &event).is_ok(), allowed, "{state:?} {event:?}");
             }
         }
     }

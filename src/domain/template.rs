@@ -25,6 +25,9 @@ pub struct Moments {
     pub zone: jiff::tz::TimeZone,
 }
 
+/// The variable in which a recipient's time zone is kept, by its IANA name.
+pub const ZONE_VAR: &str = "zone";
+
 /// The names a template knows besides the recipient's variables.
 pub const BUILT_IN_NAMES: [&str; 3] = ["due", "nominal", "late_by"];
 

@@ -89,6 +89,11 @@ impl Hand {
         self.due.attempts + 1
     }
 
+    /// Whether its first attempt was put off for a window or by a person: it is not late by that.
+    pub(super) fn was_put_off(&self) -> bool {
+        self.due.attempts == 0 && self.due.target > self.due.due_at
+    }
+
     /// When a message that waits should have begun, were its lane free.
     pub(super) fn would_begin(&self) -> Timestamp {
         self.due.target - self.due.lead

@@ -32,6 +32,11 @@ pub enum Input {
         /// Which messages.
         ids: Vec<MessageId>,
     },
+    /// Sending these is paused: they are given back until it goes on.
+    Paused {
+        /// Which messages.
+        ids: Vec<MessageId>,
+    },
     /// A start-typing call was answered, or failed.
     TypingAnswered {
         /// For which message.

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use jiff::tz::TimeZone;
+
 use crate::domain::draw::Draw;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::Due;
 use crate::domain::outcome::DownCause;
-use crate::domain::pace::{Ledger, Pacing};
+use crate::domain::pace::{After, Ledger, Pacing, Rule};
 use crate::domain::recipient::Chat;
 use crate::domain::retry::jittered;
 use crate::domain::time::{Millis, Timestamp};
+use crate::domain::window;
 use crate::engine::effect::Standing;
 
 /// What a lane begins with: its settings, and what the store remembers of it.
@@ -29,6 +32,8 @@ pub struct LaneStart {
     pub quarantine: Millis,
     /// The seed of its draws.
     pub seed: u64,
+    /// The zone whose days `per_day` counts.
+    pub zone: TimeZone,
 }
 
 /// Messages of one lane in hand at once. Bounds memory; a broadcast's next rows are claimed as these leave.
@@ -52,6 +57,15 @@ const LONGEST_REST: Millis = Millis(3_600_000);
 
 /// Waits between two probes of an instance that is down.
 const PROBE_STEPS: [Millis; 5] = [Millis(5_000), Millis(10_000), Millis(20_000), Millis(60_000), Millis(300_000)];
+
+/// What keeps a message from an earlier slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holds {
+    /// A rule of its lane's pacing.
+    Pace(Rule),
+    /// A window that is closed.
+    Window,
+}
 
 /// Order in the line: by target, then by id.
 pub(super) type Place = (Timestamp, MessageId);
@@ -90,9 +104,9 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new(start: LaneStart, now: Timestamp) -> Lane {
         let draw = Draw::new(start.seed, "lane").with_text(&start.instance.0);
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(start.zone);
         for t in &start.recent_sends {
-            ledger.add(*t, start.pacing.gap_after(draw.with_text("gap").with_number(t.0)));
+            ledger.add(*t, start.pacing.after(draw.with_text("after").with_number(t.0)));
         }
         Lane {
             instance: start.instance,
@@ -191,9 +205,29 @@ impl Lane {
         self.claim_at = Some(self.claim_at.map_or(at, |c| c.min(at)));
     }
 
-    /// The gap that follows a message's send.
-    pub(super) fn gap_after(&self, due: &Due) -> Millis {
-        self.pacing.gap_after(due.draw.with_text("gap").with_number(i64::from(due.attempts)))
+    /// What follows a message's send.
+    pub(super) fn after(&self, due: &Due) -> After {
+        self.pacing.after(due.draw.with_text("after").with_number(i64::from(due.attempts)))
+    }
+
+    /// The earliest instant at or after `wish` at which the lane can take a message and its windows are open, and what
+    /// kept it from an earlier one. The end of all time where its windows never open together.
+    pub(super) fn earliest(&self, due: &Due, wish: Timestamp) -> (Timestamp, Option<Holds>) {
+        let after = self.after(due);
+        let (mut at, mut holds) = (wish, None);
+        // Each round moves on, and a week has few windows.
+        for _ in 0..1_000 {
+            let Some(open) = window::next_open(&due.hours, at) else { return (Timestamp::MAX, Some(Holds::Window)) };
+            if open > at {
+                (at, holds) = (open, Some(Holds::Window));
+            }
+            let (free, rule) = self.ledger.earliest(&self.pacing, at, after);
+            if free == at {
+                return (at, holds);
+            }
+            (at, holds) = (free, rule.map(Holds::Pace));
+        }
+        (at, holds)
     }
 
     /// Time lost to outages between `from` and `now`.

@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 
 use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::pace::After;
 use crate::domain::recipient::Chat;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::{self, Leave};
+use crate::domain::window;
 use crate::engine::effect::{Effect, Standing};
 use crate::engine::hand::{Hand, begins};
 use crate::engine::lane::{Lane, Place, STRICT_LIMIT};
@@ -62,7 +64,7 @@ impl Engine {
     }
 
     /// Asks for more once half of the line has left.
-    fn refill(lane: &mut Lane, now: Timestamp) {
+    pub(super) fn refill(lane: &mut Lane, now: Timestamp) {
         if lane.more && !lane.claiming && lane.waiting_ordinary() <= lane.capacity() / 2 {
             lane.claim_by(now);
         }
@@ -80,8 +82,21 @@ impl Engine {
         let before = lane.waiting_ordinary();
         let mut walk = Walk::default();
         let mut begin: Vec<(MessageId, Leave)> = Vec::new();
+        let mut closed: Vec<(MessageId, Option<Timestamp>)> = Vec::new();
+        let mut expired: Vec<MessageId> = Vec::new();
         let mut room = lane.pacing.concurrency.map_or(u32::MAX, |c| c.saturating_sub(lane.in_flight));
-        while let Some((id, leave, begin_at)) = walk.next(lane, &mut self.hands, self.mark_ahead, now) {
+        while let Some(step) = walk.next(lane, &mut self.hands, self.mark_ahead, now) {
+            let (id, leave, begin_at) = match step {
+                Step::Leaves(id, leave, begin_at) => (id, leave, begin_at),
+                Step::Closed(id, open) => {
+                    closed.push((id, open));
+                    continue;
+                }
+                Step::Expired(id) => {
+                    expired.push(id);
+                    continue;
+                }
+            };
             if begin_at > now {
                 lane.plan_by(begin_at);
                 // Nobody behind it can begin before this: looked at again then, since a longer lead begins earlier.
@@ -107,12 +122,34 @@ impl Engine {
         for (id, leave) in begin {
             self.begin(id, leave, now);
         }
+        for (id, open) in closed {
+            self.postpone(id, open, now);
+        }
+        for id in expired {
+            if let (Some(hand), Some(lane)) = (self.hands.get(&id), self.lanes.get_mut(name)) {
+                lane.remove(&hand.due);
+            }
+            self.expire(id, now);
+        }
         if let Some(lane) = self.lanes.get_mut(name)
             && lane.waiting_ordinary() < before
         {
             Self::refill(lane, now);
         }
     }
+}
+
+/// A window that opens later than this is waited for in the store, sooner in hand.
+const WAIT_IN_HAND: Millis = Millis::seconds(60);
+
+/// What a walk finds at one message.
+enum Step {
+    /// It leaves then, and work on it begins at that instant.
+    Leaves(MessageId, Leave, Timestamp),
+    /// Its windows are closed until then; `None` = for ever.
+    Closed(MessageId, Option<Timestamp>),
+    /// Its last instant passes before it can leave.
+    Expired(MessageId),
 }
 
 /// One walk along a lane's line, in the order in which its messages will leave.
@@ -129,40 +166,46 @@ struct Walk {
 }
 
 impl Walk {
-    /// The next message of the line with its leave and the instant at which work on it begins.
+    /// The next message of the line with what becomes of it.
     fn next(
         &mut self,
         lane: &mut Lane,
         hands: &mut std::collections::HashMap<MessageId, Hand>,
         mark_ahead: Millis,
         now: Timestamp,
-    ) -> Option<(MessageId, Leave, Timestamp)> {
+    ) -> Option<Step> {
         let mut heads: [Option<Place>; 3] = [None; 3];
         for (rank, head) in heads.iter_mut().enumerate() {
             *head = self.head(rank, lane, hands, now);
         }
         let first_target = heads.iter().flatten().map(|(t, _)| *t).min()?;
-        let free_at = lane.ledger.earliest(&lane.pacing, first_target.max(now), Millis::ZERO);
+        let (free_at, _) = lane.ledger.earliest(&lane.pacing, first_target.max(now), After::default());
         // The most pressing class among those that could take the lane's next free instant.
         let rank = heads.iter().position(|h| h.is_some_and(|(t, _)| t <= free_at))?;
         let place = heads[rank]?;
         self.seen[rank] = Some(place);
         let hand = hands.get_mut(&place.1)?;
-        let gap = lane.gap_after(&hand.due);
-        let earliest = |wish| lane.ledger.earliest(&lane.pacing, wish, gap);
+        if let Some(open) = closed(lane, hand, now) {
+            return Some(Step::Closed(place.1, open));
+        }
+        let earliest = |wish| lane.earliest(&hand.due, wish).0;
         let mut leave = timeline::leave(hand.facts(hand.held_by_lane), now, earliest);
         // The lane was full when it should have begun, or had planned it later and another's place fell free.
         let begin = begins(&leave, mark_ahead);
         if !hand.held_by_lane && (begin <= lane.full_at || (hand.was_paced && begin < now)) {
             leave = timeline::leave(hand.facts(true), now, earliest);
         }
+        let begin = begins(&leave, mark_ahead);
+        if hand.due.expires_at.is_some_and(|e| leave.slot > e && (begin <= now || e <= now)) {
+            return Some(Step::Expired(place.1));
+        }
         hand.was_paced |= leave.paced;
         self.met.insert(hand.due.chat.clone());
         if lane.pacing.spaces_sends() {
-            lane.ledger.add(leave.slot, gap);
+            lane.ledger.add(leave.slot, lane.after(&hand.due));
             self.tentative.push(leave.slot);
         }
-        Some((place.1, leave, begins(&leave, mark_ahead)))
+        Some(Step::Leaves(place.1, leave, begin))
     }
 
     /// The first message of a rank, past those seen, whose chat is free.
@@ -191,5 +234,18 @@ impl Walk {
             }
             self.seen[rank] = Some(place);
         }
+    }
+}
+
+/// Whether a message's windows stay closed for a while from the instant at which its lane could take it; then when
+/// they open.
+fn closed(lane: &Lane, hand: &Hand, now: Timestamp) -> Option<Option<Timestamp>> {
+    if hand.due.hours.is_empty() {
+        return None;
+    }
+    let (free, _) = lane.ledger.earliest(&lane.pacing, hand.due.target.max(now), lane.after(&hand.due));
+    match window::next_open(&hand.due.hours, free) {
+        Some(open) if open <= free || open.since(now) <= WAIT_IN_HAND + hand.due.lead => None,
+        open => Some(open),
     }
 }

@@ -27,7 +27,7 @@ pub use effect::{Effect, Standing};
 use hand::{Hand, Phase};
 pub use input::Input;
 use lane::Lane;
-pub use lane::{HAND_LIMIT, LaneStart, STRICT_LIMIT};
+pub use lane::{HAND_LIMIT, Holds, LaneStart, STRICT_LIMIT};
 
 /// Messages are taken into hand this long before they wake, so that nothing is read from disk when typing is due.
 pub const CLAIM_AHEAD: Millis = Millis(2_000);
@@ -96,6 +96,7 @@ impl Engine {
                 }
             }
             Input::Gone { ids } => ids.into_iter().for_each(|id| self.gone(id, now)),
+            Input::Paused { ids } => ids.into_iter().for_each(|id| self.give_up_hold(id, "sending is paused", now)),
             Input::TypingAnswered { id, status, response } => self.typing_answered(id, status, response),
             Input::Persisted { id, verdict } => self.persisted(id, verdict, now),
             Input::Unsendable { id, reason, note } => self.unsendable(id, reason, note, now),
@@ -239,7 +240,13 @@ impl Engine {
         let limit = due.max_lateness;
         self.stays += 1;
         let mut hand = Hand::new(due, self.stays, now);
-        hand.held_by_lane = was_full && hand.would_begin() < now;
+        // The next message of a sequence is typed in full once the one before it is sent.
+        hand.held_by_lane = hand.due.follows || (was_full && hand.would_begin() < now);
+        if hand.due.expires_at.is_some_and(|e| e <= now) {
+            self.hands.insert(id, hand);
+            self.expire(id, now);
+            return;
+        }
         if lost.max(retrying) > limit {
             self.hands.insert(id, hand);
             let note = format!("{} were lost to outages and retries; max_lateness is {limit}", lost.max(retrying));
@@ -258,7 +265,7 @@ impl Engine {
         lane.remove(&hand.due);
         lane.enter(&hand.due.chat);
         if lane.pacing.spaces_sends() {
-            lane.ledger.add(leave.slot, lane.gap_after(&hand.due));
+            lane.ledger.add(leave.slot, lane.after(&hand.due));
         }
         hand.in_lane = true;
         hand.holds_chat = true;
@@ -331,8 +338,9 @@ impl Engine {
             number: hand.number(),
             marked_at: now,
             slot: leave.slot,
-            paced: leave.paced,
+            paced: leave.paced || hand.was_put_off(),
             typing: hand.typing.clone(),
+            body: None,
         };
         if let Some(change) = change(id, hand.due.attempts, &before, &Event::Marked, facts, now) {
             self.effects.push_back(Effect::Persist(change));
@@ -348,7 +356,7 @@ impl Engine {
         {
             lane.ledger.remove(leave.slot);
             let free = lane.ledger.earliest_behind(&lane.pacing, now);
-            lane.ledger.add(free, lane.gap_after(&hand.due));
+            lane.ledger.add(free, lane.after(&hand.due));
             hand.leave = Some(Leave { slot: free, ..leave });
             if free > now {
                 self.at(free, id, Timer::Slot);
@@ -380,6 +388,10 @@ impl Engine {
             (Phase::Marking, Some(Verdict::Stale)) => {
                 self.stop_typing(id, now);
                 self.release(id, now);
+            }
+            (Phase::Marking, Some(Verdict::Paused)) => {
+                hand.phase = Phase::Begun;
+                self.hand_back(id, "sending is paused", now);
             }
             (Phase::Marking, None) => {
                 hand.phase = Phase::Begun;

@@ -4,10 +4,13 @@ use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Due, Facts, SendFacts};
 use crate::domain::outcome::{DownCause, Outcome};
 use crate::domain::state::{Event, Reason, State};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Millis, Timestamp};
 use crate::engine::effect::{Effect, Standing};
 use crate::engine::hand::Phase;
 use crate::engine::{CLAIM_AHEAD, Engine, change};
+
+/// How soon windows that are never open together are looked at again: somebody may change them.
+const NEVER_OPEN_LOOK: Millis = Millis(86_400_000);
 
 impl Engine {
     pub(super) fn send_done(&mut self, id: MessageId, outcome: &Outcome, facts: SendFacts, now: Timestamp) {
@@ -118,7 +121,33 @@ impl Engine {
         self.forget_slot(id);
         self.stop_typing(id, now);
         self.leave_lane(id, now);
-        self.settle_unmarked(id, &Event::Unsendable { reason }, note, now);
+        let event = match reason {
+            // Sent all the same once a person says so.
+            Reason::Repeated => Event::Held { reason },
+            _ => Event::Unsendable { reason },
+        };
+        self.settle_unmarked(id, &event, note, now);
+    }
+
+    /// Ends the stay of a message whose last instant has passed.
+    pub(super) fn expire(&mut self, id: MessageId, now: Timestamp) {
+        let Some(until) = self.hands.get(&id).and_then(|h| h.due.expires_at) else { return };
+        let note = format!("it was not to leave after {until}");
+        self.settle_unmarked(id, &Event::TooLate { reason: Reason::Expires }, note, now);
+    }
+
+    /// Gives a message whose windows are closed back to the store until they open.
+    pub(super) fn postpone(&mut self, id: MessageId, open: Option<Timestamp>, now: Timestamp) {
+        let Some(hand) = self.hands.get_mut(&id) else { return };
+        let lead = hand.due.lead;
+        if let Some(lane) = self.lanes.get_mut(&hand.due.instance) {
+            lane.remove(&hand.due);
+        }
+        let (wake_at, note) = match open {
+            Some(open) => (open - lead, format!("its window opens at {open}")),
+            None => (now + NEVER_OPEN_LOOK, "its windows are never open together".to_owned()),
+        };
+        self.settle_unmarked(id, &Event::Postponed { wake_at, reason: Reason::Window }, note, now);
     }
 
     /// A row in hand is no longer ours to send: whoever changed it wrote why.
@@ -249,6 +278,11 @@ impl Engine {
             {
                 lane.claim_by((*wake_at - CLAIM_AHEAD).max(now));
             }
+            // The next message of a sequence waited for this one.
+            if hand.due.leads_on {
+                lane.claim_by(now);
+            }
+            Self::refill(lane, now);
         }
         self.effects.push_back(Effect::Release { id });
     }

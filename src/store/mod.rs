@@ -11,6 +11,7 @@ mod sqlite_apply;
 mod sqlite_audience;
 mod sqlite_claim;
 mod sqlite_jobs;
+mod sqlite_pause;
 mod sqlite_plan;
 mod sqlite_read;
 mod sqlite_upkeep;
@@ -68,6 +69,8 @@ pub struct Claimed {
     pub nominal_at: Option<Timestamp>,
     /// The hash taken at planning, see [`guard`].
     pub guard: i64,
+    /// Whether nobody vouched that it is no repetition: it is of no job, has no key, and no person released it.
+    pub unvouched: bool,
 }
 
 /// The answer to [`Store::claim`].
@@ -154,8 +157,8 @@ pub enum Applied {
 pub struct StoredJob {
     /// The declaration.
     pub job: Job,
-    /// Its content's row.
-    pub content: i64,
+    /// The rows of its contents, in the order in which they are sent.
+    pub contents: Vec<i64>,
     /// Its recipients.
     pub audience: i64,
     /// How many they are.
@@ -185,6 +188,8 @@ pub struct NewMessage {
     pub wake_at: Timestamp,
     /// How long typing leads it.
     pub lead: Millis,
+    /// After this instant it must not leave any more.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Messages stored in one go: a single one, or a chunk of an occurrence.
@@ -200,6 +205,8 @@ pub struct NewMessages {
     pub class: Class,
     /// Its content's row.
     pub content: i64,
+    /// Their place in a sequence, and its length.
+    pub step: (u32, u32),
     /// Its audience, where there is one.
     pub audience: Option<i64>,
     /// `Scheduled`, or `Expired` for a misfire that is only recorded.
@@ -225,6 +232,72 @@ pub struct Publish {
     pub plan_at: Option<Timestamp>,
     /// Occurrences before this one that nobody could serve.
     pub missed_since: Option<Timestamp>,
+}
+
+/// What a person stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PauseScope {
+    /// Every instance.
+    All,
+    /// One instance.
+    Instance(String),
+    /// One job.
+    Job(String),
+}
+
+impl PauseScope {
+    /// The words it is stored under.
+    fn parts(&self) -> (&'static str, &str) {
+        match self {
+            PauseScope::All => ("all", ""),
+            PauseScope::Instance(name) => ("instance", name),
+            PauseScope::Job(name) => ("job", name),
+        }
+    }
+
+    /// Whether it stops a message.
+    pub fn stops(&self, instance: &str, job: Option<&str>) -> bool {
+        match self {
+            PauseScope::All => true,
+            PauseScope::Instance(name) => name == instance,
+            PauseScope::Job(name) => Some(name.as_str()) == job,
+        }
+    }
+}
+
+/// A pause.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pause {
+    /// Of what.
+    pub scope: PauseScope,
+    /// Why, in the words of whoever paused it.
+    pub note: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
+}
+
+/// The answer to [`Store::verify`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Verified {
+    /// These may no longer be sent by us: cancelled, replaced, hidden, put off, or gone.
+    pub gone: Vec<MessageId>,
+    /// These are ours, but sending them is paused.
+    pub paused: Vec<MessageId>,
+}
+
+/// A content that was sent, or is being sent, lately.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecentBody {
+    /// By which message.
+    pub id: MessageId,
+    /// To which chat.
+    pub chat: Chat,
+    /// Its hash.
+    pub body: i64,
+    /// When it was marked.
+    pub at: Timestamp,
 }
 
 /// What a start found and mended.
@@ -274,18 +347,25 @@ pub struct Evidence {
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Hands over messages of `instance` that wake up to `horizon`: up to `strict_limit` urgent and reminder ones, up
-    /// to `limit` others, without those in `except`.
+    /// to `limit` others, without those in `except` and what is paused at `now`.
     async fn claim(
         &self,
         instance: &InstanceName,
+        now: Timestamp,
         horizon: Timestamp,
         limit: usize,
         strict_limit: usize,
         except: &[MessageId],
     ) -> Result<ClaimAnswer, StoreError>;
 
-    /// Which of these may no longer be sent by us: cancelled, replaced, hidden, or gone.
-    async fn gone(&self, ids: &[MessageId]) -> Result<Vec<MessageId>, StoreError>;
+    /// Which of these may not be sent by us at `now`, and why; those that wake after `horizon` are claimed again later.
+    async fn verify(&self, ids: &[MessageId], now: Timestamp, horizon: Timestamp) -> Result<Verified, StoreError>;
+
+    /// Contents marked since an instant and not known to be unsent.
+    async fn recent_bodies(&self, since: Timestamp) -> Result<Vec<RecentBody>, StoreError>;
+
+    /// Expires what may not leave after `now` any more and is in nobody's hands. Answers how many.
+    async fn expire(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Carries out changes, each guarded, all durable when this returns. Answers in the same order.
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Verdict>, StoreError>;

@@ -12,13 +12,14 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Connection, SqliteConnection};
 
 use crate::domain::id::{InstanceName, MessageId};
-use crate::domain::message::{Change, Verdict};
+use crate::domain::message::{Change, Facts, Verdict};
 use crate::domain::time::Timestamp;
 use crate::store::error::sqlite_code;
 use crate::store::sqlite_writer::Writer;
 use crate::store::{
-    AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, Evidence, NewMessages, Publish, Recipient, Store, StoreError,
-    StoredContent, StoredJob, sqlite_acks, sqlite_audience, sqlite_claim, sqlite_plan, sqlite_upkeep,
+    AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, Evidence, NewMessages, Publish, RecentBody, Recipient, Store,
+    StoreError, StoredContent, StoredJob, Verified, sqlite_acks, sqlite_audience, sqlite_claim, sqlite_plan,
+    sqlite_upkeep,
 };
 
 /// The schema, embedded.
@@ -213,20 +214,36 @@ impl Store for SqliteStore {
     async fn claim(
         &self,
         instance: &InstanceName,
+        now: Timestamp,
         horizon: Timestamp,
         limit: usize,
         strict_limit: usize,
         except: &[MessageId],
     ) -> Result<ClaimAnswer, StoreError> {
-        sqlite_claim::claim(self, instance, horizon, limit, strict_limit, except).await
+        sqlite_claim::claim(self, instance, (now, horizon), limit, strict_limit, except).await
     }
 
-    async fn gone(&self, ids: &[MessageId]) -> Result<Vec<MessageId>, StoreError> {
-        sqlite_claim::gone(self, ids).await
+    async fn verify(&self, ids: &[MessageId], now: Timestamp, horizon: Timestamp) -> Result<Verified, StoreError> {
+        sqlite_claim::verify(self, ids, now, horizon).await
+    }
+
+    async fn recent_bodies(&self, since: Timestamp) -> Result<Vec<RecentBody>, StoreError> {
+        sqlite_claim::recent_bodies(self, since).await
+    }
+
+    async fn expire(&self, now: Timestamp) -> Result<u64, StoreError> {
+        sqlite_upkeep::expire(self, now).await
     }
 
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Verdict>, StoreError> {
-        self.writer()?.apply(changes).await
+        // What evidence or a person settled may let others go on: they are told, whoever holds them.
+        let settles = changes.iter().any(|c| matches!(c.facts, Facts::Verdict { .. } | Facts::Moved { .. }));
+        let writer = self.writer()?;
+        let verdicts = writer.apply(changes).await?;
+        if settles {
+            writer.tell();
+        }
+        Ok(verdicts)
     }
 
     async fn record_acks(&self, acks: Vec<AckNews>) -> Result<AckTally, StoreError> {

@@ -10,13 +10,16 @@ use crate::domain::message::{Change, Facts, TypingFacts, Verdict};
 use crate::domain::state::{State, StateName};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
+use crate::store::sqlite_claim::{get, id};
 
 pub(super) async fn apply_changes(
     connection: &mut SqliteConnection,
     changes: &[Change],
 ) -> Result<Vec<Verdict>, StoreError> {
     let mut verdicts = vec![Verdict::Stale; changes.len()];
-    let mut left: Vec<usize> = (0..changes.len()).collect();
+    let paused = paused_marks(connection, changes).await?;
+    paused.iter().for_each(|i| verdicts[*i] = Verdict::Paused);
+    let mut left: Vec<usize> = (0..changes.len()).filter(|i| !paused.contains(i)).collect();
     // One statement changes a row once: a second change of the same message waits for the next round.
     while !left.is_empty() {
         let mut met = HashSet::new();
@@ -25,6 +28,7 @@ pub(super) async fn apply_changes(
         let applied = update(connection, changes, &round).await?;
         let done: Vec<&Change> = round.iter().map(|i| &changes[*i]).filter(|c| applied.contains(&c.id)).collect();
         insert_facts(connection, &done).await?;
+        break_sequences(connection, &done).await?;
         for i in round {
             if applied.contains(&changes[i].id) {
                 verdicts[i] = Verdict::Applied;
@@ -32,6 +36,51 @@ pub(super) async fn apply_changes(
         }
     }
     Ok(verdicts)
+}
+
+/// The marks among these that a pause refuses. Looked at in the very transaction that would write them: once a pause
+/// is answered, nothing begins any more.
+async fn paused_marks(connection: &mut SqliteConnection, changes: &[Change]) -> Result<HashSet<usize>, StoreError> {
+    let is_mark = |c: &Change| matches!(c.facts, Facts::Mark { .. });
+    let Some(now) = changes.iter().filter(|c| is_mark(c)).map(|c| c.at).max() else { return Ok(HashSet::new()) };
+    let pauses = super::sqlite_pause::active(connection, now).await?;
+    if pauses.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let marks: Vec<Value> = changes.iter().filter(|c| is_mark(c)).map(|c| json!(hex(c.id))).collect();
+    let rows = sqlx::query(
+        "SELECT m.id, m.instance, m.job FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)",
+    )
+    .bind(Value::Array(marks).to_string())
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::database("look what is paused"))?;
+    let mut stopped = HashSet::new();
+    for row in &rows {
+        let (instance, job): (String, Option<String>) = (get(row, 1)?, get(row, 2)?);
+        if pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref())) {
+            stopped.insert(id(row, 0)?);
+        }
+    }
+    Ok((0..changes.len()).filter(|i| is_mark(&changes[*i]) && stopped.contains(&changes[*i].id)).collect())
+}
+
+/// Skips what follows messages that will not be sent, with a word in their timelines.
+async fn break_sequences(connection: &mut SqliteConnection, done: &[&Change]) -> Result<(), StoreError> {
+    use StateName::{Cancelled, Expired, Failed, Skipped};
+    let lost: Vec<&&Change> =
+        done.iter().filter(|c| [Failed, Cancelled, Expired, Skipped].contains(&c.transition.to().name())).collect();
+    let Some(at) = lost.first().map(|c| c.at) else { return Ok(()) };
+    let ids: Vec<Value> = lost.iter().map(|c| json!(hex(c.id))).collect();
+    let skipped: Vec<String> = sqlx::query_scalar(include_str!("sql/break_sequences.sql"))
+        .bind(Value::Array(ids).to_string())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(StoreError::database("end a sequence"))?;
+    let note = "an earlier message of its sequence did not go out";
+    let events = skipped.iter().map(|id| json!([id, at, "scheduled", "skipped", note])).collect();
+    insert(connection, include_str!("sql/insert_events.sql"), events, "write events").await?;
+    Ok(())
 }
 
 async fn update(
@@ -64,6 +113,7 @@ fn update_row(change: &Change) -> Value {
     };
     let (mut number, mut tries, mut marked_at, mut typing_at, mut slot) = (None, None, None, None, None);
     let (mut gateway_id, mut ack, mut ack_at) = (None, None, None);
+    let (mut due_at, mut afresh) = (None, false);
     match &change.facts {
         Facts::TypingShown { started_at } => typing_at = Some(started_at.0),
         Facts::Mark { number: n, marked_at: m, slot: s, typing, .. } => {
@@ -77,6 +127,10 @@ fn update_row(change: &Change) -> Value {
             sent_at = sent_at.or(send.as_ref().filter(|_| to.name() == StateName::InDoubt).map(|s| s.started_at.0));
         }
         Facts::Verdict { tries: t, gateway_id: g, .. } => (tries, gateway_id) = (Some(*t), g.clone()),
+        Facts::Moved { due_at: d, afresh: a, .. } => {
+            (due_at, afresh) = (Some(d.0), *a);
+            tries = afresh.then_some(0);
+        }
         Facts::Note(_) => {}
     }
     json!([
@@ -94,7 +148,9 @@ fn update_row(change: &Change) -> Value {
         gateway_id,
         ack,
         ack_at,
-        slot
+        slot,
+        due_at,
+        i64::from(afresh)
     ])
 }
 
@@ -103,64 +159,14 @@ async fn insert_facts(connection: &mut SqliteConnection, done: &[&Change]) -> Re
     for change in done {
         match &change.facts {
             Facts::TypingShown { .. } => {}
-            Facts::Mark { number, marked_at, slot, paced, typing } => {
-                let t = typing_columns(typing.as_ref());
-                attempts.push(json!([
-                    hex(change.id),
-                    number,
-                    marked_at,
-                    slot,
-                    i64::from(*paced),
-                    typing.as_ref().map(|t| t.started_at.0),
-                    t.0,
-                    t.1,
-                    t.2,
-                    t.3
-                ]));
-            }
-            Facts::Record { number, send, late_typing, gateway_id, .. } => {
-                let t = typing_columns(late_typing.as_ref());
-                let to = change.transition.to().name().name();
-                let reason = change.transition.reason().map(|r| r.name());
-                results.push(match send {
-                    Some(s) => json!([
-                        hex(change.id),
-                        number,
-                        change.at,
-                        s.started_at,
-                        s.finished_at,
-                        s.status,
-                        s.outcome,
-                        s.response,
-                        to,
-                        reason,
-                        t.0,
-                        t.1,
-                        t.2,
-                        t.3
-                    ]),
-                    None => json!([
-                        hex(change.id),
-                        number,
-                        change.at,
-                        null,
-                        null,
-                        null,
-                        "not_sent",
-                        "the request was never begun",
-                        to,
-                        reason,
-                        t.0,
-                        t.1,
-                        t.2,
-                        t.3
-                    ]),
-                });
+            Facts::Mark { .. } => attempts.extend(attempt_row(change)),
+            Facts::Record { gateway_id, .. } => {
+                results.extend(result_row(change));
                 if gateway_id.is_some() {
                     named.push(json!(hex(change.id)));
                 }
             }
-            Facts::Note(note) | Facts::Verdict { note, .. } => {
+            Facts::Note(note) | Facts::Verdict { note, .. } | Facts::Moved { note, .. } => {
                 if matches!(&change.facts, Facts::Verdict { gateway_id: Some(_), .. }) {
                     named.push(json!(hex(change.id)));
                 }
@@ -176,6 +182,29 @@ async fn insert_facts(connection: &mut SqliteConnection, done: &[&Change]) -> Re
         super::sqlite_acks::adopt_orphans(connection, named).await?;
     }
     Ok(())
+}
+
+fn attempt_row(change: &Change) -> Option<Value> {
+    let Facts::Mark { number, marked_at, slot, paced, typing, body } = &change.facts else { return None };
+    let t = typing_columns(typing.as_ref());
+    let typed_from = typing.as_ref().map(|t| t.started_at.0);
+    let paced = i64::from(*paced);
+    Some(json!([hex(change.id), number, marked_at, slot, paced, typed_from, t.0, t.1, t.2, t.3, body]))
+}
+
+fn result_row(change: &Change) -> Option<Value> {
+    let Facts::Record { number, send, late_typing, .. } = &change.facts else { return None };
+    let t = typing_columns(late_typing.as_ref());
+    let to = change.transition.to().name().name();
+    let reason = change.transition.reason().map(|r| r.name());
+    let (began, ended) = (send.as_ref().map(|s| s.started_at), send.as_ref().map(|s| s.finished_at));
+    let status = send.as_ref().and_then(|s| s.status);
+    let (outcome, response) = match send {
+        Some(s) => (s.outcome, s.response.as_str()),
+        None => ("not_sent", "the request was never begun"),
+    };
+    let id = hex(change.id);
+    Some(json!([id, number, change.at, began, ended, status, outcome, response, to, reason, t.0, t.1, t.2, t.3]))
 }
 
 type TypingColumns<'a> = (Option<u16>, Option<&'a str>, Option<u32>, Option<Timestamp>);

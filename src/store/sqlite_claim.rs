@@ -12,24 +12,38 @@ use crate::domain::draw::Draw;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::Due;
 use crate::domain::recipient::Chat;
+use crate::domain::state::Reason;
 use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_apply::hex;
-use crate::store::{ClaimAnswer, Claimed, Doubt, SqliteStore, StoreError, StoredContent};
+use crate::store::{
+    ClaimAnswer, Claimed, Doubt, PauseScope, RecentBody, SqliteStore, StoreError, StoredContent, Verified,
+};
 
 pub(super) async fn claim(
     store: &SqliteStore,
     instance: &InstanceName,
-    horizon: Timestamp,
+    (now, horizon): (Timestamp, Timestamp),
     limit: usize,
     strict_limit: usize,
     except: &[MessageId],
 ) -> Result<ClaimAnswer, StoreError> {
-    let except = ids(except);
-    let mut answer = ClaimAnswer::default();
+    let pauses = store.pauses(now).await?;
+    let mut answer = ClaimAnswer { next_wake: pauses.iter().filter_map(|p| p.until).min(), ..ClaimAnswer::default() };
+    if pauses.iter().any(|p| p.scope.stops(&instance.0, None)) {
+        return Ok(answer);
+    }
+    let paused_jobs: Vec<&str> = pauses
+        .iter()
+        .filter_map(|p| match &p.scope {
+            PauseScope::Job(name) => Some(name.as_str()),
+            PauseScope::All | PauseScope::Instance(_) => None,
+        })
+        .collect();
+    let (except, paused_jobs) = (ids(except), serde_json::json!(paused_jobs).to_string());
     for rank in 0..3_u8 {
         let room = if rank < 2 { strict_limit.saturating_sub(answer.messages.len()) } else { limit };
-        let rows = rows(store, instance, rank, horizon, &except, room).await?;
+        let rows = rows(store, instance, rank, horizon, (&except, &paused_jobs), room).await?;
         answer.more |= rows.len() == room && rank == 2;
         for row in &rows {
             answer.messages.push(claimed(store, instance, row).await?);
@@ -53,7 +67,7 @@ async fn rows(
     instance: &InstanceName,
     rank: u8,
     horizon: Timestamp,
-    except: &str,
+    (except, paused_jobs): (&str, &str),
     room: usize,
 ) -> Result<Vec<SqliteRow>, StoreError> {
     if room == 0 {
@@ -65,6 +79,7 @@ async fn rows(
         .bind(horizon.0)
         .bind(except)
         .bind(i64::try_from(room).unwrap_or(i64::MAX))
+        .bind(paused_jobs)
         .fetch_all(&store.readers)
         .await
         .map_err(StoreError::database("claim messages"))
@@ -94,10 +109,16 @@ async fn claimed(store: &SqliteStore, instance: &InstanceName, row: &SqliteRow) 
         first_marked_at: get::<Option<i64>>(row, 9)?.map(Timestamp),
         retry: content.manner.retry.clone(),
         max_lateness: content.max_lateness,
+        expires_at: get::<Option<i64>>(row, 16)?.map(Timestamp),
+        hours: Vec::new(),
+        follows: get::<i64>(row, 14)? > 0,
+        leads_on: get::<i64>(row, 14)? + 1 < get::<i64>(row, 15)?,
         draw,
     };
+    let released = get::<Option<String>>(row, 17)?.is_some_and(|r| r == Reason::Released.name());
+    let unvouched = job.is_none() && !released && get::<i64>(row, 18)? == 0;
     let vars = read_vars(get::<Option<String>>(row, 13)?.as_deref());
-    Ok(Claimed { due, content, vars, job, nominal_at, guard: get(row, 10)? })
+    Ok(Claimed { due, content, vars, job, nominal_at, guard: get(row, 10)?, unvouched })
 }
 
 pub(super) fn read_vars(json: Option<&str>) -> Vars {
@@ -153,14 +174,45 @@ pub(super) async fn content(store: &SqliteStore, id: i64) -> Result<Arc<StoredCo
     Ok(content)
 }
 
-pub(super) async fn gone(store: &SqliteStore, asked: &[MessageId]) -> Result<Vec<MessageId>, StoreError> {
+pub(super) async fn verify(
+    store: &SqliteStore,
+    asked: &[MessageId],
+    now: Timestamp,
+    horizon: Timestamp,
+) -> Result<Verified, StoreError> {
     let rows = sqlx::query(include_str!("sql/still_ours.sql"))
         .bind(ids(asked))
+        .bind(horizon.0)
         .fetch_all(&store.readers)
         .await
         .map_err(StoreError::database("verify messages in hand"))?;
-    let ours: HashSet<MessageId> = rows.iter().map(|r| id(r, 0)).collect::<Result<_, _>>()?;
-    Ok(asked.iter().copied().filter(|i| !ours.contains(i)).collect())
+    let pauses = store.pauses(now).await?;
+    let mut verified = Verified::default();
+    let mut ours = HashSet::new();
+    for row in &rows {
+        let id = id(row, 0)?;
+        ours.insert(id);
+        let (instance, job): (String, Option<String>) = (get(row, 1)?, get(row, 2)?);
+        if pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref())) {
+            verified.paused.push(id);
+        }
+    }
+    verified.gone = asked.iter().copied().filter(|i| !ours.contains(i)).collect();
+    Ok(verified)
+}
+
+pub(super) async fn recent_bodies(store: &SqliteStore, since: Timestamp) -> Result<Vec<RecentBody>, StoreError> {
+    let rows = sqlx::query(include_str!("sql/recent_bodies.sql"))
+        .bind(since.0)
+        .fetch_all(&store.readers)
+        .await
+        .map_err(StoreError::database("read what was sent lately"))?;
+    rows.iter()
+        .map(|r| {
+            let chat = Chat::from_stored(&get::<String>(r, 1)?);
+            Ok(RecentBody { id: id(r, 0)?, chat, body: get(r, 2)?, at: Timestamp(get(r, 3)?) })
+        })
+        .collect()
 }
 
 pub(super) async fn doubts_to_look_at(
@@ -176,13 +228,13 @@ pub(super) async fn doubts_to_look_at(
         .map_err(StoreError::database("find doubts to look at"))?;
     let mut doubts = Vec::with_capacity(rows.len());
     for row in &rows {
-        let instance = InstanceName::new(&get::<String>(row, 14)?);
+        let instance = InstanceName::new(&get::<String>(row, 19)?);
         doubts.push(Doubt {
             claimed: claimed(store, &instance, row).await?,
-            number: get::<i64>(row, 15)?.try_into().unwrap_or(1),
-            marked_at: Timestamp(get(row, 16)?),
-            slot_at: Timestamp(get(row, 17)?),
-            empty_looks: get::<i64>(row, 18)?.try_into().unwrap_or(0),
+            number: get::<i64>(row, 20)?.try_into().unwrap_or(1),
+            marked_at: Timestamp(get(row, 21)?),
+            slot_at: Timestamp(get(row, 22)?),
+            empty_looks: get::<i64>(row, 23)?.try_into().unwrap_or(0),
         });
     }
     Ok(doubts)

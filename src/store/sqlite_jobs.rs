@@ -87,6 +87,10 @@ async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Time
         return Ok(Applied::Unchanged);
     }
     let content = store_content(connection, &job.content, &job.manner, &job.zone, max_lateness).await?;
+    let mut then = Vec::with_capacity(job.then.len());
+    for c in &job.then {
+        then.push(store_content(connection, c, &job.manner, &job.zone, max_lateness).await?);
+    }
     let first_applied_at = match &known {
         Some(row) => Timestamp(get(row, 1)?),
         None => now,
@@ -106,6 +110,7 @@ async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Time
         .bind(now.0)
         .bind(next_at.map(|t| t.0))
         .bind(next_at.map(|_| now.0))
+        .bind((!then.is_empty()).then(|| json!(then).to_string()))
         .execute(connection)
         .await
         .map_err(StoreError::database(doing))?;

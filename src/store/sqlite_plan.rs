@@ -116,14 +116,23 @@ fn stored_job(row: &SqliteRow) -> Result<StoredJob, StoreError> {
     let definition: String = get(row, 0)?;
     let wrong =
         |e: serde_json::Error| StoreError::Inconsistent { table: "jobs", column: "definition", what: e.to_string() };
+    let mut contents = vec![get::<i64>(row, 1)?];
+    if let Some(more) = get::<Option<String>>(row, 2)? {
+        let wrong = |e: serde_json::Error| StoreError::Inconsistent {
+            table: "jobs",
+            column: "then_contents",
+            what: e.to_string(),
+        };
+        contents.extend(serde_json::from_str::<Vec<i64>>(&more).map_err(wrong)?);
+    }
     Ok(StoredJob {
         job: serde_json::from_str(&definition).map_err(wrong)?,
-        content: get(row, 1)?,
-        audience: get(row, 2)?,
-        size: get::<i64>(row, 3)?.try_into().unwrap_or(0),
-        first_applied_at: Timestamp(get(row, 4)?),
-        next_at: get::<Option<i64>>(row, 5)?.map(Timestamp),
-        resumes: get::<i64>(row, 6)? != 0,
+        contents,
+        audience: get(row, 3)?,
+        size: get::<i64>(row, 4)?.try_into().unwrap_or(0),
+        first_applied_at: Timestamp(get(row, 5)?),
+        next_at: get::<Option<i64>>(row, 6)?.map(Timestamp),
+        resumes: get::<i64>(row, 7)? != 0,
     })
 }
 
@@ -158,7 +167,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, messages: NewMessa
     let rows: Vec<Value> = messages
         .rows
         .iter()
-        .map(|m| json!([hex(m.id), m.chat.as_str(), m.place, m.guard, m.due_at, m.wake_at, m.lead]))
+        .map(|m| json!([hex(m.id), m.chat.as_str(), m.place, m.guard, m.due_at, m.wake_at, m.lead, m.expires_at]))
         .collect();
     let class: Class = messages.class;
     let done = sqlx::query(include_str!("sql/insert_messages.sql"))
@@ -174,6 +183,8 @@ pub(super) async fn insert(connection: &mut SqliteConnection, messages: NewMessa
         .bind(messages.reason.map(|r| r.name()))
         .bind(messages.key.clone())
         .bind(messages.now.0)
+        .bind(i64::from(messages.step.0))
+        .bind(i64::from(messages.step.1))
         .execute(&mut *connection)
         .await
         .map_err(StoreError::database(doing))?;

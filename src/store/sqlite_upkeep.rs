@@ -4,8 +4,10 @@ use serde_json::Value;
 use sqlx::SqliteConnection;
 
 use crate::domain::id::InstanceName;
+use crate::domain::message::{Change, Facts, Verdict};
+use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::Timestamp;
-use crate::store::sqlite_claim::get;
+use crate::store::sqlite_claim::{get, id};
 use crate::store::sqlite_writer::Writer;
 use crate::store::{Evidence, InstanceRow, Recovery, SqliteStore, StoreError};
 
@@ -334,6 +336,36 @@ pub(super) async fn outages(
     .await
     .map_err(StoreError::database("read outages"))?;
     rows.iter().map(|r| Ok((Timestamp(get(r, 0)?), Timestamp(get(r, 1)?)))).collect()
+}
+
+/// Messages expired in one go.
+const EXPIRED_AT_ONCE: i64 = 500;
+
+pub(super) async fn expire(store: &SqliteStore, now: Timestamp) -> Result<u64, StoreError> {
+    let rows = sqlx::query(include_str!("sql/expiring.sql"))
+        .bind(now.0)
+        .bind(EXPIRED_AT_ONCE)
+        .fetch_all(&store.readers)
+        .await
+        .map_err(StoreError::database("find what expires"))?;
+    let mut changes = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let state = match get::<String>(row, 1)?.as_str() {
+            "typing" => State::Typing,
+            "held" => State::Held,
+            _ => State::Scheduled { wake_at: Timestamp(get(row, 2)?) },
+        };
+        let Ok(transition) = state::apply(&state, &Event::TooLate { reason: Reason::Expires }) else { continue };
+        let attempts = get::<i64>(row, 3)?.try_into().unwrap_or(0);
+        let note = format!("it was not to leave after {}", Timestamp(get(row, 4)?));
+        changes.push(Change { id: id(row, 0)?, attempts, at: now, transition, facts: Facts::Note(note) });
+    }
+    if changes.is_empty() {
+        return Ok(0);
+    }
+    let verdicts = store.writer()?.apply(changes).await?;
+    store.writer()?.tell();
+    Ok(u64::try_from(verdicts.iter().filter(|v| **v == Verdict::Applied).count()).unwrap_or(0))
 }
 
 pub(super) async fn add_evidence(writer: &Writer, evidence: Evidence) -> Result<(), StoreError> {

@@ -21,6 +21,8 @@ pub(crate) struct Row {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ModelStore {
     pub(crate) rows: BTreeMap<MessageId, Row>,
+    /// Until when everything is paused.
+    pub(crate) paused_until: Option<Timestamp>,
 }
 
 impl ModelStore {
@@ -40,11 +42,15 @@ impl ModelStore {
     pub(crate) fn claim(
         &self,
         instance: &InstanceName,
+        now: Timestamp,
         horizon: Timestamp,
         limit: usize,
         strict_limit: usize,
         except: &[MessageId],
     ) -> (Vec<Due>, bool, Option<Timestamp>) {
+        if self.is_paused(now) {
+            return (Vec::new(), false, self.paused_until);
+        }
         let waiting = || {
             self.rows.values().filter(|r| {
                 r.due.instance == *instance && r.state == StateName::Scheduled && !except.contains(&r.due.id)
@@ -66,6 +72,10 @@ impl ModelStore {
         (all, more, next)
     }
 
+    pub(crate) fn is_paused(&self, now: Timestamp) -> bool {
+        self.paused_until.is_some_and(|t| t > now)
+    }
+
     pub(crate) fn gone(&self, ids: &[MessageId]) -> Vec<MessageId> {
         let ours = |s| matches!(s, StateName::Scheduled | StateName::Typing);
         ids.iter().copied().filter(|i| !self.rows.get(i).is_some_and(|r| ours(r.state))).collect()
@@ -76,6 +86,9 @@ impl ModelStore {
         let late_wake = matches!(&change.facts, Facts::Mark { slot, .. } if row.wake_at > *slot);
         if row.attempts != change.attempts || !change.transition.accepts().contains(&row.state) || late_wake {
             return Verdict::Stale;
+        }
+        if matches!(change.facts, Facts::Mark { .. }) && self.paused_until.is_some_and(|t| t > change.at) {
+            return Verdict::Paused;
         }
         row.state = change.transition.to().name();
         match change.transition.to() {
@@ -89,7 +102,7 @@ impl ModelStore {
                 row.first_marked_at = row.first_marked_at.or(Some(*marked_at));
             }
             Facts::Record { tries, .. } | Facts::Verdict { tries, .. } => row.tries = *tries,
-            Facts::TypingShown { .. } | Facts::Note(_) => {}
+            Facts::TypingShown { .. } | Facts::Moved { .. } | Facts::Note(_) => {}
         }
         Verdict::Applied
     }

@@ -11,12 +11,17 @@ UPDATE messages SET
     sent_at         = coalesce(v.sent_at, messages.sent_at),
     gateway_id      = coalesce(v.gateway_id, messages.gateway_id),
     ack             = coalesce(messages.ack, v.ack),
-    ack_at          = coalesce(messages.ack_at, v.ack_at)
+    ack_at          = coalesce(messages.ack_at, v.ack_at),
+    -- What a person gives another chance expires no more; what is moved keeps its distance.
+    expires_at      = CASE WHEN v.afresh = 1 THEN NULL
+                           ELSE messages.expires_at + coalesce(v.due_at - messages.due_at, 0) END,
+    due_at          = coalesce(v.due_at, messages.due_at)
 FROM (
     SELECT unhex(value ->> 0) AS id, value ->> 1 AS attempts, value ->> 2 AS accepts, value ->> 3 AS state,
            value ->> 4 AS reason, value ->> 5 AS wake_at, value ->> 6 AS number, value ->> 7 AS tries,
            value ->> 8 AS marked_at, value ->> 9 AS typing_at, value ->> 10 AS sent_at, value ->> 11 AS gateway_id,
-           value ->> 12 AS ack, value ->> 13 AS ack_at, value ->> 14 AS slot
+           value ->> 12 AS ack, value ->> 13 AS ack_at, value ->> 14 AS slot,
+           value ->> 15 AS due_at, value ->> 16 AS afresh
     FROM json_each(?1)
 ) AS v
 WHERE messages.id = v.id

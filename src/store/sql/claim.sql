@@ -1,11 +1,17 @@
--- Waiting messages of one instance and range of ranks, by wake, that this node does not hold yet.
+-- Waiting messages of one instance and range of ranks, by wake, that this node does not hold yet. A step of a sequence
+-- waits until the one before it is sent; paused jobs wait.
 SELECT m.id, m.chat, m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries, m.first_marked_at,
-       m.guard, m.job, o.nominal_at, r.vars
+       m.guard, m.job, o.nominal_at, r.vars, m.step, m.steps, m.expires_at, m.reason, m.key IS NOT NULL
 FROM messages AS m
 LEFT JOIN occurrences AS o ON o.id = m.occurrence
 LEFT JOIN recipients AS r ON r.audience = m.audience AND r.place = m.place
 WHERE m.state = 'scheduled' AND m.instance = ?1 AND m.rank = ?2 AND m.wake_at <= ?3
   AND (m.occurrence IS NULL OR o.state = 'planned')
+  AND (m.step = 0 OR EXISTS (
+        SELECT 1 FROM messages AS p
+        WHERE p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1 AND p.reason IS NOT 'replaced'
+          AND p.state = 'sent'))
+  AND (m.job IS NULL OR ?6 = '[]' OR m.job NOT IN (SELECT value FROM json_each(?6)))
   AND m.id NOT IN (SELECT unhex(value) FROM json_each(?4))
 ORDER BY m.wake_at, m.id
 LIMIT ?5

@@ -1,3 +1,4 @@
+-- Whether anything will be worked on up to an instant: not what waits for a person, a paused lane or an earlier step.
 SELECT EXISTS (
     SELECT 1 FROM instances AS i
     CROSS JOIN messages AS m
@@ -5,4 +6,13 @@ SELECT EXISTS (
     WHERE m.instance = i.name AND m.state = 'scheduled' AND m.wake_at <= ?1 AND i.state <> 'down'
       AND m.rank IN (0, 1, 2)
       AND (m.occurrence IS NULL OR o.state = 'planned')
+      AND (m.step = 0 OR EXISTS (
+            SELECT 1 FROM messages AS p
+            WHERE p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1
+              AND p.reason IS NOT 'replaced' AND p.state = 'sent'))
+      AND NOT EXISTS (
+            SELECT 1 FROM pauses AS p
+            WHERE (p.until IS NULL OR p.until > ?1)
+              AND (p.scope = 'all' OR (p.scope = 'instance' AND p.name = m.instance)
+                   OR (p.scope = 'job' AND p.name = m.job)))
 ) OR EXISTS (SELECT 1 FROM jobs WHERE plan_at <= ?1 AND next_at <= ?1)

@@ -1,0 +1,124 @@
+//! Why messages are where they are.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a message is where it is: a closed list, each code with one sentence in the reference.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The gateway refused it for good.
+    Refused,
+    /// Every try was used up.
+    TriesUsedUp,
+    /// A person cancelled it.
+    CancelledByPerson,
+    /// Its job was changed; a new row took its place.
+    Replaced,
+    /// Its job was removed.
+    Removed,
+    /// It was too late: outages or retries took longer than `max_lateness`.
+    TooLate,
+    /// Its occurrence passed while nobody could serve it.
+    Misfire,
+    /// Its template could not be filled in.
+    Template,
+    /// Its stored content no longer matches the hash taken when it was planned.
+    Damaged,
+    /// The request was out when the program stopped.
+    Crash,
+    /// The gateway gave no clear answer.
+    NoClearAnswer,
+    /// A person, or the job's policy, gave it up while in doubt.
+    Dropped,
+    /// A person said it went out.
+    SaidSent,
+    /// The gateway's history shows it.
+    FoundInHistory,
+    /// A person, or the job's policy, had it sent again while in doubt.
+    ResentOnDoubt,
+    /// Refused for now: another try is planned.
+    RefusedForNow,
+    /// The connection did not open, or the request was never begun.
+    NotSent,
+    /// The gateway asked to wait.
+    RateLimited,
+    /// The instance cannot send.
+    InstanceDown,
+    /// The lead ended without a send: a pause, a stop of the daemon, a restart.
+    LeadEnded,
+    /// It waits for its window to open.
+    Window,
+    /// It must not leave after its `expires`.
+    Expires,
+    /// A person held it.
+    HeldByPerson,
+    /// The same content went to the same chat less than a minute before.
+    Repeated,
+    /// A person let it go again.
+    Released,
+    /// A person gave it another instant.
+    Rescheduled,
+    /// A person put it off.
+    Snoozed,
+    /// A person gave it another chance.
+    Retried,
+    /// An earlier message of its sequence did not go out.
+    Sequence,
+}
+
+impl Reason {
+    /// Every reason with its sentence: what the reference prints and a test holds against the code.
+    pub const ALL: [(Reason, &'static str, &'static str); 29] = [
+        (Reason::Refused, "refused", "The gateway refused the message for good."),
+        (Reason::TriesUsedUp, "tries_used_up", "Every try of `retry.attempts` was used up."),
+        (Reason::CancelledByPerson, "cancelled_by_person", "Somebody cancelled it."),
+        (Reason::Replaced, "replaced", "Its job was changed, and a new message took its place."),
+        (Reason::Removed, "removed", "Its job was removed."),
+        (Reason::TooLate, "too_late", "Outages or retries took longer than `max_lateness`."),
+        (Reason::Misfire, "misfire", "Its occurrence passed while nobody could serve it."),
+        (Reason::Template, "template", "Its template could not be filled in for this recipient."),
+        (Reason::Damaged, "damaged", "Its stored content does not match the hash taken when it was planned."),
+        (Reason::Crash, "crash", "Its request was out when the program stopped, and the answer is unknown."),
+        (Reason::NoClearAnswer, "no_clear_answer", "The gateway gave no clear answer."),
+        (Reason::Dropped, "dropped", "It was given up while in doubt, by a person or by `on_doubt: drop`."),
+        (Reason::SaidSent, "said_sent", "A person said that it went out."),
+        (Reason::FoundInHistory, "found_in_history", "The gateway's history of the chat shows it."),
+        (
+            Reason::ResentOnDoubt,
+            "resent_on_doubt",
+            "It is sent again after a doubt, by a person or by `on_doubt: resend`.",
+        ),
+        (Reason::RefusedForNow, "refused_for_now", "The gateway refused it for now; another try is planned."),
+        (Reason::NotSent, "not_sent", "The connection did not open, or the request was never begun."),
+        (Reason::RateLimited, "rate_limited", "The gateway asked to wait."),
+        (
+            Reason::InstanceDown,
+            "instance_down",
+            "The instance cannot send until its session or credentials work again.",
+        ),
+        (Reason::LeadEnded, "lead_ended", "Typing ended without a send: a pause, or a stop of the daemon."),
+        (Reason::Window, "window", "It waits for its window to open."),
+        (Reason::Expires, "expires", "It was not to leave after its `expires`."),
+        (Reason::HeldByPerson, "held_by_person", "Somebody holds it; `release` lets it go."),
+        (
+            Reason::Repeated,
+            "repeated",
+            "The same content went to the same chat less than a minute before; `release` sends it all the same.",
+        ),
+        (Reason::Released, "released", "Somebody let it go again."),
+        (Reason::Rescheduled, "rescheduled", "Somebody gave it another instant."),
+        (Reason::Snoozed, "snoozed", "Somebody put it off."),
+        (Reason::Retried, "retried", "Somebody gave it another chance."),
+        (Reason::Sequence, "sequence", "An earlier message of its sequence did not go out."),
+    ];
+
+    /// The code used in JSON and in the database.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(r, ..)| *r == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// The reason of a code.
+    pub fn from_name(name: &str) -> Option<Reason> {
+        Self::ALL.iter().find(|(_, n, _)| *n == name).map(|(r, ..)| *r)
+    }
+}
