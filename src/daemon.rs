@@ -426,12 +426,17 @@ async fn wait(
         }
         std::future::pending().await
     };
-    let ended = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-        () = idle => true,
-        damage = damaged => return Err(damage.into()),
-        _ = &mut running.worker => return Err(DaemonError::WorkerEnded),
+    let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
+    tokio::pin!(idle, damaged);
+    let ended = loop {
+        tokio::select! {
+            _ = terminate.recv() => break false,
+            _ = interrupt.recv() => break false,
+            _ = hangup.recv() => reload(options, store).await,
+            () = &mut idle => break true,
+            damage = &mut damaged => return Err(damage.into()),
+            _ = &mut running.worker => return Err(DaemonError::WorkerEnded),
+        }
     };
     if !ended {
         tracing::info!("stopping; a second signal stops at once");
@@ -450,6 +455,28 @@ async fn wait(
         });
     }
     Ok(ended)
+}
+
+/// Reads the jobs file anew and applies its jobs. A file with errors changes nothing.
+async fn reload(options: &DaemonOptions, store: &SqliteStore) {
+    let Some(path) = options.settings.as_ref().map(|s| s.path.clone()) else {
+        tracing::warn!("there is no jobs file to read anew: this daemon serves the jobs of its database");
+        return;
+    };
+    let settings = match config::load(&path, options.sandbox.is_some(), clock::now()) {
+        Ok(settings) => settings,
+        Err(e) => {
+            for finding in e.0 {
+                tracing::error!("{finding}");
+            }
+            tracing::error!("the jobs file has errors; what was applied before stays");
+            return;
+        }
+    };
+    match intake::apply_file(store, &settings, options.prune, clock::now()).await {
+        Ok(applied) => tell_applied(&applied, options.prune),
+        Err(e) => tracing::error!(error = %e, "the jobs file could not be applied; what was applied before stays"),
+    }
 }
 
 async fn until_idle(

@@ -78,6 +78,69 @@ pub async fn apply_file(
     Ok(AppliedFile { jobs, vanished })
 }
 
+/// What applying a file would do to one job.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlannedJob {
+    /// Its name.
+    pub name: String,
+    /// What would become of it.
+    pub change: Applied,
+    /// How many recipients it has.
+    pub recipients: u64,
+    /// Waiting messages that new ones would replace.
+    pub cancels: u64,
+    /// Its next occurrence.
+    pub next: Option<Timestamp>,
+}
+
+/// What applying a file would do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Planned {
+    /// The jobs of the file, in its order.
+    pub jobs: Vec<PlannedJob>,
+    /// Jobs of the database that the file does not declare.
+    pub vanished: Vec<String>,
+}
+
+impl Planned {
+    /// On a database that does not exist yet everything is new.
+    pub fn onto_nothing(settings: &Settings) -> Planned {
+        let now = clock::now();
+        let jobs = settings.jobs.iter().map(|j| planned(j, Applied::Added, 0, now, now)).collect();
+        Planned { jobs, vanished: Vec::new() }
+    }
+}
+
+fn planned(job: &JobSettings, change: Applied, cancels: u64, first_applied: Timestamp, now: Timestamp) -> PlannedJob {
+    let zone = clock::zone(&job.job.zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    let schedule = &job.job.schedule;
+    let next = match change {
+        Applied::Added => schedule.first(first_applied, &zone),
+        Applied::Changed | Applied::Unchanged => schedule.next_after(now, first_applied, &zone),
+    };
+    PlannedJob { name: job.job.name.clone(), change, recipients: job.recipients.size, cancels, next }
+}
+
+/// Says what applying a file would do, changing nothing.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn plan_file(store: &SqliteStore, settings: &Settings, now: Timestamp) -> Result<Planned, StoreError> {
+    let mut jobs = Vec::with_capacity(settings.jobs.len());
+    for job in &settings.jobs {
+        let audience = store.find_audience(&job.recipients.fingerprint).await?;
+        let (change, first_applied) = store.compare_job(&job.job, audience).await?;
+        let cancels = match change {
+            Applied::Changed => store.waiting_of_job(&job.job.name).await?,
+            Applied::Added | Applied::Unchanged => 0,
+        };
+        jobs.push(planned(job, change, cancels, first_applied.unwrap_or(now), now));
+    }
+    let declared: std::collections::HashSet<&str> = settings.jobs.iter().map(|j| j.job.name.as_str()).collect();
+    let names = store.job_names().await?;
+    Ok(Planned { jobs, vanished: names.into_iter().filter(|n| !declared.contains(n.as_str())).collect() })
+}
+
 async fn store_audience(store: &SqliteStore, job: &JobSettings) -> Result<i64, IntakeError> {
     let print = &job.recipients.fingerprint;
     if let Some(id) = store.find_audience(print).await? {

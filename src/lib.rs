@@ -8,7 +8,7 @@
 //!
 //! 0. [`domain`], the words and the rules; 1. [`engine`], the machine that decides;
 //! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside, and [`feed`], the news for who watches;
-//! 3. [`planner`], [`worker`] (with [`repeats`]), [`receipts`], [`doubt`], [`intake`], [`upkeep`] and [`sandbox`], which drive them;
+//! 3. [`planner`], [`worker`] (with [`repeats`]), [`receipts`], [`doubt`], [`intake`], [`repair`], [`explain`], [`upkeep`] and [`sandbox`], which drive them;
 //! 4. [`http`] and [`daemon`]; 5. [`cli`].
 
 pub mod cli;
@@ -18,12 +18,14 @@ pub mod daemon;
 pub mod domain;
 pub mod doubt;
 pub mod engine;
+pub mod explain;
 pub mod feed;
 pub mod gateway;
 pub mod http;
 pub mod intake;
 pub mod planner;
 pub mod receipts;
+pub mod repair;
 pub mod repeats;
 pub mod report;
 pub mod sandbox;

@@ -83,12 +83,31 @@ impl Planner {
         }
     }
 
-    async fn plan(&self, stored: StoredJob, now: Timestamp) -> Result<(), StoreError> {
-        let zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
+    /// Plans one more occurrence of a job, now, beside its schedule. Answers its nominal instant.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    pub async fn plan_extra(&self, stored: &StoredJob, now: Timestamp) -> Result<Timestamp, StoreError> {
+        let contents = self.contents(stored).await?;
+        // Due when its typing has been seen, as a single message is.
+        let nominal = now + longest_lead(&stored.job.manner.typing);
+        // The job's next occurrence is another one, so that nothing advances.
+        let publish = Publish { next_at: stored.next_at, plan_at: stored.next_at, missed_since: None };
+        self.insert(stored, &contents, nominal, StateName::Scheduled, publish, now).await?;
+        Ok(nominal)
+    }
+
+    async fn contents(&self, stored: &StoredJob) -> Result<Vec<Arc<StoredContent>>, StoreError> {
         let mut contents = Vec::with_capacity(stored.contents.len());
         for id in &stored.contents {
             contents.push(self.store.content(*id).await?);
         }
+        Ok(contents)
+    }
+
+    async fn plan(&self, stored: StoredJob, now: Timestamp) -> Result<(), StoreError> {
+        let zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
+        let contents = self.contents(&stored).await?;
         let max_lateness = contents.first().map_or(DEFAULT_MAX_LATENESS, |c| c.max_lateness);
         let Some(decision) = decide(&stored, max_lateness, &zone, now) else {
             let publish = Publish { next_at: None, plan_at: None, missed_since: stored.next_at };
@@ -228,14 +247,18 @@ fn decide(stored: &StoredJob, max_lateness: Millis, zone: &TimeZone, now: Timest
         (latest_in_time(next, now, allowed, after).or_else(|| after(now))?, StateName::Scheduled)
     };
     let following = after(nominal);
-    let longest_lead = match stored.job.manner.typing {
-        Typing::Off => Millis::ZERO,
-        Typing::Lead(lead) => lead,
-        Typing::BySpeed { max, .. } => max,
-    };
+    let longest_lead = longest_lead(&stored.job.manner.typing);
     // Instants that are all known are all planned at once; a recurring job keeps one occurrence ahead.
     let plan_at = following.map(|f| if recurs { nominal.min(f - longest_lead - AHEAD) } else { now });
     Some(Decision { nominal, state, publish: Publish { next_at: following, plan_at, missed_since: None } })
+}
+
+fn longest_lead(typing: &Typing) -> Millis {
+    match *typing {
+        Typing::Off => Millis::ZERO,
+        Typing::Lead(lead) => lead,
+        Typing::BySpeed { max, .. } => max,
+    }
 }
 
 /// The latest occurrence that has passed and is not later than allowed.

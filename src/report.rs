@@ -7,6 +7,7 @@ use crate::domain::ack::Ack;
 use crate::domain::id::MessageId;
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
+use crate::engine::explain::{Explanation, Gate};
 use crate::store::view::{AttemptView, DoubtView, MessageDetail, MessageView, StatsView};
 
 fn instant(t: Option<Timestamp>) -> Value {
@@ -45,7 +46,7 @@ pub fn list(messages: &[MessageView], next: Option<MessageId>) -> Value {
 }
 
 /// One message whole.
-pub fn detail(d: &MessageDetail) -> Value {
+pub fn detail(d: &MessageDetail, explanation: &Explanation) -> Value {
     let mut all = match message(&d.message) {
         Value::Object(map) => map,
         _ => Map::new(),
@@ -62,34 +63,24 @@ pub fn detail(d: &MessageDetail) -> Value {
         .collect();
     all.insert("content".to_owned(), json!(d.content));
     all.insert("vars".to_owned(), json!(d.vars));
-    all.insert("waiting".to_owned(), waiting(d));
+    all.insert("waiting".to_owned(), waiting(explanation));
     all.insert("attempt_log".to_owned(), d.attempts.iter().map(attempt).collect());
     all.insert("acks".to_owned(), Value::Array(acks));
     all.insert("events".to_owned(), Value::Array(events));
     Value::Object(all)
 }
 
-/// Why it waits, as far as its row and its instance tell.
-fn waiting(d: &MessageDetail) -> Value {
-    let gate = |gate: &str, until: Option<Timestamp>, note: Option<String>| json!({ "gate": gate, "until": instant(until), "note": note });
-    let mut gates = Vec::new();
-    match d.message.state {
-        StateName::Scheduled | StateName::Claimed | StateName::Typing => {
-            gates.push(gate("due", Some(d.message.due_at), None));
-            if let Some((state, reason, until)) = &d.blocked {
-                gates.push(gate("instance", *until, Some(reason.clone().unwrap_or_else(|| state.clone()))));
-            }
-        }
-        StateName::InDoubt => gates.push(gate("evidence", d.message.wake_at, None)),
-        StateName::Held => gates.push(gate("person", None, None)),
-        StateName::Sending
-        | StateName::Sent
-        | StateName::Failed
-        | StateName::Cancelled
-        | StateName::Expired
-        | StateName::Skipped => {}
-    }
-    Value::Array(gates)
+/// Gates with whether they are passed, as `explain` prints them.
+pub fn gates(gates: &[Gate]) -> Value {
+    let gate =
+        |g: &Gate| json!({ "gate": g.name.name(), "passed": g.passed, "until": instant(g.until), "note": g.note });
+    gates.iter().map(gate).collect()
+}
+
+/// The gates a message waits on.
+fn waiting(explanation: &Explanation) -> Value {
+    let open = explanation.gates.iter().filter(|g| !g.passed);
+    open.map(|g| json!({ "gate": g.name.name(), "until": instant(g.until), "note": g.note })).collect()
 }
 
 fn attempt(a: &AttemptView) -> Value {

@@ -422,7 +422,7 @@ pub fn mask(chat: &Chat) -> String {
 }
 
 /// The windows of a message on their clocks: its instance's and its own.
-fn hours(instance: Option<&Window>, claimed: &Claimed) -> Vec<OpenHours> {
+pub fn hours(instance: Option<&Window>, claimed: &Claimed) -> Vec<OpenHours> {
     let own = claimed.content.manner.window.as_ref();
     let utc = || jiff::tz::TimeZone::UTC;
     let resolve = |w: &Window| {

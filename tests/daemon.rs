@@ -347,7 +347,7 @@ fn a_wrong_token_pauses_the_instance_and_burns_no_try() {
     until("the message waits again", Duration::from_secs(10), || field(&bench.messages()[0], "state") == "scheduled");
     let shown = bench.json(&["show", field(&bench.messages()[0], "id")]);
     assert_eq!(shown["attempt_log"][0]["send"]["outcome"], "instance_down");
-    assert_eq!(shown["waiting"][1]["gate"], "instance");
+    assert!(shown["waiting"].to_string().contains("\"instance\""), "{}", shown["waiting"]);
     assert_eq!(shown["reason"], "instance_down");
 }
 

@@ -1,13 +1,12 @@
 //! `list`: messages.
 
 use crate::cli::exit::{Exit, told};
+use crate::cli::filter::FilterArgs;
 use crate::cli::out::{Out, safe, table};
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::ack::Ack;
 use crate::domain::id::MessageId;
-use crate::domain::state::StateName;
-use crate::domain::time::{Timestamp, parse_instant};
 use crate::report;
 use crate::store::Opening;
 use crate::store::view::{MessageFilter, MessageView};
@@ -19,27 +18,8 @@ use crate::store::view::{MessageFilter, MessageView};
   onthedot list --job launch --ack read --limit 1000
   onthedot list --json | jq '.messages[].gateway_id'")]
 pub(super) struct ListArgs {
-    /// In any of these states, parted by commas
-    #[arg(long, value_name = "STATE,…")]
-    state: Option<String>,
-    /// Of this job
-    #[arg(long)]
-    job: Option<String>,
-    /// Through this instance
-    #[arg(long)]
-    instance: Option<String>,
-    /// To this chat
-    #[arg(long, value_name = "CHAT")]
-    to: Option<String>,
-    /// With this ack
-    #[arg(long, value_parser = Ack::ALL.map(Ack::name))]
-    ack: Option<String>,
-    /// Due at this instant or later
-    #[arg(long, value_name = "INSTANT")]
-    since: Option<String>,
-    /// Due before this instant
-    #[arg(long, value_name = "INSTANT")]
-    until: Option<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// At most so many, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
@@ -49,7 +29,11 @@ pub(super) struct ListArgs {
 }
 
 pub(super) async fn list(global: &Global, args: ListArgs, out: &Out) -> anyhow::Result<Exit> {
-    let filter = filter(args)?;
+    let after = args
+        .cursor
+        .map(|c| c.parse::<MessageId>().map_err(|e| told(Exit::Usage, format!("--cursor: {e}"))))
+        .transpose()?;
+    let filter = MessageFilter { after, ..args.filter.read(&[], args.limit)? };
     let store = place::open(global, Opening::Reading).await?;
     let (messages, next) = store.list(&filter).await?;
     store.close().await;
@@ -64,43 +48,6 @@ pub(super) async fn list(global: &Global, args: ListArgs, out: &Out) -> anyhow::
         }
     }
     Ok(Exit::Ok)
-}
-
-fn filter(args: ListArgs) -> anyhow::Result<MessageFilter> {
-    let mut states = Vec::new();
-    for word in args.state.iter().flat_map(|s| s.split(',')).map(str::trim).filter(|w| !w.is_empty()) {
-        let known = StateName::ALL.map(StateName::name).join(", ");
-        states.push(
-            StateName::from_name(word)
-                .ok_or_else(|| told(Exit::Usage, format!("--state: '{word}' is not a state; known: {known}")))?,
-        );
-    }
-    let instant = |flag: &str, text: Option<String>| -> anyhow::Result<Option<Timestamp>> {
-        let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
-        let wrong = |t: &str| told(Exit::Usage, format!("{flag} cannot be '{t}'; such as 2026-12-01T10:00"));
-        text.map(|t| parse_instant(&t, &zone, false).ok_or_else(|| wrong(&t))).transpose()
-    };
-    let chat = match args.to {
-        Some(to) => {
-            Some(crate::gateway::Kind::Wawp.parse_recipient(&to).map_err(|e| told(Exit::Usage, format!("--to: {e}")))?)
-        }
-        None => None,
-    };
-    let after = args
-        .cursor
-        .map(|c| c.parse::<MessageId>().map_err(|e| told(Exit::Usage, format!("--cursor: {e}"))))
-        .transpose()?;
-    Ok(MessageFilter {
-        states,
-        job: args.job,
-        instance: args.instance,
-        chat: chat.map(|c| c.as_str().to_owned()),
-        ack: args.ack.as_deref().and_then(Ack::from_name),
-        since: instant("--since", args.since)?,
-        until: instant("--until", args.until)?,
-        limit: args.limit,
-        after,
-    })
 }
 
 /// Messages as a table in local time.

@@ -1,16 +1,22 @@
 //! The command line: one command one file.
 
-mod cancel;
 mod check;
 mod content_args;
 mod doubt;
 mod exit;
+mod explain;
+mod filter;
+mod instance;
+mod job;
 mod list;
 mod live;
 mod log;
 mod next;
 mod out;
+mod pause;
 mod place;
+mod plan;
+mod repair;
 mod run;
 mod sandbox;
 mod send;
@@ -78,12 +84,27 @@ enum Command {
     Send(Box<send::SendArgs>),
     List(list::ListArgs),
     Show(show::ShowArgs),
-    Cancel(cancel::CancelArgs),
+    Explain(explain::ExplainArgs),
+    Cancel(repair::CancelArgs),
+    Retry(repair::RetryArgs),
+    Reschedule(repair::RescheduleArgs),
+    Snooze(repair::SnoozeArgs),
+    Hold(repair::HoldArgs),
+    Release(repair::ReleaseArgs),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
     Stats(stats::StatsArgs),
     /// Messages that may or may not have gone out
     #[command(subcommand)]
     Doubt(doubt::DoubtCommand),
     Next(next::NextArgs),
+    Plan(plan::PlanArgs),
+    /// The jobs of the database
+    #[command(subcommand)]
+    Job(job::JobCommand),
+    /// The accounts: how they stand, a round trip, pausing one
+    #[command(subcommand)]
+    Instance(instance::InstanceCommand),
     Sandbox(sandbox::SandboxArgs),
 }
 
@@ -130,9 +151,20 @@ async fn dispatch(cli: Cli, out: &Out) -> anyhow::Result<Exit> {
         Command::Send(args) => send::send(&global, *args, out).await,
         Command::List(args) => list::list(&global, args, out).await,
         Command::Show(args) => show::show(&global, &args, out).await,
-        Command::Cancel(args) => cancel::cancel(&global, &args, out).await,
+        Command::Explain(args) => explain::explain(&global, &args, out).await,
+        Command::Cancel(args) => repair::cancel(&global, args, out).await,
+        Command::Retry(args) => repair::retry(&global, args, out).await,
+        Command::Reschedule(args) => repair::reschedule(&global, args, out).await,
+        Command::Snooze(args) => repair::snooze(&global, args, out).await,
+        Command::Hold(args) => repair::hold(&global, args, out).await,
+        Command::Release(args) => repair::release(&global, args, out).await,
+        Command::Pause(args) => pause::pause(&global, args, out).await,
+        Command::Resume(args) => pause::resume(&global, args, out).await,
         Command::Stats(args) => stats::stats(&global, &args, out).await,
         Command::Doubt(command) => doubt::doubt(&global, command, out).await,
+        Command::Plan(args) => plan::plan(&global, &args, out).await,
+        Command::Job(command) => job::job(&global, command, out).await,
+        Command::Instance(command) => instance::instance(&global, command, out).await,
         Command::Next(args) => next::next(&global, &args, out).await,
         Command::Sandbox(args) => sandbox::sandbox(&global, args, out).await,
     }

@@ -7,6 +7,8 @@ use crate::clock;
 use crate::domain::content::Body;
 use crate::domain::id::MessageId;
 use crate::domain::time::Timestamp;
+use crate::engine::explain::Explanation;
+use crate::explain;
 use crate::report;
 use crate::store::Opening;
 use crate::store::view::MessageDetail;
@@ -22,19 +24,23 @@ pub(super) async fn show(global: &Global, args: &ShowArgs, out: &Out) -> anyhow:
     let id: MessageId = args.id.parse().map_err(|e| told(Exit::Usage, format!("{e}")))?;
     let store = place::open(global, Opening::Reading).await?;
     let found = store.show(id).await?;
+    let explained = match &found {
+        Some(detail) => Some(explain::of(&store, detail, clock::now()).await?),
+        None => None,
+    };
     store.close().await;
-    let Some(detail) = found else {
+    let (Some(detail), Some(explanation)) = (found, explained) else {
         return Err(told(Exit::NotFound, format!("there is no message {id}")));
     };
     if out.json {
-        out.document(&report::detail(&detail))?;
+        out.document(&report::detail(&detail, &explanation))?;
     } else {
-        out.data(&words(&detail))?;
+        out.data(&words(&detail, &explanation))?;
     }
     Ok(Exit::Ok)
 }
 
-fn words(d: &MessageDetail) -> String {
+fn words(d: &MessageDetail, explanation: &Explanation) -> String {
     let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
     let at = |t: Timestamp| t.in_zone(&zone).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
     let m = &d.message;
@@ -60,9 +66,9 @@ fn words(d: &MessageDetail) -> String {
     if let Some(id) = &m.gateway_id {
         lines.push(format!("known as  {}", safe(id)));
     }
-    if let Some((state, reason, until)) = &d.blocked {
-        let until = until.map(|t| format!(" until {}", at(t))).unwrap_or_default();
-        lines.push(format!("instance  {state}{until}: {}", safe(reason.as_deref().unwrap_or(""))));
+    for g in explanation.gates.iter().filter(|g| !g.passed) {
+        let until = g.until.map(|t| format!(" until {}", at(t))).unwrap_or_default();
+        lines.push(format!("waits     {}{until}  {}", g.name.name(), safe(g.note.as_deref().unwrap_or(""))));
     }
     lines.push(String::new());
     for e in &d.events {

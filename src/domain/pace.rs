@@ -200,12 +200,17 @@ impl Ledger {
     /// Whether the day of `t` has no send left; then the next day's first instant.
     fn day_full(&self, pacing: &Pacing, t: Timestamp) -> Option<(Timestamp, Rule)> {
         let cap = usize::try_from(pacing.per_day?).unwrap_or(usize::MAX);
-        let date = t.in_zone(&self.zone).date();
-        let start = |d: jiff::civil::Date| d.to_zoned(self.zone.clone()).ok().map(|z| Timestamp::from(z.timestamp()));
-        let (from, to) = (start(date)?, start(date.tomorrow().ok()?)?);
+        let (from, to) = self.day_of(t)?;
         let sends =
             self.departures.partition_point(|(d, _)| *d < to) - self.departures.partition_point(|(d, _)| *d < from);
         (sends >= cap).then_some((to, Rule::PerDay))
+    }
+
+    /// The first instant of the day of `t`, and of the day after it.
+    pub fn day_of(&self, t: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        let date = t.in_zone(&self.zone).date();
+        let start = |d: jiff::civil::Date| d.to_zoned(self.zone.clone()).ok().map(|z| Timestamp::from(z.timestamp()));
+        Some((start(date)?, start(date.tomorrow().ok()?)?))
     }
 
     /// How many sends in a row, without a rest between them, end right before `t`; counted up to `most`.

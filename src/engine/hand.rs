@@ -4,6 +4,7 @@ use crate::domain::message::{Change, Due, TypingFacts};
 use crate::domain::state::State;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::{self, Leave};
+use crate::engine::lane::Holds;
 
 /// How far a message in hand has come.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +34,8 @@ pub(super) struct Hand {
     /// Whether its lane ever gave it a slot later than it could have taken.
     pub was_paced: bool,
     pub leave: Option<Leave>,
+    /// What kept its slot from being earlier.
+    pub holds: Option<Holds>,
     pub typing: Option<TypingFacts>,
     /// A start-typing call waits for its answer.
     pub typing_open: bool,
@@ -55,6 +58,7 @@ impl Hand {
             held_by_lane: false,
             was_paced: false,
             leave: None,
+            holds: None,
             typing: None,
             typing_open: false,
             typing_news: false,

@@ -188,7 +188,12 @@ impl Walk {
         if let Some(open) = closed(lane, hand, now) {
             return Some(Step::Closed(place.1, open));
         }
-        let earliest = |wish| lane.earliest(&hand.due, wish).0;
+        let holds = std::cell::Cell::new(None);
+        let earliest = |wish| {
+            let (at, why) = lane.earliest(&hand.due, wish);
+            holds.set(why);
+            at
+        };
         let mut leave = timeline::leave(hand.facts(hand.held_by_lane), now, earliest);
         // The lane was full when it should have begun, or had planned it later and another's place fell free.
         let begin = begins(&leave, mark_ahead);
@@ -200,6 +205,7 @@ impl Walk {
             return Some(Step::Expired(place.1));
         }
         hand.was_paced |= leave.paced;
+        hand.holds = holds.get().or(hand.holds);
         self.met.insert(hand.due.chat.clone());
         if lane.pacing.spaces_sends() {
             lane.ledger.add(leave.slot, lane.after(&hand.due));

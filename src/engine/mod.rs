@@ -8,6 +8,7 @@
 //! per mark, and never before its slot.
 
 mod effect;
+pub mod explain;
 mod hand;
 mod input;
 mod lane;
@@ -133,6 +134,11 @@ impl Engine {
             .values()
             .filter(|h| h.phase != Phase::Waiting || self.lanes.get(&h.due.instance).is_some_and(Lane::works))
             .count()
+    }
+
+    /// What kept the slot of a message in hand from being earlier.
+    fn holds(&self, id: MessageId) -> Option<Holds> {
+        self.hands.get(&id).and_then(|h| h.holds)
     }
 
     /// How every instance stands.

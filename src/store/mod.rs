@@ -11,6 +11,7 @@ mod sqlite_apply;
 mod sqlite_audience;
 mod sqlite_claim;
 mod sqlite_jobs;
+mod sqlite_overview;
 mod sqlite_pause;
 mod sqlite_plan;
 mod sqlite_read;
@@ -71,6 +72,17 @@ pub struct Claimed {
     pub guard: i64,
     /// Whether nobody vouched that it is no repetition: it is of no job, has no key, and no person released it.
     pub unvouched: bool,
+}
+
+/// One message as a claim would hand it over, whatever state it is in.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The message.
+    pub claimed: Claimed,
+    /// Whether its occurrence is still hidden.
+    pub planning: bool,
+    /// The message of its sequence that must be sent before it, and has not been.
+    pub waits_for: Option<MessageId>,
 }
 
 /// The answer to [`Store::claim`].

@@ -17,7 +17,7 @@ use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_apply::hex;
 use crate::store::{
-    ClaimAnswer, Claimed, Doubt, PauseScope, RecentBody, SqliteStore, StoreError, StoredContent, Verified,
+    ClaimAnswer, Claimed, Doubt, PauseScope, RecentBody, Seen, SqliteStore, StoreError, StoredContent, Verified,
 };
 
 pub(super) async fn claim(
@@ -172,6 +172,28 @@ pub(super) async fn content(store: &SqliteStore, id: i64) -> Result<Arc<StoredCo
     }
     cache.insert(id, Arc::clone(&content));
     Ok(content)
+}
+
+impl SqliteStore {
+    /// A message as a claim would hand it over.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn claimed(&self, of: MessageId) -> Result<Option<Seen>, StoreError> {
+        let row = sqlx::query(include_str!("sql/claimed.sql"))
+            .bind(of.0.to_vec())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(StoreError::database("read a message"))?;
+        let Some(row) = row else { return Ok(None) };
+        let instance = InstanceName::new(&get::<String>(&row, 19)?);
+        let waits_for = match get::<Option<Vec<u8>>>(&row, 21)? {
+            Some(_) => Some(id(&row, 21)?),
+            None => None,
+        };
+        let claimed = claimed(self, &instance, &row).await?;
+        Ok(Some(Seen { claimed, planning: get::<i64>(&row, 20)? != 0, waits_for }))
+    }
 }
 
 pub(super) async fn verify(

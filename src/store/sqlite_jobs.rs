@@ -52,7 +52,47 @@ impl SqliteStore {
         Ok((applied, vanished))
     }
 
-    async fn replace_waiting(&self, job: String, reason: &'static str, now: Timestamp) -> Result<(), StoreError> {
+    /// What applying a job with this audience would do, and since when the job is known.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn compare_job(
+        &self,
+        job: &Job,
+        audience: Option<i64>,
+    ) -> Result<(Applied, Option<Timestamp>), StoreError> {
+        let row = sqlx::query("SELECT fingerprint, first_applied_at FROM jobs WHERE name = ?1")
+            .bind(job.name.clone())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(StoreError::database("compare a job"))?;
+        let Some(row) = row else { return Ok((Applied::Added, None)) };
+        let same = audience.is_some_and(|a| get::<Vec<u8>>(&row, 0).is_ok_and(|known| known == print_of(job, a)));
+        Ok((if same { Applied::Unchanged } else { Applied::Changed }, Some(Timestamp(get(&row, 1)?))))
+    }
+
+    /// How many messages of a job wait.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn waiting_of_job(&self, job: &str) -> Result<u64, StoreError> {
+        let count: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
+             WHERE o.job = ?1 AND m.state = 'scheduled' AND m.reason IS NOT 'replaced'",
+        )
+        .bind(job.to_owned())
+        .fetch_one(&self.readers)
+        .await
+        .map_err(StoreError::database("count a job's waiting messages"))?;
+        Ok(count.try_into().unwrap_or(0))
+    }
+
+    pub(super) async fn replace_waiting(
+        &self,
+        job: String,
+        reason: &'static str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         loop {
             let job = job.clone();
             let changed =
@@ -64,10 +104,15 @@ impl SqliteStore {
     }
 }
 
+/// The hash by which a job is known to be the same.
+fn print_of(job: &Job, audience: i64) -> Vec<u8> {
+    fingerprint(&[&serde_json::to_string(job).unwrap_or_default(), &audience.to_string()])
+}
+
 async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Timestamp) -> Result<Applied, StoreError> {
     let JobApply { job, audience, max_lateness } = apply;
     let definition = serde_json::to_string(&job).unwrap_or_default();
-    let print = fingerprint(&[&definition, &audience.to_string()]);
+    let print = print_of(&job, audience);
     let doing = "apply a job";
     let known = sqlx::query("SELECT fingerprint, first_applied_at, vanished FROM jobs WHERE name = ?1")
         .bind(job.name.clone())

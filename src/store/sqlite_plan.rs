@@ -112,7 +112,7 @@ pub(super) async fn store_content(
     .map_err(StoreError::database(doing))
 }
 
-fn stored_job(row: &SqliteRow) -> Result<StoredJob, StoreError> {
+pub(super) fn stored_job(row: &SqliteRow) -> Result<StoredJob, StoreError> {
     let definition: String = get(row, 0)?;
     let wrong =
         |e: serde_json::Error| StoreError::Inconsistent { table: "jobs", column: "definition", what: e.to_string() };

@@ -6,7 +6,7 @@ use crate::domain::ack::Ack;
 use crate::domain::class::Class;
 use crate::domain::id::MessageId;
 use crate::domain::state::StateName;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::{get, id, read_vars};
 use crate::store::sqlite_plan::state_list;
 use crate::store::sqlite_upkeep::next_look;
@@ -90,7 +90,7 @@ impl SqliteStore {
             return Ok(None);
         };
         let message = message(&row)?;
-        let body: String = get(&row, 18)?;
+        let body: String = get(&row, 19)?;
         let wrong =
             |e: serde_json::Error| StoreError::Inconsistent { table: "contents", column: "body", what: e.to_string() };
         let (attempts, derived) = self.attempts(of).await?;
@@ -98,14 +98,14 @@ impl SqliteStore {
         events.extend(derived);
         events.extend(self.events(of).await?);
         events.sort_by_key(|e| e.at);
-        let state: Option<String> = get(&row, 20)?;
+        let state: Option<String> = get(&row, 21)?;
         let blocked = match state.filter(|s| s != "working") {
-            Some(state) => Some((state, get(&row, 21)?, get::<Option<i64>>(&row, 22)?.map(Timestamp))),
+            Some(state) => Some((state, get(&row, 22)?, get::<Option<i64>>(&row, 23)?.map(Timestamp))),
             None => None,
         };
         Ok(Some(MessageDetail {
             content: serde_json::from_str(&body).map_err(wrong)?,
-            vars: read_vars(get::<Option<String>>(&row, 19)?.as_deref()),
+            vars: read_vars(get::<Option<String>>(&row, 20)?.as_deref()),
             acks: self.acks(of).await?,
             message,
             attempts,
@@ -330,6 +330,7 @@ fn message(row: &SqliteRow) -> Result<MessageView, StoreError> {
         ack: get::<Option<i64>>(row, 15)?.map(ack).transpose()?,
         ack_at: instant(16)?,
         created_at: Timestamp(get(row, 17)?),
+        lead: Millis(get(row, 18)?),
     })
 }
 

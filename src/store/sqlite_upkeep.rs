@@ -82,6 +82,14 @@ impl SqliteStore {
         self.setting("mode").await
     }
 
+    /// When a daemon last wrote down that it is alive.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn alive_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.setting("alive_at").await?.and_then(|t| t.parse().ok()).map(Timestamp))
+    }
+
     /// A value the database keeps under a name.
     ///
     /// # Errors

@@ -3,10 +3,11 @@
 use crate::domain::ack::Ack;
 use crate::domain::class::Class;
 use crate::domain::content::Content;
-use crate::domain::id::MessageId;
+use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::state::StateName;
 use crate::domain::template::Vars;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Millis, Timestamp};
+use crate::store::StoredJob;
 
 /// One message, as `list` shows it.
 #[derive(Clone, Debug)]
@@ -26,6 +27,7 @@ pub struct MessageView {
     pub reason: Option<String>,
     pub due_at: Timestamp,
     pub wake_at: Option<Timestamp>,
+    pub lead: Millis,
     pub attempts: i64,
     pub gateway_id: Option<String>,
     pub typing_at: Option<Timestamp>,
@@ -214,4 +216,32 @@ pub struct LaneView {
     pub until: Option<Timestamp>,
     /// Messages whose instant has come and that wait for it, counted up to ten thousand.
     pub waiting: i64,
+}
+
+/// A job as people look at it.
+#[derive(Clone, Debug)]
+pub struct JobView {
+    /// The job as the planner sees it.
+    pub stored: StoredJob,
+    /// Whether the file applied last no longer declares it.
+    pub vanished: bool,
+    /// Its messages by state, without those that were replaced.
+    pub counts: Vec<(StateName, i64)>,
+    /// Its latest occurrence and the state of its messages: the least settled one, or `missed`.
+    pub last: Option<(Timestamp, String)>,
+}
+
+/// An instance as people look at it.
+#[derive(Clone, Debug)]
+pub struct InstanceView {
+    /// Its name.
+    pub name: InstanceName,
+    /// How its lane stands.
+    pub lane: LaneView,
+    /// Chats in which typing is shown, as far as rows tell.
+    pub typing_now: i64,
+    /// Requests that are out.
+    pub in_flight: i64,
+    /// When a send last went well.
+    pub last_ok_at: Option<Timestamp>,
 }

@@ -1,0 +1,297 @@
+//! `job`: the jobs of the database.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value, json};
+
+use crate::cli::exit::{Exit, told};
+use crate::cli::out::{Out, safe, table};
+use crate::cli::pause::{PauseHow, pause_scope, resume_scope};
+use crate::cli::{Global, place, plan};
+use crate::clock;
+use crate::config;
+use crate::config::read::suggest;
+use crate::domain::schedule::Schedule;
+use crate::domain::state::StateName;
+use crate::domain::time::Timestamp;
+use crate::intake::IdMaker;
+use crate::planner::Planner;
+use crate::store::view::JobView;
+use crate::store::{Opening, Pause, PauseScope, SqliteStore, Store};
+
+/// Coming occurrences shown of a job.
+const COMING: usize = 3;
+
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum JobCommand {
+    /// List jobs with their next occurrences and how they stand
+    List,
+    /// Show one job whole
+    Show {
+        /// The job
+        name: String,
+    },
+    /// Apply a jobs file, as SIGHUP does for a running daemon
+    Apply {
+        /// The jobs file
+        #[arg(value_name = "JOBS.yaml")]
+        file: PathBuf,
+        /// Remove jobs that the file no longer declares
+        #[arg(long)]
+        prune: bool,
+        /// Unset secrets are fine, as with `run --sandbox`
+        #[arg(long)]
+        sandbox: bool,
+        /// Say what would be applied, like `plan`
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Stop a job: what waits of it waits on, what it is typing is taken back
+    Pause {
+        /// The job
+        name: String,
+        #[command(flatten)]
+        how: PauseHow,
+    },
+    /// Let a paused job go on
+    Resume {
+        /// The job
+        name: String,
+        /// Say what would be resumed
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Send a job once more, now; its schedule goes on as before
+    RunNow {
+        /// The job
+        name: String,
+        /// Say what would be sent
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove a job; what still waits of it is cancelled
+    Remove {
+        /// The job
+        name: String,
+        /// Say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+pub(super) async fn job(global: &Global, command: JobCommand, out: &Out) -> anyhow::Result<Exit> {
+    match command {
+        JobCommand::List => list(global, out).await,
+        JobCommand::Show { name } => show(global, &name, out).await,
+        JobCommand::Apply { file, prune, sandbox, dry_run } => {
+            let settings = config::load(&file, sandbox, clock::now())?;
+            plan::apply(global, &settings, prune, dry_run, out).await
+        }
+        JobCommand::Pause { name, how } => pause_scope(global, PauseScope::Job(name), how, out).await,
+        JobCommand::Resume { name, dry_run } => resume_scope(global, PauseScope::Job(name), dry_run, out).await,
+        JobCommand::RunNow { name, dry_run } => run_now(global, &name, dry_run, out).await,
+        JobCommand::Remove { name, dry_run } => remove(global, &name, dry_run, out).await,
+    }
+}
+
+async fn list(global: &Global, out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Reading).await?;
+    let now = clock::now();
+    let (views, pauses) = (store.job_views(None).await?, store.pauses(now).await?);
+    store.close().await;
+    if out.json {
+        let all: Vec<Value> = views.iter().map(|v| json_of(v, &pauses, now)).collect();
+        out.document(&json!({ "jobs": all }))?;
+        return Ok(Exit::Ok);
+    }
+    if views.is_empty() {
+        out.note("no jobs; `onthedot run JOBS.yaml` applies a file");
+        return Ok(Exit::Ok);
+    }
+    let row = |v: &JobView| {
+        let zone = zone_of(v);
+        let next = coming(v, now, 1)
+            .first()
+            .map_or("-".to_owned(), |t| t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string());
+        let last = v.last.as_ref().map_or("-".to_owned(), |(_, state)| state.clone());
+        vec![safe(&v.stored.job.name), state(v, &pauses).to_owned(), next, last, counts_words(v)]
+    };
+    out.data(&table(&["job", "state", "next", "last", "messages"], views.iter().map(row).collect()))?;
+    Ok(Exit::Ok)
+}
+
+async fn show(global: &Global, name: &str, out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Reading).await?;
+    let now = clock::now();
+    let found = found(&store, name).await;
+    let pauses = store.pauses(now).await?;
+    store.close().await;
+    let view = found?;
+    let mut document = json_of(&view, &pauses, now);
+    let job = &view.stored.job;
+    document["instance"] = json!(job.instance.0);
+    document["recipients"] = json!(view.stored.size);
+    document["content"] = json!(job.content);
+    document["then"] = json!(job.then);
+    document["manner"] = json!(job.manner);
+    document["spread_ms"] = json!(job.spread);
+    document["first_applied_at"] = json!(view.stored.first_applied_at.to_rfc3339());
+    if out.json {
+        out.document(&document)?;
+        return Ok(Exit::Ok);
+    }
+    let zone = zone_of(&view);
+    let mut lines = vec![
+        format!("job        {}", safe(&job.name)),
+        format!("state      {}", state(&view, &pauses)),
+        format!("schedule   {} ({})", job.schedule.words(&zone), job.zone),
+        format!("through    {}", safe(&job.instance.0)),
+        format!("recipients {}", view.stored.size),
+        format!("content    {}", safe(&serde_json::to_string(&job.content)?)),
+    ];
+    lines
+        .extend(job.then.iter().map(|c| format!("then       {}", safe(&serde_json::to_string(c).unwrap_or_default()))));
+    lines.push(format!("messages   {}", counts_words(&view)));
+    for p in pauses.iter().filter(|p| p.scope.stops(&job.instance.0, Some(&job.name))) {
+        let end = p.until.map_or(String::new(), |t| format!(" until {t}"));
+        lines.push(format!("paused     since {}{end}  {}", p.since, safe(p.note.as_deref().unwrap_or(""))));
+    }
+    if let Some((nominal, state)) = &view.last {
+        lines.push(format!("last       {}  {state}", nominal.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z")));
+    }
+    for t in coming(&view, now, COMING) {
+        lines.push(format!("next       {}", t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z")));
+    }
+    out.data(&lines.join("\n"))?;
+    Ok(Exit::Ok)
+}
+
+async fn run_now(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Beside).await?;
+    let view = match found(&store, name).await {
+        Ok(view) => view,
+        Err(e) => {
+            store.close().await;
+            return Err(e);
+        }
+    };
+    let (now, size) = (clock::now(), view.stored.size);
+    let store = Arc::new(store);
+    let mut nominal = None;
+    if !dry_run {
+        let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+        let planner = Planner::new(shared, Arc::new(IdMaker::default()), store.seed());
+        nominal = Some(planner.plan_extra(&view.stored, now).await?.to_rfc3339());
+    }
+    store.close().await;
+    if out.json {
+        out.document(&json!({ "job": name, "occurrence": nominal, "recipients": size, "done": !dry_run }))?;
+    } else {
+        let would = if dry_run { "would be" } else { "are" };
+        out.data(&format!("{size} recipients of '{name}' {would} due now"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn remove(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Beside).await?;
+    let checked = found(&store, name).await;
+    if checked.is_ok() && !dry_run {
+        store.remove_job(name, clock::now()).await?;
+    }
+    store.close().await;
+    let view = checked?;
+    let waits = view.counts.iter().find(|(s, _)| *s == StateName::Scheduled).map_or(0, |(_, n)| *n);
+    if out.json {
+        out.document(&json!({ "job": name, "removed": !dry_run, "cancelled": waits }))?;
+    } else {
+        let would = if dry_run { "would be" } else { "is" };
+        out.data(&format!("'{name}' {would} removed, {waits} waiting messages cancelled"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// A job by its name, or an error with the nearest one.
+pub(super) async fn found(store: &SqliteStore, name: &str) -> anyhow::Result<JobView> {
+    if let Some(view) = store.job_views(Some(name)).await?.pop() {
+        return Ok(view);
+    }
+    let names = store.job_names().await?;
+    let known: Vec<&str> = names.iter().map(String::as_str).take(20).collect();
+    Err(told(Exit::NotFound, format!("there is no job '{name}'; {}", suggest(name, &known))))
+}
+
+fn zone_of(view: &JobView) -> TimeZone {
+    clock::zone(&view.stored.job.zone).unwrap_or(TimeZone::UTC)
+}
+
+/// Coming occurrences after now.
+fn coming(view: &JobView, now: Timestamp, count: usize) -> Vec<Timestamp> {
+    let (zone, first) = (zone_of(view), view.stored.first_applied_at);
+    let mut all = Vec::new();
+    let mut after = now;
+    while all.len() < count {
+        match view.stored.job.schedule.next_after(after, first, &zone) {
+            Some(t) => {
+                all.push(t);
+                after = t;
+            }
+            None => break,
+        }
+    }
+    all
+}
+
+/// `active`, `paused`, `finished` (nothing is left to plan or send), `vanished` (the file no longer declares it).
+fn state(view: &JobView, pauses: &[Pause]) -> &'static str {
+    let job = &view.stored.job;
+    let waits = [StateName::Scheduled, StateName::Typing, StateName::Sending, StateName::Held, StateName::InDoubt];
+    let open = view.counts.iter().any(|(s, n)| waits.contains(s) && *n > 0);
+    if view.vanished {
+        "vanished"
+    } else if pauses.iter().any(|p| p.scope.stops(&job.instance.0, Some(&job.name))) {
+        "paused"
+    } else if view.stored.next_at.is_none() && !open {
+        "finished"
+    } else {
+        "active"
+    }
+}
+
+fn counts_words(view: &JobView) -> String {
+    let words: Vec<String> = view.counts.iter().map(|(s, n)| format!("{n} {}", s.name().replace('_', " "))).collect();
+    if words.is_empty() { "none yet".to_owned() } else { words.join(", ") }
+}
+
+fn json_of(view: &JobView, pauses: &[Pause], now: Timestamp) -> Value {
+    let job = &view.stored.job;
+    let counts: Map<String, Value> = StateName::ALL
+        .into_iter()
+        .map(|s| (s.name().to_owned(), json!(view.counts.iter().find(|(x, _)| *x == s).map_or(0, |(_, n)| *n))))
+        .collect();
+    json!({
+        "name": job.name,
+        "schedule": schedule_text(&job.schedule),
+        "words": job.schedule.words(&zone_of(view)),
+        "zone": job.zone,
+        "state": state(view, pauses),
+        "next": coming(view, now, COMING).iter().map(|t| t.to_rfc3339()).collect::<Vec<_>>(),
+        "last": view.last.as_ref().map(|(t, s)| json!({ "nominal": t.to_rfc3339(), "state": s })),
+        "counts": counts,
+    })
+}
+
+/// The schedule as its keys say it.
+fn schedule_text(schedule: &Schedule) -> String {
+    match schedule {
+        Schedule::At(instants) => {
+            let all: Vec<String> = instants.iter().take(20).map(|t| t.to_rfc3339()).collect();
+            format!("at {}", all.join(", "))
+        }
+        Schedule::In(delay) => format!("in {delay}"),
+        Schedule::Every { period, .. } => format!("every {period}"),
+        Schedule::Cron { patterns, .. } => format!("cron {}", patterns.join("; ")),
+    }
+}

@@ -1,0 +1,359 @@
+//! Why a message waits, and when it leaves at the earliest: the gates it has to pass, one by one, and a forecast made
+//! by the very engine that will send it, run ahead in virtual time with a gateway that answers at once.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::message::{Due, SendFacts, Verdict};
+use crate::domain::outcome::Outcome;
+use crate::domain::pace::Rule;
+use crate::domain::state::{Reason, State, StateName};
+use crate::domain::time::{Millis, Timestamp};
+use crate::domain::window;
+use crate::engine::{Effect, Engine, Holds, Input, LaneStart};
+
+/// A gate that a message passes on its way: a closed list, each with its sentence in the reference.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum GateName {
+    /// `due`
+    Due,
+    /// `retry`
+    Retry,
+    /// `person`
+    Person,
+    /// `evidence`
+    Evidence,
+    /// `planning`
+    Planning,
+    /// `pause`
+    Pause,
+    /// `instance`
+    Instance,
+    /// `sequence`
+    Sequence,
+    /// `window`
+    Window,
+    /// `chat`
+    Chat,
+    /// `line`
+    Line,
+    /// `rate`
+    Rate,
+    /// `gap`
+    Gap,
+    /// `per_hour`
+    PerHour,
+    /// `per_day`
+    PerDay,
+    /// `rest`
+    Rest,
+    /// `daemon`
+    Daemon,
+}
+
+impl GateName {
+    /// Every gate with its sentence, in the order in which they are shown.
+    pub const ALL: [(GateName, &'static str, &'static str); 17] = [
+        (GateName::Due, "due", "Its instant has not come."),
+        (GateName::Retry, "retry", "It was refused for now, or never left, and waits for its next try."),
+        (GateName::Person, "person", "It is held: somebody has to release it."),
+        (GateName::Evidence, "evidence", "It is in doubt: evidence is sought whether it went out."),
+        (GateName::Planning, "planning", "The rest of its broadcast or import is still being written."),
+        (GateName::Pause, "pause", "Somebody paused everything, its instance or its job."),
+        (GateName::Instance, "instance", "Its instance rests, or cannot send at all."),
+        (GateName::Sequence, "sequence", "An earlier message of its sequence has not been sent yet."),
+        (GateName::Window, "window", "Its window, or that of its instance, is closed."),
+        (GateName::Chat, "chat", "Another message to the same chat goes first."),
+        (GateName::Line, "line", "Other messages of its instance go first, or all places of `concurrency` are taken."),
+        (GateName::Rate, "rate", "The instance has used up its `rate`."),
+        (GateName::Gap, "gap", "The `gap` after the send before it is not over."),
+        (GateName::PerHour, "per_hour", "The instance has used up its `per_hour`."),
+        (GateName::PerDay, "per_day", "The instance has used up its `per_day`."),
+        (GateName::Rest, "rest", "The instance rests after a `batch`."),
+        (GateName::Daemon, "daemon", "No daemon runs on this database."),
+    ];
+
+    /// The code used in JSON.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(g, ..)| *g == self).map_or("", |(_, name, _)| name)
+    }
+}
+
+/// A gate, and whether it is passed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Gate {
+    /// Which.
+    pub name: GateName,
+    /// Whether it holds the message no more.
+    pub passed: bool,
+    /// Until when it holds, as far as that is known.
+    pub until: Option<Timestamp>,
+    /// For a person.
+    pub note: Option<String>,
+}
+
+/// Everything that decides about one message.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    /// The message, with its windows.
+    pub due: Due,
+    /// Where its row is.
+    pub state: StateName,
+    /// Why it is there.
+    pub reason: Option<Reason>,
+    /// When typing was shown, where it is being typed to now.
+    pub typing_at: Option<Timestamp>,
+    /// When evidence is next sought, where it is in doubt.
+    pub look_at: Option<Timestamp>,
+    /// Whether its occurrence is still hidden.
+    pub planning: bool,
+    /// Pauses that stop it: until when, and why.
+    pub pauses: Vec<(Option<Timestamp>, Option<String>)>,
+    /// Where its instance does not send: until when, and why.
+    pub blocked: Option<(Option<Timestamp>, String)>,
+    /// The message of its sequence that must go before it, where that has not been sent.
+    pub waits_for: Option<MessageId>,
+    /// Messages of the same instance that may go before it.
+    pub others: Vec<Due>,
+    /// Its lane.
+    pub lane: LaneStart,
+    /// Whether a daemon serves the database.
+    pub served: bool,
+}
+
+/// Why a message waits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Explanation {
+    /// Its gates, passed and not.
+    pub gates: Vec<Gate>,
+    /// The earliest instant it can leave; `None` where that depends on a person or the gateway.
+    pub earliest: Option<Timestamp>,
+    /// When its typing then begins.
+    pub typing_from: Option<Timestamp>,
+}
+
+/// Explains a situation at `now`.
+pub fn explain(s: &Situation, now: Timestamp) -> Explanation {
+    let mut gates = Vec::new();
+    let mut gate = |name, passed, until, note| gates.push(Gate { name, passed, until, note });
+    match s.state {
+        StateName::Scheduled | StateName::Claimed => {}
+        StateName::Typing => {
+            // Its slot is fixed: typing leads it.
+            let slot = s.typing_at.map(|t| t + s.due.lead).map(|t| t.max(s.due.target));
+            gate(GateName::Due, false, slot, Some("it is being typed".to_owned()));
+            return Explanation { gates, earliest: slot, typing_from: s.typing_at };
+        }
+        StateName::Held => gate(GateName::Person, false, None, s.reason.map(|r| r.name().to_owned())),
+        StateName::InDoubt => gate(GateName::Evidence, false, s.look_at, None),
+        StateName::Sending
+        | StateName::Sent
+        | StateName::Failed
+        | StateName::Cancelled
+        | StateName::Expired
+        | StateName::Skipped => {}
+    }
+    if !matches!(s.state, StateName::Scheduled | StateName::Claimed) {
+        return Explanation { gates, earliest: None, typing_from: None };
+    }
+    let target = s.due.target;
+    if s.due.attempts > 0 {
+        let why = s.reason.map(|r| r.name().to_owned());
+        gate(GateName::Retry, target <= now, Some(target), why);
+    } else {
+        gate(GateName::Due, s.due.due_at <= now, Some(s.due.due_at), None);
+    }
+    if s.planning {
+        gate(GateName::Planning, false, None, None);
+    }
+    for (until, note) in &s.pauses {
+        gate(GateName::Pause, false, *until, note.clone());
+    }
+    if let Some((until, why)) = &s.blocked {
+        gate(GateName::Instance, false, *until, Some(why.clone()));
+    }
+    if let Some(id) = s.waits_for {
+        gate(GateName::Sequence, false, None, Some(format!("{id} goes before it")));
+    }
+    if !s.due.hours.is_empty() {
+        let open = window::next_open(&s.due.hours, now.max(s.due.due_at));
+        let at = now.max(s.due.due_at);
+        gate(GateName::Window, open == Some(at), open, None);
+    }
+    // From when on only the lane decides: what nobody can foresee has no earliest instant.
+    let mut ends = s.pauses.iter().map(|(until, _)| *until).chain(s.blocked.iter().map(|(until, _)| *until));
+    let free = ends.try_fold(now, |all, until| Some(all.max(until?)));
+    let foreseen = free.filter(|_| !s.planning && s.waits_for.is_none());
+    let forecast = foreseen.and_then(|from| forecast(s, from));
+    if let Some(f) = &forecast {
+        for (name, note) in &f.held_by {
+            gate(*name, false, Some(f.leaves_at), note.clone());
+        }
+    }
+    if !s.served {
+        gate(GateName::Daemon, false, None, Some("`onthedot run` is not running on this database".to_owned()));
+    }
+    let earliest = forecast.as_ref().map(|f| f.leaves_at);
+    Explanation { gates, earliest, typing_from: forecast.and_then(|f| f.typing_from) }
+}
+
+/// What running the engine ahead shows.
+struct Forecast {
+    leaves_at: Timestamp,
+    typing_from: Option<Timestamp>,
+    held_by: Vec<(GateName, Option<String>)>,
+}
+
+/// Steps after which a forecast is given up: some hundred thousand messages before this one.
+const STEPS: u32 = 5_000_000;
+
+/// How far ahead is looked.
+const HORIZON: Millis = Millis(400 * 86_400_000);
+
+/// The store of a forecast: what waits, in the order in which it is claimed.
+struct Waiting {
+    order: BTreeSet<(bool, Timestamp, MessageId)>,
+    rows: HashMap<MessageId, Due>,
+}
+
+impl Waiting {
+    fn insert(&mut self, due: Due) {
+        self.order.insert(place(&due));
+        self.rows.insert(due.id, due);
+    }
+
+    fn remove(&mut self, id: MessageId) -> Option<Due> {
+        let due = self.rows.remove(&id)?;
+        self.order.remove(&place(&due));
+        Some(due)
+    }
+
+    fn claim(
+        &self,
+        instance: &InstanceName,
+        horizon: Timestamp,
+        limits: (usize, usize),
+        except: &[MessageId],
+    ) -> Input {
+        let held: HashSet<&MessageId> = except.iter().collect();
+        let mut messages = Vec::new();
+        let mut more = false;
+        let mut next_wake: Option<Timestamp> = None;
+        for (ordinary, limit) in [(false, limits.1), (true, limits.0)] {
+            let lowest = (ordinary, Timestamp(i64::MIN), MessageId([0; 16]));
+            let highest = (ordinary, horizon, MessageId([0xff; 16]));
+            let due = self.order.range(lowest..=highest).filter(|(_, _, id)| !held.contains(id));
+            let taken: Vec<Due> = due.take(limit).filter_map(|(_, _, id)| self.rows.get(id).cloned()).collect();
+            more |= ordinary && taken.len() >= limit;
+            messages.extend(taken);
+            let end = (ordinary, Timestamp(i64::MAX), MessageId([0xff; 16]));
+            let later = self.order.range(highest..=end).map(|(_, wake, _)| *wake).find(|w| *w > horizon);
+            next_wake = next_wake.into_iter().chain(later).min();
+        }
+        Input::Claimed { instance: instance.clone(), messages, more, next_wake }
+    }
+}
+
+fn place(due: &Due) -> (bool, Timestamp, MessageId) {
+    (due.class.rank() >= 2, due.target - due.lead, due.id)
+}
+
+/// Runs the engine ahead from `from` until the message leaves.
+fn forecast(s: &Situation, from: Timestamp) -> Option<Forecast> {
+    let id = s.due.id;
+    let mut waiting = Waiting { order: BTreeSet::new(), rows: HashMap::new() };
+    s.others.iter().chain([&s.due]).for_each(|d| waiting.insert(d.clone()));
+    let mut engine = Engine::new(vec![s.lane.clone()], from);
+    let (mut now, end) = (from, from + HORIZON);
+    let mut typing_from = None;
+    for _ in 0..STEPS {
+        let Some(effect) = engine.poll_effect(now) else {
+            now = engine.poll_wakeup().filter(|t| *t <= end)?.max(now);
+            continue;
+        };
+        let answer = match effect {
+            Effect::Claim { instance, horizon, limit, strict_limit, except } => {
+                waiting.claim(&instance, horizon, (limit, strict_limit), &except)
+            }
+            Effect::Verify { .. } => Input::Gone { ids: Vec::new() },
+            Effect::StartTyping { id: typed, .. } => {
+                if typed == id {
+                    typing_from = typing_from.or(Some(now));
+                }
+                Input::TypingAnswered { id: typed, status: Some(200), response: String::new() }
+            }
+            Effect::Persist(change) => {
+                let changed = change.id;
+                if let State::Scheduled { wake_at } = change.transition.to()
+                    && let Some(mut due) = waiting.remove(changed)
+                {
+                    due.target = *wake_at + due.lead;
+                    waiting.insert(due);
+                }
+                if change.transition.to().name() == StateName::Expired && changed == id {
+                    return None;
+                }
+                Input::Persisted { id: changed, verdict: Some(Verdict::Applied) }
+            }
+            Effect::Send { id: sent, slot } if sent == id => {
+                let held_by = held_by(&engine, s, slot);
+                return Some(Forecast { leaves_at: slot, typing_from, held_by });
+            }
+            Effect::Send { id: sent, .. } => {
+                waiting.remove(sent);
+                accepted(sent, now)
+            }
+            Effect::DropTyping { .. }
+            | Effect::StopTyping { .. }
+            | Effect::Probe { .. }
+            | Effect::Lane { .. }
+            | Effect::Release { .. } => continue,
+        };
+        engine.handle(answer, now);
+    }
+    None
+}
+
+fn accepted(id: MessageId, now: Timestamp) -> Input {
+    let outcome = Outcome::Accepted { gateway_id: String::new(), ack: None };
+    let facts = SendFacts {
+        started_at: now,
+        finished_at: now,
+        status: Some(200),
+        outcome: outcome.name(),
+        response: String::new(),
+    };
+    Input::SendDone { id, outcome, facts }
+}
+
+/// What made the slot later than the message could have left.
+fn held_by(engine: &Engine, s: &Situation, slot: Timestamp) -> Vec<(GateName, Option<String>)> {
+    let mut held = Vec::new();
+    let target = s.due.target;
+    if slot <= target {
+        return held;
+    }
+    let before = s.others.iter().filter(|o| (o.class.rank(), o.target, o.id) < (s.due.class.rank(), target, s.due.id));
+    let in_chat = before.clone().filter(|o| o.chat == s.due.chat).count();
+    if in_chat > 0 {
+        held.push((GateName::Chat, Some(format!("{in_chat} to the same chat go before it"))));
+    }
+    let ahead = before.count();
+    if ahead > in_chat {
+        held.push((GateName::Line, Some(format!("{ahead} messages of its instance go before it"))));
+    }
+    match engine.holds(s.due.id) {
+        Some(Holds::Pace(rule)) => held.push((
+            match rule {
+                Rule::Rate => GateName::Rate,
+                Rule::Gap => GateName::Gap,
+                Rule::PerHour => GateName::PerHour,
+                Rule::PerDay => GateName::PerDay,
+                Rule::Rest => GateName::Rest,
+            },
+            None,
+        )),
+        Some(Holds::Window) | None => {}
+    }
+    held
+}

@@ -1,0 +1,107 @@
+//! Gathers what decides about a message and has the engine explain it: nothing is guessed beside the machine that
+//! sends.
+
+use crate::clock;
+use crate::config;
+use crate::domain::id::InstanceName;
+use crate::domain::message::Due;
+use crate::domain::pace::Pacing;
+use crate::domain::state::{Reason, StateName};
+use crate::domain::time::{Millis, Timestamp};
+use crate::domain::window::Window;
+use crate::engine::LaneStart;
+use crate::engine::explain::{Explanation, Situation, explain};
+use crate::intake;
+use crate::store::view::MessageDetail;
+use crate::store::{Claimed, SqliteStore, Store, StoreError};
+use crate::worker::hours;
+
+/// Messages before the one in question that a forecast takes into account.
+const OTHERS: usize = 200_000;
+
+/// A daemon writes its heartbeat every three seconds; after this long none runs.
+const ALIVE_WITHIN: Millis = Millis(7_000);
+
+/// Explains one message.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> Result<Explanation, StoreError> {
+    let m = &detail.message;
+    let Some(seen) = store.claimed(m.id).await? else {
+        return Ok(Explanation { gates: Vec::new(), earliest: None, typing_from: None });
+    };
+    let instance = seen.claimed.due.instance.clone();
+    let settings = store.instances().await?.into_iter().find(|r| r.name == instance);
+    let settings = settings.and_then(|row| config::stored_instance(&row, true).ok());
+    let (pacing, window) = settings.map_or((Pacing::default(), None), |s| (s.pacing, s.window));
+    let pauses: Vec<(Option<Timestamp>, Option<String>)> = store
+        .pauses(now)
+        .await?
+        .into_iter()
+        .filter(|p| p.scope.stops(&instance.0, m.job.as_deref()))
+        .map(|p| (p.until, p.note))
+        .collect();
+    let others = match m.state {
+        StateName::Scheduled => others(store, &seen.claimed, window.as_ref(), &pauses, now).await?,
+        _ => Vec::new(),
+    };
+    let lane = lane(store, &instance, pacing, now).await?;
+    let blocked =
+        detail.blocked.clone().map(|(state, why, until)| (until.filter(|_| state == "resting"), why.unwrap_or(state)));
+    let situation = Situation {
+        due: with_hours(&seen.claimed, window.as_ref()),
+        state: m.state,
+        reason: m.reason.as_deref().and_then(Reason::from_name),
+        typing_at: m.typing_at,
+        look_at: if m.state == StateName::InDoubt { m.wake_at } else { None },
+        planning: seen.planning,
+        pauses,
+        blocked,
+        waits_for: seen.waits_for,
+        others,
+        lane,
+        served: store.alive_at().await?.is_some_and(|t| now.since(t) < ALIVE_WITHIN),
+    };
+    Ok(explain(&situation, now))
+}
+
+fn with_hours(claimed: &Claimed, window: Option<&Window>) -> Due {
+    Due { hours: hours(window, claimed), ..claimed.due.clone() }
+}
+
+/// What may go before the message: everything of its instance that wakes no later, and what is more pressing.
+async fn others(
+    store: &SqliteStore,
+    claimed: &Claimed,
+    window: Option<&Window>,
+    pauses: &[(Option<Timestamp>, Option<String>)],
+    now: Timestamp,
+) -> Result<Vec<Due>, StoreError> {
+    // As it will be when the pauses that have an end are over.
+    let free = pauses.iter().filter_map(|(until, _)| *until).fold(now, Timestamp::max);
+    let wake = claimed.due.target - claimed.due.lead;
+    let horizon = wake.max(free);
+    let answer = store.claim(&claimed.due.instance, free, horizon, OTHERS, OTHERS, &[claimed.due.id]).await?;
+    Ok(answer.messages.iter().map(|c| with_hours(c, window)).collect())
+}
+
+async fn lane(
+    store: &SqliteStore,
+    instance: &InstanceName,
+    pacing: Pacing,
+    now: Timestamp,
+) -> Result<LaneStart, StoreError> {
+    let zone = intake::stored_defaults(store).await?.and_then(|d| clock::zone(&d.zone).ok());
+    Ok(LaneStart {
+        instance: instance.clone(),
+        refresh_every: Millis(8_000),
+        recent_sends: store.recent_sends(instance, now - pacing.memory()).await?,
+        // What an outage cost is settled when a message is taken up, and no gate.
+        outages: Vec::new(),
+        quarantine: Millis::ZERO,
+        seed: store.seed(),
+        zone: zone.unwrap_or(jiff::tz::TimeZone::UTC),
+        pacing,
+    })
+}

@@ -1,0 +1,201 @@
+//! What a person may do to a message that has not gone out: take it back, give it another chance or instant, hold it
+//! and let it go. Each is one guarded change, so an answer is never a guess.
+
+use crate::domain::message::{Change, Facts, Verdict};
+use crate::domain::state::{self, Event, Reason, State, StateName};
+use crate::domain::time::{Millis, Timestamp};
+use crate::store::view::MessageView;
+use crate::store::{SqliteStore, Store, StoreError};
+
+/// A repair that meets a message in motion looks again this often before it gives an answer.
+const LOOKS: u32 = 5;
+
+/// One kind of repair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repair {
+    /// Take it back before it leaves.
+    Cancel,
+    /// Give it another chance: its tries begin anew, and it is due as soon as its typing was seen.
+    Retry,
+    /// Give it another instant.
+    Reschedule(Timestamp),
+    /// Put it off: this much later than its due, or than now where that has passed.
+    Snooze(Millis),
+    /// Keep it until a person lets it go.
+    Hold,
+    /// Let it go again: at its due, or as soon as its typing was seen where that has passed.
+    Release,
+}
+
+/// What became of one message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Repaired {
+    /// It was done, or, in a dry run, would be.
+    Done {
+        /// The state it is in now.
+        state: StateName,
+        /// When it is due now.
+        due_at: Timestamp,
+    },
+    /// There is no such message.
+    NotFound,
+    /// A rule forbids it.
+    Refused {
+        /// Where it is.
+        state: StateName,
+        /// What to do instead.
+        why: String,
+    },
+}
+
+impl Repair {
+    /// The word of its command.
+    pub fn word(self) -> &'static str {
+        match self {
+            Repair::Cancel => "cancel",
+            Repair::Retry => "retry",
+            Repair::Reschedule(_) => "reschedule",
+            Repair::Snooze(_) => "snooze",
+            Repair::Hold => "hold",
+            Repair::Release => "release",
+        }
+    }
+
+    /// What is said of a message it was done to.
+    pub fn done_word(self) -> &'static str {
+        match self {
+            Repair::Cancel => "cancelled",
+            Repair::Retry => "due again",
+            Repair::Reschedule(_) => "rescheduled",
+            Repair::Snooze(_) => "snoozed",
+            Repair::Hold => "held",
+            Repair::Release => "released",
+        }
+    }
+
+    /// The states it can be done in: what a filter without states means.
+    pub fn states(self) -> &'static [StateName] {
+        match self {
+            Repair::Cancel => &[StateName::Scheduled, StateName::Typing, StateName::Held],
+            Repair::Retry => &[StateName::Failed, StateName::Cancelled, StateName::Expired, StateName::Skipped],
+            Repair::Reschedule(_) | Repair::Snooze(_) | Repair::Hold => &[StateName::Scheduled, StateName::Typing],
+            Repair::Release => &[StateName::Held],
+        }
+    }
+
+    /// The change it makes to a message seen as `m`, or why it may not.
+    fn change(self, m: &MessageView, now: Timestamp) -> Result<(Change, StateName, Timestamp), String> {
+        if !self.states().contains(&m.state) {
+            return Err(self.instead(m));
+        }
+        if self == Repair::Retry && matches!(m.reason.as_deref(), Some("replaced" | "removed")) {
+            return Err("its job was changed or removed: another message took its place, or none shall".to_owned());
+        }
+        let soonest = now + m.lead;
+        let due_at = match self {
+            Repair::Cancel | Repair::Hold => m.due_at,
+            Repair::Retry => soonest,
+            Repair::Reschedule(at) => at,
+            Repair::Snooze(length) => m.due_at.max(now) + length,
+            Repair::Release => m.due_at.max(soonest),
+        };
+        let wake_at = due_at - m.lead;
+        let event = match self {
+            Repair::Cancel => Event::Cancelled { reason: Reason::CancelledByPerson },
+            Repair::Hold => Event::Held { reason: Reason::HeldByPerson },
+            Repair::Retry => Event::Resumed { wake_at, reason: Reason::Retried },
+            Repair::Reschedule(_) => Event::Resumed { wake_at, reason: Reason::Rescheduled },
+            Repair::Snooze(_) => Event::Resumed { wake_at, reason: Reason::Snoozed },
+            Repair::Release => Event::Resumed { wake_at, reason: Reason::Released },
+        };
+        let transition = state::apply(&seen(m), &event).map_err(|e| e.to_string())?;
+        let facts = match self {
+            Repair::Cancel | Repair::Hold => Facts::Note(format!("{} by command", self.done_word())),
+            _ => {
+                let note = format!("{} by command; it was due {}", self.done_word(), m.due_at);
+                Facts::Moved { due_at, afresh: self == Repair::Retry, note }
+            }
+        };
+        let state = transition.to().name();
+        let attempts = u32::try_from(m.attempts).unwrap_or(0);
+        Ok((Change { id: m.id, attempts, at: now, transition, facts }, state, due_at))
+    }
+
+    /// What helps where it does not.
+    fn instead(self, m: &MessageView) -> String {
+        let is = format!("it is {}", m.state.name().replace('_', " "));
+        let help = match (self, m.state) {
+            (_, StateName::InDoubt) => "; `onthedot doubt resolve` settles it",
+            (Repair::Retry, StateName::Held) => "; `onthedot release` lets it go",
+            (Repair::Reschedule(_) | Repair::Snooze(_), StateName::Held) => "; `onthedot release` it first",
+            (
+                Repair::Reschedule(_) | Repair::Snooze(_) | Repair::Release,
+                StateName::Failed | StateName::Cancelled | StateName::Expired | StateName::Skipped,
+            ) => "; `onthedot retry` gives it another chance",
+            (Repair::Retry, StateName::Scheduled) => " already",
+            _ => "",
+        };
+        format!("{is}{help}")
+    }
+}
+
+fn seen(m: &MessageView) -> State {
+    match m.state {
+        StateName::Typing => State::Typing,
+        StateName::Held => State::Held,
+        StateName::Failed => State::Failed,
+        StateName::Cancelled => State::Cancelled,
+        StateName::Expired => State::Expired,
+        StateName::Skipped => State::Skipped,
+        _ => State::Scheduled { wake_at: m.wake_at.unwrap_or(m.due_at) },
+    }
+}
+
+/// Repairs messages as they were seen, in one commit. One that moved on meanwhile is looked at again and judged by
+/// what it is then. Answers in the same order.
+///
+/// # Errors
+/// When the database cannot be read or written; then nothing after the messages answered so far was done.
+pub async fn repair(
+    store: &SqliteStore,
+    how: Repair,
+    messages: &[MessageView],
+    dry_run: bool,
+    now: Timestamp,
+) -> Result<Vec<Repaired>, StoreError> {
+    let mut answers: Vec<Option<Repaired>> = vec![None; messages.len()];
+    let mut open: Vec<(usize, MessageView)> = messages.iter().cloned().enumerate().collect();
+    for look in 0..LOOKS {
+        let mut changes = Vec::new();
+        let mut asked = Vec::new();
+        for (i, m) in open.drain(..) {
+            match how.change(&m, now) {
+                Err(why) => answers[i] = Some(Repaired::Refused { state: m.state, why }),
+                Ok((_, state, due_at)) if dry_run => answers[i] = Some(Repaired::Done { state, due_at }),
+                Ok((change, state, due_at)) => {
+                    changes.push(change);
+                    asked.push((i, m, Repaired::Done { state, due_at }));
+                }
+            }
+        }
+        if changes.is_empty() {
+            break;
+        }
+        let verdicts = store.apply(changes).await?;
+        for ((i, m, done), verdict) in asked.into_iter().zip(verdicts) {
+            if verdict == Verdict::Applied {
+                answers[i] = Some(done);
+                continue;
+            }
+            match store.show(m.id).await? {
+                None => answers[i] = Some(Repaired::NotFound),
+                Some(now) if look + 1 == LOOKS => {
+                    let why = format!("it is {} and in motion; try again", now.message.state.name());
+                    answers[i] = Some(Repaired::Refused { state: now.message.state, why });
+                }
+                Some(now) => open.push((i, now.message)),
+            }
+        }
+    }
+    Ok(answers.into_iter().map(|a| a.unwrap_or(Repaired::NotFound)).collect())
+}

@@ -1,0 +1,229 @@
+//! Why a message waits: a table of situations, each with the gates that hold and the exact earliest instant.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
+
+use jiff::tz::TimeZone;
+use onthedot::domain::class::Class;
+use onthedot::domain::draw::Draw;
+use onthedot::domain::id::{InstanceName, MessageId};
+use onthedot::domain::message::Due;
+use onthedot::domain::pace::{Pacing, Rate};
+use onthedot::domain::recipient::Chat;
+use onthedot::domain::retry::RetryPolicy;
+use onthedot::domain::state::{Reason, StateName};
+use onthedot::domain::time::{Millis, Timestamp};
+use onthedot::domain::timeline::Late;
+use onthedot::domain::window::{Days, Hours, OpenHours};
+use onthedot::engine::LaneStart;
+use onthedot::engine::explain::{Situation, explain};
+
+/// 2026-11-23, a Monday, 12:00 UTC.
+fn now() -> Timestamp {
+    "2026-11-23T12:00:00Z".parse::<jiff::Timestamp>().unwrap().into()
+}
+
+/// So many milliseconds from now.
+fn t(ms: i64) -> Timestamp {
+    now() + Millis(ms)
+}
+
+fn due(n: u8, in_ms: i64) -> Due {
+    let chat = Chat::from_stored(&format!("2010000000{n:02}@c.us"));
+    Due {
+        id: MessageId([n; 16]),
+        instance: InstanceName::new("shop"),
+        class: Class::Normal,
+        due_at: t(in_ms),
+        target: t(in_ms),
+        lead: Millis(2_500),
+        late: Late::KeepDue,
+        attempts: 0,
+        tries: 0,
+        first_marked_at: None,
+        retry: RetryPolicy::default(),
+        max_lateness: Millis(3_600_000),
+        expires_at: None,
+        hours: Vec::new(),
+        follows: false,
+        leads_on: false,
+        draw: Draw::new(1, "test").with_number(i64::from(n)),
+        chat,
+    }
+}
+
+/// A message due in ten seconds, through a lane without limits, served by a daemon.
+fn base() -> Situation {
+    Situation {
+        due: due(50, 10_000),
+        state: StateName::Scheduled,
+        reason: None,
+        typing_at: None,
+        look_at: None,
+        planning: false,
+        pauses: Vec::new(),
+        blocked: None,
+        waits_for: None,
+        others: Vec::new(),
+        lane: LaneStart {
+            instance: InstanceName::new("shop"),
+            pacing: Pacing::default(),
+            refresh_every: Millis(8_000),
+            recent_sends: Vec::new(),
+            outages: Vec::new(),
+            quarantine: Millis(60_000),
+            seed: 1,
+            zone: TimeZone::UTC,
+        },
+        served: true,
+    }
+}
+
+fn paced(pacing: Pacing, sent_ago: &[i64]) -> Situation {
+    let mut s = base();
+    s.lane.pacing = pacing;
+    s.lane.recent_sends = sent_ago.iter().map(|ago| t(-ago)).collect();
+    s.lane.recent_sends.sort_unstable();
+    s
+}
+
+fn hours(from_to: &str) -> Vec<OpenHours> {
+    vec![OpenHours { days: Days::ALL, hours: Hours::parse(from_to).unwrap(), zone: TimeZone::UTC }]
+}
+
+/// A situation's name, itself, the gates that hold, and the earliest instant in milliseconds from now.
+type Row = (&'static str, Situation, &'static [&'static str], Option<i64>);
+
+fn waiting_by_itself() -> Vec<Row> {
+    let with = |change: &dyn Fn(&mut Situation)| {
+        let mut s = base();
+        change(&mut s);
+        s
+    };
+    let hour = 3_600_000;
+    vec![
+        ("its instant has not come", base(), &["due"], Some(10_000)),
+        ("its instant has passed", with(&|s| s.due = due(50, -1_000)), &[], Some(0)),
+        (
+            "it waits for its next try",
+            with(&|s| {
+                (s.due.attempts, s.due.tries, s.due.target) = (1, 1, t(45_000));
+                s.reason = Some(Reason::RefusedForNow);
+            }),
+            &["retry"],
+            Some(45_000),
+        ),
+        ("it is held", with(&|s| s.state = StateName::Held), &["person"], None),
+        (
+            "it is in doubt",
+            with(&|s| (s.state, s.look_at) = (StateName::InDoubt, Some(t(60_000)))),
+            &["evidence"],
+            None,
+        ),
+        ("its broadcast is still written", with(&|s| s.planning = true), &["due", "planning"], None),
+        (
+            "a pause with an end",
+            with(&|s| s.pauses = vec![(Some(t(90_000)), Some("lunch".into()))]),
+            &["due", "pause"],
+            Some(90_000),
+        ),
+        ("a pause without one", with(&|s| s.pauses = vec![(None, None)]), &["due", "pause"], None),
+        (
+            "its instance rests",
+            with(&|s| s.blocked = Some((Some(t(30_000)), "too many requests".into()))),
+            &["due", "instance"],
+            Some(30_000),
+        ),
+        ("its instance is down", with(&|s| s.blocked = Some((None, "logged out".into()))), &["due", "instance"], None),
+        (
+            "an earlier message of its sequence waits",
+            with(&|s| s.waits_for = Some(MessageId([9; 16]))),
+            &["due", "sequence"],
+            None,
+        ),
+        (
+            "its window opens this evening",
+            with(&|s| s.due.hours = hours("18:00-20:00")),
+            &["due", "window"],
+            Some(6 * hour),
+        ),
+        ("its window is open", with(&|s| s.due.hours = hours("09:00-20:00")), &["due"], Some(10_000)),
+        (
+            "it is being typed",
+            with(&|s| (s.state, s.typing_at) = (StateName::Typing, Some(t(7_500)))),
+            &["due"],
+            Some(10_000),
+        ),
+        ("no daemon runs", with(&|s| s.served = false), &["due", "daemon"], Some(10_000)),
+    ]
+}
+
+fn waiting_for_others() -> Vec<Row> {
+    let gap = |ms| Pacing { gap: Some((Millis(ms), Millis(ms))), ..Pacing::default() };
+    let mut one_chat = base();
+    let mut before = due(1, 9_000);
+    before.chat = one_chat.due.chat.clone();
+    one_chat.others = vec![before];
+    let mut behind = paced(gap(20_000), &[]);
+    behind.others = vec![due(1, 9_000), due(2, 9_500)];
+    let mut urgent = paced(gap(20_000), &[]);
+    urgent.due.class = Class::Urgent;
+    urgent.others = vec![due(1, 9_990), due(2, 10_000), due(3, 9_995)];
+    let mut full = base();
+    full.lane.pacing.concurrency = Some(1);
+    full.others = vec![due(1, 9_000)];
+    let rate = Pacing { rate: Some(Rate { count: 2, window: Millis(60_000) }), ..Pacing::default() };
+    let per_hour = Pacing { per_hour: Some(2), ..Pacing::default() };
+    let per_day = Pacing { per_day: Some(2), ..Pacing::default() };
+    let rest = Some((Millis(300_000), Millis(300_000)));
+    let batch = Pacing { batch: Some(2), rest, ..Pacing::default() };
+    let hour = 3_600_000;
+    vec![
+        // The one before it leaves at 9 s; then this one is typed in full.
+        ("another message to the same chat goes first", one_chat, &["due", "chat"], Some(11_500)),
+        // 9 s, 29.02 s, 49.04 s: every gap has a margin of 20 ms.
+        ("two messages of its instance go first", behind, &["due", "line", "gap"], Some(49_040)),
+        // One of the others leaves at 9.99 s, before it was due; then it goes before all that wait.
+        ("an urgent one waits for at most one send", urgent, &["due", "gap"], Some(30_010)),
+        ("all places are taken until the one before leaves", full, &["due", "line"], Some(11_500)),
+        ("the gap is not over", paced(gap(60_000), &[20_000]), &["due", "gap"], Some(40_020)),
+        ("the rate is used up", paced(rate, &[10_000, 5_000]), &["due", "rate"], Some(50_020)),
+        ("the hour is used up", paced(per_hour, &[600_000, 300_000]), &["due", "per_hour"], Some(hour - 600_000 + 20)),
+        ("the day is used up", paced(per_day, &[600_000, 300_000]), &["due", "per_day"], Some(12 * hour)),
+        ("the instance rests after a batch", paced(batch, &[60_000, 30_000]), &["due", "rest"], Some(270_020)),
+    ]
+}
+
+#[test]
+fn every_situation_names_its_gates_and_the_exact_earliest_instant() {
+    let rows: Vec<Row> = waiting_by_itself().into_iter().chain(waiting_for_others()).collect();
+    assert!(rows.len() >= 20);
+    let mut wrong = Vec::new();
+    for (name, situation, gates, earliest) in &rows {
+        let e = explain(situation, now());
+        let holds: Vec<&str> = e.gates.iter().filter(|g| !g.passed).map(|g| g.name.name()).collect();
+        let at = e.earliest.map(|at| at.since(now()).0);
+        if holds != *gates || at != *earliest {
+            wrong.push(format!("{name}: {holds:?} {at:?}, expected {gates:?} {earliest:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_forecast_shows_typing_before_the_slot_and_looks_far_ahead() {
+    let mut s = paced(Pacing { gap: Some((Millis(1_000), Millis(1_000))), ..Pacing::default() }, &[]);
+    s.others = (0..20_000_u32)
+        .map(|n| {
+            let mut d = due(1, 0);
+            d.id.0[..4].copy_from_slice(&n.to_be_bytes());
+            d.chat = Chat::from_stored(&format!("{}@c.us", 201_000_000_000_u64 + u64::from(n)));
+            d
+        })
+        .collect();
+    let e = explain(&s, now());
+    let earliest = e.earliest.unwrap();
+    // Twenty thousand sends a gap of 1.02 s apart; the first leaves at once, cut typing and all.
+    let expected = t(20_000 * 1_020);
+    assert!(earliest.since(expected).0.abs() < 5_000, "{}", earliest.since(expected));
+    assert_eq!(e.typing_from, Some(earliest - Millis(2_500)));
+}
