@@ -256,18 +256,28 @@ pub async fn send_one(
     let guard = guard(&chat, &serde_json::to_string(&content).unwrap_or_default(), None);
     let content = store.store_content(content, manner, zone, max_lateness).await?;
     let id = ids.make(now);
-    let row = NewMessage { id, chat, place: None, guard, due_at, wake_at: due_at - lead, lead, expires_at };
+    let row = NewMessage {
+        id,
+        chat,
+        place: None,
+        guard,
+        due_at,
+        wake_at: due_at - lead,
+        lead,
+        expires_at,
+        class,
+        key: key.clone(),
+        step: 0,
+    };
     let messages = NewMessages {
         job: None,
         nominal_at: None,
         instance,
-        class,
         content,
-        step: (0, 1),
+        steps: 1,
         audience: None,
         state: StateName::Scheduled,
         reason: None,
-        key: key.clone(),
         rows: vec![row],
         publish: None,
         now,

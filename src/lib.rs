@@ -7,8 +7,8 @@
 //! The modules stand on floors, and each looks down only:
 //!
 //! 0. [`domain`], the words and the rules; 1. [`engine`], the machine that decides;
-//! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside, and [`feed`], the news for who watches;
-//! 3. [`planner`], [`worker`] (with [`repeats`]), [`receipts`], [`doubt`], [`intake`], [`repair`], [`explain`], [`upkeep`] and [`sandbox`], which drive them;
+//! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside, with [`table`], rows of data files, and [`feed`], the news for who watches;
+//! 3. [`planner`], [`worker`] (with [`repeats`]), [`receipts`], [`doubt`], [`intake`], [`import`](mod@import), [`repair`], [`explain`], [`upkeep`] and [`sandbox`], which drive them;
 //! 4. [`http`] and [`daemon`]; 5. [`cli`].
 
 pub mod cli;
@@ -22,6 +22,7 @@ pub mod explain;
 pub mod feed;
 pub mod gateway;
 pub mod http;
+pub mod import;
 pub mod intake;
 pub mod planner;
 pub mod receipts;
@@ -30,5 +31,6 @@ pub mod repeats;
 pub mod report;
 pub mod sandbox;
 pub mod store;
+pub mod table;
 pub mod upkeep;
 pub mod worker;

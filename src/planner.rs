@@ -145,23 +145,22 @@ impl Planner {
             let last = recipients.len() < CHUNK;
             after = recipients.last().map_or(after, |(place, _)| *place);
             let took = Stopwatch::start();
-            for (step, (content, body)) in (0..steps).zip(contents.iter().zip(&bodies)) {
-                let rows = recipients.iter().map(|r| self.row(stored, content, body, nominal, r, now)).collect();
+            for (step, (content, body)) in (0_i32..).zip(contents.iter().zip(&bodies)) {
+                let rows =
+                    recipients.iter().map(|r| self.row(stored, (step, content, body), nominal, r, now)).collect();
                 let job = &stored.job;
                 self.store
                     .insert(NewMessages {
                         job: Some(job.name.clone()),
                         nominal_at: Some(nominal),
                         instance: job.instance.clone(),
-                        class: job.manner.class,
                         content: content.id,
-                        step: (step, steps),
+                        steps,
                         audience: Some(stored.audience),
                         state,
                         reason: (state == StateName::Expired).then_some(Reason::Misfire),
-                        key: None,
                         rows,
-                        publish: (last && step + 1 == steps).then_some(publish),
+                        publish: (last && i64::from(step) + 1 == i64::from(steps)).then_some(publish),
                         now,
                     })
                     .await?;
@@ -177,8 +176,7 @@ impl Planner {
     fn row(
         &self,
         stored: &StoredJob,
-        content: &StoredContent,
-        body: &str,
+        (step, content, body): (i32, &StoredContent, &str),
         nominal: Timestamp,
         (place, recipient): &(i64, Recipient),
         now: Timestamp,
@@ -205,6 +203,9 @@ impl Planner {
             wake_at: due_at - lead,
             lead,
             expires_at: job.manner.expires.map(|e| e.of(due_at)),
+            class: job.manner.class,
+            key: None,
+            step,
         }
     }
 }

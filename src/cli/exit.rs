@@ -23,6 +23,8 @@ pub enum Exit {
     Partly,
     /// 5: refused by a rule.
     Refused,
+    /// 65: the data given is bad.
+    BadData,
     /// 69: the gateway or the daemon cannot be reached.
     Unreachable,
     /// 74: the database is damaged or unreadable.
@@ -49,6 +51,7 @@ impl Exit {
             Exit::NotFound => 3,
             Exit::Partly => 4,
             Exit::Refused => 5,
+            Exit::BadData => 65,
             Exit::Unreachable => 69,
             Exit::Damaged => 74,
             Exit::Held => 75,
@@ -108,7 +111,7 @@ pub(super) fn of(error: &anyhow::Error) -> Exit {
 
 fn of_store(error: &StoreError) -> Exit {
     match error {
-        StoreError::Locked { .. } => Exit::Held,
+        StoreError::Locked { .. } | StoreError::Importing { .. } => Exit::Held,
         StoreError::Damaged { .. } | StoreError::Unwritable { .. } | StoreError::Inconsistent { .. } => Exit::Damaged,
         StoreError::Newer { .. } | StoreError::OtherMode { .. } | StoreError::Absent { .. } => Exit::Config,
         StoreError::OldSqlite(_) | StoreError::Database { .. } | StoreError::Closed => Exit::Failed,

@@ -69,7 +69,11 @@ impl FilterArgs {
 
 /// An instant given on the command line, in the system's zone where it names none.
 pub(super) fn instant(flag: &str, text: &str) -> anyhow::Result<Timestamp> {
-    let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
-    parse_instant(text, &zone, false)
+    instant_in(flag, text, &clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC))
+}
+
+/// An instant given on the command line, in this zone where it names none.
+pub(super) fn instant_in(flag: &str, text: &str, zone: &jiff::tz::TimeZone) -> anyhow::Result<Timestamp> {
+    parse_instant(text, zone, false)
         .ok_or_else(|| told(Exit::Usage, format!("{flag} cannot be '{text}'; such as 2026-12-01T10:00")))
 }

@@ -6,6 +6,7 @@ mod doubt;
 mod exit;
 mod explain;
 mod filter;
+mod import;
 mod instance;
 mod job;
 mod list;
@@ -82,6 +83,7 @@ enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Send(Box<send::SendArgs>),
+    Import(Box<import::ImportArgs>),
     List(list::ListArgs),
     Show(show::ShowArgs),
     Explain(explain::ExplainArgs),
@@ -149,6 +151,7 @@ async fn dispatch(cli: Cli, out: &Out) -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(&global, args, out).await,
         Command::Check(args) => check::check(&global, &args, out),
         Command::Send(args) => send::send(&global, *args, out).await,
+        Command::Import(args) => import::import(&global, *args, out).await,
         Command::List(args) => list::list(&global, args, out).await,
         Command::Show(args) => show::show(&global, &args, out).await,
         Command::Explain(args) => explain::explain(&global, &args, out).await,

@@ -104,7 +104,7 @@ async fn send_to(global: &Global, args: &SendArgs, out: &Out, store: &SqliteStor
 }
 
 /// The instances and defaults a command works with: of the file it names, else of the latest applied one.
-async fn known(
+pub(super) async fn known(
     global: &Global,
     store: &SqliteStore,
     now: Timestamp,

@@ -1,8 +1,6 @@
 //! Who gets a job: one chat, a list of them, or the rows of a CSV file.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Seek};
 use std::path::PathBuf;
 
 use sha2::Digest;
@@ -16,9 +14,7 @@ use crate::domain::recipient::Chat;
 use crate::domain::template::{Moments, ZONE_VAR};
 use crate::gateway::Kind;
 use crate::store::Recipient;
-
-/// Longest line of a CSV file, in bytes.
-const LINE_LIMIT: usize = 64 * 1024;
+use crate::table::{Flaw, Row, Table};
 
 /// The recipients of a job, checked.
 #[derive(Clone, Debug)]
@@ -218,103 +214,49 @@ impl CsvSource {
         Finding { file: self.shown.clone(), line: usize::try_from(line).unwrap_or(0), column, message, hint }
     }
 
+    fn flaw(&self, flaw: Flaw) -> Finding {
+        self.finding(flaw.line, flaw.column, flaw.message, flaw.hint)
+    }
+
     /// Hands every row to `each` until it answers an error.
     fn rows(
         &self,
         mut each: impl FnMut(u64, Result<Recipient, Finding>) -> Result<(), Finding>,
     ) -> Result<(), Finding> {
-        let (file, delimiter) = self.open()?;
-        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(file);
-        let headers = reader.headers().map_err(|e| self.unreadable(&e))?.clone();
-        let names: Vec<String> = headers.iter().map(|h| h.trim_start_matches('\u{feff}').trim().to_owned()).collect();
-        let Some(chat_index) = names.iter().position(|n| *n == self.chat_column) else {
-            let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        let table = Table::open(&self.path).map_err(|f| self.flaw(f))?;
+        if let Some(columns) = table.columns.as_ref().filter(|c| !c.contains(&self.chat_column)) {
+            let known: Vec<&str> = columns.iter().map(String::as_str).filter(|c| !c.is_empty()).collect();
             let message = format!("the file has no column '{}'", self.chat_column);
             return Err(self.finding(1, 0, message, Some(suggest(&self.chat_column, &known))));
-        };
-        for (i, name) in names.iter().enumerate() {
-            if names[..i].contains(name) {
-                return Err(self.finding(1, i + 1, format!("the column '{name}' stands twice"), None));
-            }
         }
-        let mut record = csv::StringRecord::new();
-        loop {
-            match reader.read_record(&mut record) {
-                Ok(false) => return Ok(()),
-                Ok(true) => {
-                    let line = record.position().map_or(0, csv::Position::line);
-                    each(line, self.recipient(&record, &names, chat_index, line))?;
-                }
-                Err(e) => {
-                    let line = e.position().map_or(0, csv::Position::line);
-                    let finding = self.finding(line, 0, self.unreadable(&e).message, None);
-                    each(line, Err(finding))?;
-                    if e.is_io_error() {
-                        return Ok(());
-                    }
-                }
-            }
+        let mut ended = None;
+        let read = table.rows(|row| {
+            let (line, recipient) = match row {
+                Ok(row) => (row.line, self.recipient(row, table.columns.as_deref())),
+                Err(flaw) => (flaw.line, Err(self.flaw(flaw))),
+            };
+            each(line, recipient).map_err(|finding| {
+                ended = Some(finding);
+                Flaw::whole("ended")
+            })
+        });
+        match (read, ended) {
+            (_, Some(finding)) => Err(finding),
+            (Err(flaw), None) => Err(self.flaw(flaw)),
+            (Ok(()), None) => Ok(()),
         }
     }
 
-    fn recipient(
-        &self,
-        record: &csv::StringRecord,
-        names: &[String],
-        chat_index: usize,
-        line: u64,
-    ) -> Result<Recipient, Finding> {
-        if record.len() != names.len() {
-            let message = format!("the row has {} cells; the header has {} columns", record.len(), names.len());
-            return Err(self.finding(line, 0, message, None));
+    fn recipient(&self, row: Row, columns: Option<&[String]>) -> Result<Recipient, Finding> {
+        let place = |name: &str| columns.and_then(|c| c.iter().position(|n| n == name)).map_or(0, |i| i + 1);
+        let given = row.get(&self.chat_column).unwrap_or("");
+        let chat = self.kind.parse_recipient(given).map_err(|e| {
+            self.finding(row.line, place(&self.chat_column), format!("column '{}': {e}", self.chat_column), None)
+        })?;
+        if let Some(Err(e)) = row.get(ZONE_VAR).map(|name| clock::zone(name.trim())) {
+            return Err(self.finding(row.line, place(ZONE_VAR), format!("column '{ZONE_VAR}': {e}"), None));
         }
-        if record.as_slice().len() > LINE_LIMIT {
-            return Err(self.finding(line, 0, format!("the row is longer than {LINE_LIMIT} bytes"), None));
-        }
-        let chat = self
-            .kind
-            .parse_recipient(&record[chat_index])
-            .map_err(|e| self.finding(line, chat_index + 1, format!("column '{}': {e}", self.chat_column), None))?;
-        let zone = names.iter().position(|n| n == ZONE_VAR).map(|i| (i, record[i].trim()));
-        if let Some((i, name)) = zone.filter(|(_, name)| !name.is_empty())
-            && let Err(e) = clock::zone(name)
-        {
-            return Err(self.finding(line, i + 1, format!("column '{ZONE_VAR}': {e}"), None));
-        }
-        let vars = names
-            .iter()
-            .zip(record)
-            .enumerate()
-            .filter(|(i, (_, cell))| *i != chat_index && !cell.trim().is_empty())
-            .map(|(_, (name, cell))| (name.clone(), cell.to_owned()))
-            .collect();
+        let vars = row.cells.into_iter().filter(|(name, _)| *name != self.chat_column).collect();
         Ok(Recipient { chat, vars })
-    }
-
-    /// Opens the file and finds out whether its cells are parted by commas, semicolons or tabs.
-    fn open(&self) -> Result<(File, u8), Finding> {
-        let unreadable = |e: std::io::Error| {
-            self.finding(0, 0, format!("the file {} cannot be read: {e}", self.path.display()), None)
-        };
-        let meta = std::fs::metadata(&self.path).map_err(unreadable)?;
-        if !meta.is_file() {
-            return Err(self.finding(0, 0, format!("{} is not a file", self.path.display()), None));
-        }
-        let mut file = File::open(&self.path).map_err(unreadable)?;
-        let mut header = Vec::new();
-        let mut limited = std::io::Read::take(BufReader::new(&file), LINE_LIMIT as u64);
-        limited.read_until(b'\n', &mut header).map_err(unreadable)?;
-        let count = |b: u8| header.iter().filter(|h| **h == b).count();
-        let delimiter = [b',', b';', b'\t'].into_iter().max_by_key(|d| (count(*d), *d == b',')).unwrap_or(b',');
-        file.rewind().map_err(unreadable)?;
-        Ok((file, delimiter))
-    }
-
-    fn unreadable(&self, error: &csv::Error) -> Finding {
-        let message = match error.kind() {
-            csv::ErrorKind::Utf8 { err, .. } => format!("cell {} is not UTF-8", err.field() + 1),
-            _ => error.to_string(),
-        };
-        self.finding(error.position().map_or(0, csv::Position::line), 0, message, None)
     }
 }

@@ -15,6 +15,14 @@ pub enum StoreError {
         /// The holder, as far as its lock file tells.
         pid: String,
     },
+    /// Another import goes on.
+    #[error("another import (pid {pid}) is writing to the database {path}; wait for it to end")]
+    Importing {
+        /// The database.
+        path: PathBuf,
+        /// The holder, as far as its lock file tells.
+        pid: String,
+    },
     /// The file was written by a later version.
     #[error(
         "the database {path} was written by a newer version of onthedot (its schema is {found}, this one knows {known}); run that version, or restore a backup made before the upgrade"

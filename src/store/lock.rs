@@ -19,35 +19,57 @@ impl DaemonLock {
     /// # Errors
     /// [`StoreError::Locked`] naming the holder's pid; [`StoreError::Unwritable`] when the lock file cannot be made.
     pub fn take(database: &Path) -> Result<DaemonLock, StoreError> {
-        let path = lock_path(database);
-        let unwritable = |e: std::io::Error| StoreError::Unwritable { path: database.to_owned(), what: e.to_string() };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(unwritable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let _ = file.take(20).read_to_string(&mut pid);
-                let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
-                return Err(StoreError::Locked { path: database.to_owned(), pid });
-            }
-            Err(std::fs::TryLockError::Error(e)) => return Err(unwritable(e)),
-        }
-        file.set_len(0).map_err(unwritable)?;
-        file.rewind().map_err(unwritable)?;
-        writeln!(file, "{}", std::process::id()).map_err(unwritable)?;
-        Ok(DaemonLock { _file: file })
+        let file = lock(&beside(database, ".lock"), database)?;
+        file.map(|file| DaemonLock { _file: file }).map_err(|pid| StoreError::Locked { path: database.to_owned(), pid })
     }
 }
 
-fn lock_path(database: &Path) -> PathBuf {
+/// Held while a file is imported: what another import left can then be told from one that goes on.
+#[derive(Debug)]
+pub struct ImportLock {
+    _file: File,
+}
+
+impl ImportLock {
+    /// Takes the lock for imports into a database.
+    ///
+    /// # Errors
+    /// [`StoreError::Importing`] naming the holder's pid; [`StoreError::Unwritable`] when the lock file cannot be made.
+    pub fn take(database: &Path) -> Result<ImportLock, StoreError> {
+        let file = lock(&beside(database, ".import"), database)?;
+        file.map(|file| ImportLock { _file: file })
+            .map_err(|pid| StoreError::Importing { path: database.to_owned(), pid })
+    }
+}
+
+/// Locks a file and writes our pid into it, or answers the pid of who holds it.
+fn lock(path: &Path, database: &Path) -> Result<Result<File, String>, StoreError> {
+    let unwritable = |e: std::io::Error| StoreError::Unwritable { path: database.to_owned(), what: e.to_string() };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(unwritable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.take(20).read_to_string(&mut pid);
+            return Ok(Err(if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() }));
+        }
+        Err(std::fs::TryLockError::Error(e)) => return Err(unwritable(e)),
+    }
+    file.set_len(0).map_err(unwritable)?;
+    file.rewind().map_err(unwritable)?;
+    writeln!(file, "{}", std::process::id()).map_err(unwritable)?;
+    Ok(Ok(file))
+}
+
+fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
+    name.push(suffix);
     PathBuf::from(name)
 }

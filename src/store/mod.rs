@@ -10,6 +10,7 @@ mod sqlite_acks;
 mod sqlite_apply;
 mod sqlite_audience;
 mod sqlite_claim;
+mod sqlite_import;
 mod sqlite_jobs;
 mod sqlite_overview;
 mod sqlite_pause;
@@ -36,9 +37,10 @@ use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
 
 pub use error::StoreError;
-pub use lock::DaemonLock;
+pub use lock::{DaemonLock, ImportLock};
 pub use sqlite::{Opening, SqliteStore};
 pub(crate) use sqlite_audience::vars_json;
+pub use sqlite_import::{ImportEnd, OpenImport};
 
 /// A content with its manner of sending, as stored once for many messages.
 #[derive(Debug)]
@@ -202,6 +204,12 @@ pub struct NewMessage {
     pub lead: Millis,
     /// After this instant it must not leave any more.
     pub expires_at: Option<Timestamp>,
+    /// How pressing.
+    pub class: Class,
+    /// Makes it idempotent: a message whose key is known is not stored again.
+    pub key: Option<String>,
+    /// Its place in a sequence; below zero for the second, third … message to a chat within one import.
+    pub step: i32,
 }
 
 /// Messages stored in one go: a single one, or a chunk of an occurrence.
@@ -213,20 +221,16 @@ pub struct NewMessages {
     pub nominal_at: Option<Timestamp>,
     /// Through which instance.
     pub instance: InstanceName,
-    /// How pressing.
-    pub class: Class,
     /// Its content's row.
     pub content: i64,
-    /// Their place in a sequence, and its length.
-    pub step: (u32, u32),
+    /// The length of the sequence they belong to.
+    pub steps: u32,
     /// Its audience, where there is one.
     pub audience: Option<i64>,
     /// `Scheduled`, or `Expired` for a misfire that is only recorded.
     pub state: StateName,
     /// Why, where not scheduled.
     pub reason: Option<Reason>,
-    /// Makes a single message idempotent.
-    pub key: Option<String>,
     /// The messages.
     pub rows: Vec<NewMessage>,
     /// Makes the occurrence visible and advances the job, with its last chunk.

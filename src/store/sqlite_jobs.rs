@@ -78,7 +78,8 @@ impl SqliteStore {
     pub async fn waiting_of_job(&self, job: &str) -> Result<u64, StoreError> {
         let count: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
-             WHERE o.job = ?1 AND m.state = 'scheduled' AND m.reason IS NOT 'replaced'",
+             WHERE o.job = ?1 AND m.state = 'scheduled' AND m.reason IS NOT 'replaced'
+           AND o.id NOT IN (SELECT occurrence FROM imports)",
         )
         .bind(job.to_owned())
         .fetch_one(&self.readers)
@@ -175,6 +176,8 @@ async fn resume_from(
     let open: Vec<i64> = sqlx::query_scalar(
         "SELECT nominal_at FROM occurrences WHERE job = ?1 AND EXISTS
            (SELECT 1 FROM messages AS m WHERE m.occurrence = occurrences.id AND m.state IN ('scheduled', 'typing'))
+         -- What was imported is not planned anew: it stays as it is.
+         AND id NOT IN (SELECT occurrence FROM imports)
          ORDER BY nominal_at",
     )
     .bind(job.name.clone())
@@ -235,10 +238,12 @@ async fn replace_chunk(
     let doing = "replace a job's waiting messages";
     let rows: Vec<String> = sqlx::query_scalar(
         "SELECT hex(m.id) FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
-         WHERE o.job = ?1 AND m.state = 'scheduled' AND m.reason IS NOT 'replaced' LIMIT ?2",
+         WHERE o.job = ?1 AND m.state = 'scheduled' AND m.reason IS NOT 'replaced'
+           AND (?3 = 'removed' OR o.id NOT IN (SELECT occurrence FROM imports)) LIMIT ?2",
     )
     .bind(job.to_owned())
     .bind(REPLACE_CHUNK)
+    .bind(reason)
     .fetch_all(&mut *connection)
     .await
     .map_err(StoreError::database(doing))?;

@@ -5,14 +5,13 @@ use sha2::Digest;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use crate::domain::class::Class;
 use crate::domain::content::Content;
 use crate::domain::job::Manner;
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_apply::hex;
 use crate::store::sqlite_claim::get;
-use crate::store::{NewMessages, Publish, SqliteStore, StoreError, StoredJob};
+use crate::store::{NewMessage, NewMessages, Publish, SqliteStore, StoreError, StoredJob};
 
 impl SqliteStore {
     /// Stores a content once and answers its row.
@@ -164,30 +163,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, messages: NewMessa
         (Some(job), Some(nominal)) => Some(occurrence(connection, job, nominal).await?),
         _ => None,
     };
-    let rows: Vec<Value> = messages
-        .rows
-        .iter()
-        .map(|m| json!([hex(m.id), m.chat.as_str(), m.place, m.guard, m.due_at, m.wake_at, m.lead, m.expires_at]))
-        .collect();
-    let class: Class = messages.class;
-    let done = sqlx::query(include_str!("sql/insert_messages.sql"))
-        .bind(Value::Array(rows).to_string())
-        .bind(messages.job.clone())
-        .bind(occurrence)
-        .bind(messages.instance.0.to_string())
-        .bind(class.code())
-        .bind(i64::from(class.rank()))
-        .bind(messages.content)
-        .bind(messages.audience)
-        .bind(messages.state.name())
-        .bind(messages.reason.map(|r| r.name()))
-        .bind(messages.key.clone())
-        .bind(messages.now.0)
-        .bind(i64::from(messages.step.0))
-        .bind(i64::from(messages.step.1))
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::database(doing))?;
+    let new = insert_rows(connection, &messages, occurrence).await?;
     if let (Some(job), Some(nominal), Some(publish)) = (&messages.job, messages.nominal_at, messages.publish) {
         sqlx::query("UPDATE occurrences SET state = 'planned' WHERE id = ?1")
             .bind(occurrence)
@@ -196,10 +172,53 @@ pub(super) async fn insert(connection: &mut SqliteConnection, messages: NewMessa
             .map_err(StoreError::database(doing))?;
         advance_job(connection, job, Some(nominal), publish).await?;
     }
+    Ok(new)
+}
+
+/// Stores the rows of messages under an occurrence. Answers how many are new.
+pub(super) async fn insert_rows(
+    connection: &mut SqliteConnection,
+    messages: &NewMessages,
+    occurrence: Option<i64>,
+) -> Result<u64, StoreError> {
+    let row = |m: &NewMessage| {
+        json!([
+            hex(m.id),
+            m.chat.as_str(),
+            m.place,
+            m.guard,
+            m.due_at,
+            m.wake_at,
+            m.lead,
+            m.expires_at,
+            m.class.code(),
+            m.class.rank(),
+            m.key,
+            m.step
+        ])
+    };
+    let done = sqlx::query(include_str!("sql/insert_messages.sql"))
+        .bind(Value::Array(messages.rows.iter().map(row).collect()).to_string())
+        .bind(messages.job.clone())
+        .bind(occurrence)
+        .bind(messages.instance.0.to_string())
+        .bind(messages.content)
+        .bind(messages.audience)
+        .bind(messages.state.name())
+        .bind(messages.reason.map(|r| r.name()))
+        .bind(i64::from(messages.steps))
+        .bind(messages.now.0)
+        .execute(connection)
+        .await
+        .map_err(StoreError::database("store messages"))?;
     Ok(done.rows_affected())
 }
 
-async fn occurrence(connection: &mut SqliteConnection, job: &str, nominal: Timestamp) -> Result<i64, StoreError> {
+pub(super) async fn occurrence(
+    connection: &mut SqliteConnection,
+    job: &str,
+    nominal: Timestamp,
+) -> Result<i64, StoreError> {
     sqlx::query_scalar(
         "INSERT INTO occurrences (job, nominal_at, state) VALUES (?1, ?2, 'planning')
          ON CONFLICT (job, nominal_at) DO UPDATE SET job = excluded.job RETURNING id",

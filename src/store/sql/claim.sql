@@ -7,7 +7,7 @@ LEFT JOIN occurrences AS o ON o.id = m.occurrence
 LEFT JOIN recipients AS r ON r.audience = m.audience AND r.place = m.place
 WHERE m.state = 'scheduled' AND m.instance = ?1 AND m.rank = ?2 AND m.wake_at <= ?3
   AND (m.occurrence IS NULL OR o.state = 'planned')
-  AND (m.step = 0 OR EXISTS (
+  AND (m.step <= 0 OR EXISTS (
         SELECT 1 FROM messages AS p
         WHERE p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1 AND p.reason IS NOT 'replaced'
           AND p.state = 'sent'))

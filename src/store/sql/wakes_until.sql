@@ -6,7 +6,7 @@ SELECT EXISTS (
     WHERE m.instance = i.name AND m.state = 'scheduled' AND m.wake_at <= ?1 AND i.state <> 'down'
       AND m.rank IN (0, 1, 2)
       AND (m.occurrence IS NULL OR o.state = 'planned')
-      AND (m.step = 0 OR EXISTS (
+      AND (m.step <= 0 OR EXISTS (
             SELECT 1 FROM messages AS p
             WHERE p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1
               AND p.reason IS NOT 'replaced' AND p.state = 'sent'))

@@ -1,0 +1,467 @@
+//! Many messages from a file: every row checked before anything is stored, all or nothing, in chunks that never make a
+//! due message late.
+//!
+//! The file is read twice: once to check every row, once to store them. What it says is hashed both times, so a file
+//! that changed in between stores nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use sha2::Digest;
+
+use crate::clock::{self, Stopwatch};
+use crate::domain::class::Class;
+use crate::domain::draw::Draw;
+use crate::domain::id::InstanceName;
+use crate::domain::recipient::Chat;
+use crate::domain::render::CompiledContent;
+use crate::domain::state::{Reason, StateName};
+use crate::domain::template::{Moments, Vars, ZONE_VAR};
+use crate::domain::time::{Millis, Timestamp, parse_duration, parse_instant};
+use crate::gateway::Kind;
+use crate::intake::{IdMaker, lead_of};
+use crate::store::{
+    ImportEnd, ImportLock, NewMessage, NewMessages, OpenImport, Recipient, SqliteStore, StoreError, StoredContent,
+    guard, vars_json,
+};
+use crate::table::{Flaw, Row, Table};
+
+/// Rows stored in one transaction: some milliseconds of the writer.
+const CHUNK: usize = 400;
+
+/// Flaws kept in memory; all of them are counted.
+pub const FLAWS_KEPT: usize = 10_000;
+
+/// Longest key, in bytes.
+const KEY_LIMIT: usize = 255;
+
+/// Columns with a meaning of their own; all others are variables.
+const OWN_COLUMNS: [&str; 4] = ["at", "in", "key", "class"];
+
+/// What is imported, and as what.
+#[derive(Debug)]
+pub struct Import {
+    /// The file.
+    pub file: PathBuf,
+    /// The column that names the chat.
+    pub chat_column: String,
+    /// The job its messages belong to.
+    pub job: String,
+    /// Through which instance.
+    pub instance: InstanceName,
+    /// What kind that is.
+    pub kind: Kind,
+    /// What every recipient gets, in order.
+    pub contents: Vec<Arc<StoredContent>>,
+    /// When rows that say nothing are due; `None` = as soon as their typing was seen.
+    pub at: Option<Timestamp>,
+    /// Store the good rows although some are bad.
+    pub allow_partial: bool,
+    /// Check only.
+    pub dry_run: bool,
+}
+
+/// Why nothing was imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file, as a whole.
+    #[error("{file}: {flaw}{}", flaw.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default())]
+    File {
+        /// As it was named.
+        file: String,
+        /// What is wrong.
+        flaw: Flaw,
+    },
+}
+
+/// What an import did, or would do.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Imported {
+    /// Rows that say who gets what.
+    pub rows: u64,
+    /// Messages stored; in a dry run, or where bad rows forbade it, messages that would be.
+    pub imported: u64,
+    /// Rows that said the same as an earlier one: the same chat at the same instant.
+    pub merged: u64,
+    /// Rows whose key was known before.
+    pub known: u64,
+    /// Rows whose instant lay too far in the past: recorded as expired.
+    pub expired: u64,
+    /// Rows with something wrong.
+    pub bad: u64,
+    /// What is wrong, in the order of the file, the first ten thousand.
+    pub flaws: Vec<Flaw>,
+    /// Whether anything was stored.
+    pub stored: bool,
+    /// The occurrence the messages belong to.
+    pub nominal: Option<Timestamp>,
+}
+
+/// A row that says who gets what and when.
+struct Planned {
+    chat: Chat,
+    vars: Vars,
+    key: Option<String>,
+    class: Class,
+    due: Option<Timestamp>,
+}
+
+/// Imports a file.
+///
+/// # Errors
+/// [`ImportError`]; bad rows are no error but stand in the answer.
+pub async fn import(store: &SqliteStore, import: Import, now: Timestamp) -> Result<Imported, ImportError> {
+    let _lock = if import.dry_run { None } else { Some(ImportLock::take(store.path())?) };
+    let import = Arc::new(import);
+    let checker = Arc::clone(&import);
+    let checked = tokio::task::spawn_blocking(move || check(&checker, now)).await.map_err(|_| StoreError::Closed)?;
+    let (mut done, print) = checked.map_err(|flaw| whole(&import.file, flaw))?;
+    let refused = done.bad > 0 && !import.allow_partial;
+    if import.dry_run || refused || done.imported == 0 {
+        return Ok(done);
+    }
+    let open = store.begin_import(import.job.clone(), import.file.display().to_string(), now).await?;
+    match write(store, &import, open, now).await {
+        Ok((new, again)) if again == print => {
+            done.known = done.imported.saturating_sub(new);
+            done.imported = new;
+            let end = ImportEnd { imported: new, merged: done.merged, bad: done.bad };
+            store.publish_import(open, end, clock::now()).await?;
+            (done.stored, done.nominal) = (true, Some(now));
+            Ok(done)
+        }
+        Ok(_) => {
+            store.abandon_imports().await?;
+            let flaw = Flaw::whole("the file changed while it was read; nothing was imported, run the command again");
+            Err(whole(&import.file, flaw))
+        }
+        Err(e) => {
+            store.abandon_imports().await?;
+            Err(e)
+        }
+    }
+}
+
+fn whole(file: &Path, flaw: Flaw) -> ImportError {
+    ImportError::File { file: file.display().to_string(), flaw }
+}
+
+/// Goes through the rows of a file in order, the same way each time.
+struct Walk<'i> {
+    import: &'i Import,
+    zone: TimeZone,
+    zones: HashMap<String, Option<TimeZone>>,
+    met: HashSet<u128>,
+    /// How often a chat was met: the second message to it is another step.
+    times: HashMap<u128, i32>,
+    keys: HashMap<u128, u64>,
+    print: sha2::Sha256,
+    now: Timestamp,
+}
+
+/// What a row comes to.
+enum Verdict {
+    /// A message, and which one of its chat it is.
+    Message(Box<Planned>, i32),
+    /// It says the same as an earlier row.
+    Merged,
+}
+
+impl<'i> Walk<'i> {
+    fn new(import: &'i Import, now: Timestamp) -> Walk<'i> {
+        let zone = import.contents.first().and_then(|c| clock::zone(&c.zone).ok()).unwrap_or(TimeZone::UTC);
+        Walk {
+            import,
+            zone,
+            zones: HashMap::new(),
+            met: HashSet::new(),
+            times: HashMap::new(),
+            keys: HashMap::new(),
+            print: sha2::Sha256::new(),
+            now,
+        }
+    }
+
+    /// Reads a row. `place` finds a column's number for errors.
+    fn take(&mut self, row: &Row, place: &impl Fn(&str) -> usize) -> Result<Verdict, Flaw> {
+        for (name, value) in &row.cells {
+            self.print.update(name.as_bytes());
+            self.print.update([0]);
+            self.print.update(value.as_bytes());
+            self.print.update([0]);
+        }
+        let flaw = |column: &str, message: String| Flaw::new(row.line, place(column), message);
+        let chat_column = self.import.chat_column.as_str();
+        let given = row.get(chat_column).ok_or_else(|| flaw(chat_column, format!("'{chat_column}' is empty")))?;
+        let chat = self.import.kind.parse_recipient(given).map_err(|e| flaw(chat_column, e.to_string()))?;
+        let zone = match row.get(ZONE_VAR).map(str::trim) {
+            None => self.zone.clone(),
+            Some(name) => self.zone_named(name).ok_or_else(|| {
+                flaw(ZONE_VAR, format!("'{name}' is no time zone; write a name such as Europe/Berlin"))
+            })?,
+        };
+        let due = self.due(row, &zone, &flaw)?;
+        let class = match row.get("class").map(str::trim) {
+            None => self.import.contents.first().map_or(Class::Normal, |c| c.manner.class),
+            Some(word) => Class::from_name(word).ok_or_else(|| {
+                flaw("class", format!("'{word}' is no class; expected {}", Class::ALL.map(Class::name).join(", ")))
+            })?,
+        };
+        let key = row.get("key").map(|k| k.trim().to_owned());
+        if let Some(key) = &key {
+            if key.len() > KEY_LIMIT {
+                return Err(flaw("key", format!("the key is longer than {KEY_LIMIT} bytes")));
+            }
+            if let Some(first) = self.keys.insert(hash(&[key.as_bytes()]), row.line) {
+                return Err(flaw(
+                    "key",
+                    format!("the key '{key}' stands twice: on line {first} and on line {}", row.line),
+                ));
+            }
+        }
+        let of_chat = hash(&[chat.as_str().as_bytes()]);
+        let moment = due.map_or(i64::MIN, |t| t.0);
+        if !self.met.insert(hash(&[chat.as_str().as_bytes(), &moment.to_le_bytes()])) {
+            return Ok(Verdict::Merged);
+        }
+        let times = self.times.entry(of_chat).or_default();
+        let step = -*times;
+        *times += 1;
+        if step < 0 && self.import.contents.len() > 1 {
+            return Err(flaw(chat_column, format!("{chat} stands twice, and this job sends a sequence")));
+        }
+        let own = |name: &str| name == chat_column || OWN_COLUMNS.contains(&name);
+        let vars = row.cells.iter().filter(|(name, _)| !own(name)).cloned().collect();
+        Ok(Verdict::Message(Box::new(Planned { chat, vars, key, class, due }), step))
+    }
+
+    fn zone_named(&mut self, name: &str) -> Option<TimeZone> {
+        if let Some(known) = self.zones.get(name) {
+            return known.clone();
+        }
+        let zone = clock::zone(name).ok();
+        self.zones.insert(name.to_owned(), zone.clone());
+        zone
+    }
+
+    fn due(&self, row: &Row, zone: &TimeZone, flaw: &impl Fn(&str, String) -> Flaw) -> Result<Option<Timestamp>, Flaw> {
+        match (row.get("at"), row.get("in")) {
+            (Some(_), Some(_)) => Err(flaw("in", "the row has both 'at' and 'in'; keep one".to_owned())),
+            (Some(at), None) => match parse_instant(at, zone, false) {
+                Some(t) => Ok(Some(t)),
+                None => Err(flaw("at", format!("'{}' is no date and time such as 2026-12-01T10:00", at.trim()))),
+            },
+            (None, Some(after)) => match parse_duration(after) {
+                Ok(length) => Ok(Some(self.now + length)),
+                Err(e) => Err(flaw("in", e.to_string())),
+            },
+            (None, None) => Ok(self.import.at),
+        }
+    }
+}
+
+/// The first sixteen bytes of a SHA-256: two that differ are never taken for the same.
+fn hash(parts: &[&[u8]]) -> u128 {
+    let mut hash = sha2::Sha256::new();
+    for part in parts {
+        hash.update(u64::try_from(part.len()).unwrap_or(0).to_le_bytes());
+        hash.update(part);
+    }
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash.finalize()[..16]);
+    u128::from_le_bytes(first)
+}
+
+/// Whether a row's instant lies so far back that it is recorded as expired, as a job's own would be.
+fn is_too_late(import: &Import, due: Option<Timestamp>, now: Timestamp) -> bool {
+    let limit = import.contents.first().map_or(Millis::ZERO, |c| c.max_lateness);
+    due.is_some_and(|t| now.since(t) > limit)
+}
+
+/// Checks every row and renders every content for it. Answers what importing would do, and the hash of what was read.
+fn check(import: &Import, now: Timestamp) -> Result<(Imported, Vec<u8>), Flaw> {
+    let table = Table::open(&import.file)?;
+    let columns = table.columns.clone();
+    if let Some(columns) = columns.as_ref().filter(|c| !c.contains(&import.chat_column)) {
+        let known: Vec<&str> = columns.iter().map(String::as_str).filter(|c| !c.is_empty()).collect();
+        let hint = Some(format!("--chat names it; the columns are {}", known.join(", ")));
+        return Err(Flaw { hint, ..Flaw::new(1, 0, format!("the file has no column '{}'", import.chat_column)) });
+    }
+    let place = move |name: &str| columns.as_ref().and_then(|c| c.iter().position(|n| n == name)).map_or(0, |i| i + 1);
+    let mut compiled: Vec<CompiledContent> = Vec::new();
+    for content in &import.contents {
+        compiled.push(content.content.compile().map_err(|e| Flaw::whole(e.to_string()))?);
+    }
+    let mut walk = Walk::new(import, now);
+    let mut done = Imported::default();
+    let mut moments = Moments { due: now, nominal: Some(now), late_by: Millis::ZERO, zone: walk.zone.clone() };
+    table.rows(|row| {
+        done.rows += 1;
+        let verdict = row.and_then(|row| {
+            let verdict = walk.take(&row, &place)?;
+            if let Verdict::Message(m, _) = &verdict {
+                moments.due = m.due.unwrap_or(now);
+                try_for(import, &compiled, m, &moments).map_err(|e| Flaw::new(row.line, 0, e))?;
+            }
+            Ok(verdict)
+        });
+        match verdict {
+            Ok(Verdict::Message(m, _)) => {
+                done.imported += u64::try_from(import.contents.len()).unwrap_or(1);
+                done.expired += u64::from(is_too_late(import, m.due, now));
+            }
+            Ok(Verdict::Merged) => done.merged += 1,
+            Err(flaw) => {
+                done.bad += 1;
+                if done.flaws.len() < FLAWS_KEPT {
+                    done.flaws.push(flaw);
+                }
+            }
+        }
+        Ok(())
+    })?;
+    if done.rows == 0 {
+        return Err(Flaw::whole("the file holds no rows"));
+    }
+    Ok((done, walk.print.finalize().to_vec()))
+}
+
+fn try_for(import: &Import, compiled: &[CompiledContent], m: &Planned, moments: &Moments) -> Result<(), String> {
+    for content in compiled {
+        let rendered = content.render(&m.vars, moments).map_err(|e| format!("the content for {}: {e}", m.chat))?;
+        import.kind.check_content(&rendered).map_err(|e| format!("the content for {}: {e}", m.chat))?;
+    }
+    Ok(())
+}
+
+/// Stores every good row, hidden. Answers how many messages are new, and the hash of what was read.
+async fn write(
+    store: &SqliteStore,
+    import: &Arc<Import>,
+    open: OpenImport,
+    now: Timestamp,
+) -> Result<(u64, Vec<u8>), ImportError> {
+    let (sender, mut chunks) = tokio::sync::mpsc::channel::<Vec<(Planned, i32)>>(4);
+    let reader = Arc::clone(import);
+    let reading = tokio::task::spawn_blocking(move || read_again(&reader, now, &sender));
+    let bodies: Vec<String> =
+        import.contents.iter().map(|c| serde_json::to_string(&c.content).unwrap_or_default()).collect();
+    let ids = IdMaker::default();
+    let (mut new, mut place) = (0, 0_i64);
+    while let Some(chunk) = chunks.recv().await {
+        let took = Stopwatch::start();
+        let mut recipients = Vec::new();
+        let places: Vec<Option<i64>> = chunk
+            .iter()
+            .map(|(m, _)| {
+                (!m.vars.is_empty()).then(|| {
+                    place += 1;
+                    recipients.push((place, Recipient { chat: m.chat.clone(), vars: m.vars.clone() }));
+                    place
+                })
+            })
+            .collect();
+        let batches = batches(store, import, open, &ids, &bodies, (&chunk, &places), now);
+        new += store.import_chunk(open, recipients, batches).await?;
+        // The writer is left to others as long as it was kept.
+        clock::sleep(took.elapsed()).await;
+    }
+    let print = reading.await.map_err(|_| StoreError::Closed)?.map_err(|flaw| whole(&import.file, flaw))?;
+    Ok((new, print))
+}
+
+fn read_again(
+    import: &Import,
+    now: Timestamp,
+    sender: &tokio::sync::mpsc::Sender<Vec<(Planned, i32)>>,
+) -> Result<Vec<u8>, Flaw> {
+    let table = Table::open(&import.file)?;
+    let compiled: Vec<CompiledContent> = import.contents.iter().filter_map(|c| c.content.compile().ok()).collect();
+    let mut walk = Walk::new(import, now);
+    let mut moments = Moments { due: now, nominal: Some(now), late_by: Millis::ZERO, zone: walk.zone.clone() };
+    let mut chunk = Vec::with_capacity(CHUNK);
+    table.rows(|row| {
+        // What is wrong was told by the check.
+        let Ok(row) = row else { return Ok(()) };
+        let Ok(Verdict::Message(m, step)) = walk.take(&row, &|_| 0) else { return Ok(()) };
+        moments.due = m.due.unwrap_or(now);
+        if import.allow_partial && try_for(import, &compiled, &m, &moments).is_err() {
+            return Ok(());
+        }
+        chunk.push((*m, step));
+        if chunk.len() == CHUNK {
+            let _ = sender.blocking_send(std::mem::take(&mut chunk));
+        }
+        Ok(())
+    })?;
+    let _ = sender.blocking_send(chunk);
+    Ok(walk.print.finalize().to_vec())
+}
+
+/// The messages of a chunk: one batch a content, and those that come too late apart.
+fn batches(
+    store: &SqliteStore,
+    import: &Import,
+    open: OpenImport,
+    ids: &IdMaker,
+    bodies: &[String],
+    (chunk, places): (&[(Planned, i32)], &[Option<i64>]),
+    now: Timestamp,
+) -> Vec<NewMessages> {
+    let steps = u32::try_from(import.contents.len()).unwrap_or(1);
+    let mut all = Vec::new();
+    for (n, (content, body)) in (0_i32..).zip(import.contents.iter().zip(bodies)) {
+        for late in [false, true] {
+            let rows: Vec<NewMessage> = chunk
+                .iter()
+                .zip(places)
+                .filter(|((m, _), _)| is_too_late(import, m.due, now) == late)
+                .map(|((m, step), place)| {
+                    let draw = Draw::new(store.seed(), "typing")
+                        .with_text(&import.job)
+                        .with_number(m.due.unwrap_or(now).0)
+                        .with_text(m.chat.as_str());
+                    let manner = &content.manner;
+                    let due = m.due.unwrap_or(now);
+                    let lead = lead_of(&content.content, &manner.typing, &m.vars, due, &content.zone, draw);
+                    let due_at = m.due.unwrap_or(now + lead);
+                    NewMessage {
+                        id: ids.make(now),
+                        guard: guard(&m.chat, body, vars_json(&m.vars).as_deref()),
+                        chat: m.chat.clone(),
+                        place: *place,
+                        due_at,
+                        wake_at: due_at - lead,
+                        lead,
+                        expires_at: manner.expires.map(|e| e.of(due_at)),
+                        class: m.class,
+                        key: m.key.clone().filter(|_| n == 0),
+                        step: if n == 0 { *step } else { n },
+                    }
+                })
+                .collect();
+            if rows.is_empty() {
+                continue;
+            }
+            all.push(NewMessages {
+                job: Some(import.job.clone()),
+                nominal_at: Some(now),
+                instance: import.instance.clone(),
+                content: content.id,
+                steps,
+                audience: Some(open.audience),
+                state: if late { StateName::Expired } else { StateName::Scheduled },
+                reason: late.then_some(Reason::Misfire),
+                rows,
+                publish: None,
+                now,
+            });
+        }
+    }
+    all
+}

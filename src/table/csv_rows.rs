@@ -1,0 +1,135 @@
+//! CSV, as spreadsheets write it.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use crate::table::{Flaw, ROW_LIMIT, Row};
+
+/// Most columns of a file.
+const COLUMNS_LIMIT: usize = 1_000;
+
+const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
+
+/// Finds out by the header whether cells are parted by commas, semicolons or tabs.
+pub(super) fn delimiter(path: &Path) -> std::io::Result<u8> {
+    let mut header = Vec::new();
+    BufReader::new(File::open(path)?).take(ROW_LIMIT as u64).read_until(b'\n', &mut header)?;
+    // What stands in quotes parts nothing.
+    let mut quoted = false;
+    let mut counts = [0_usize; 3];
+    for byte in header {
+        match byte {
+            b'"' => quoted = !quoted,
+            b',' if !quoted => counts[0] += 1,
+            b';' if !quoted => counts[1] += 1,
+            b'\t' if !quoted => counts[2] += 1,
+            _ => {}
+        }
+    }
+    let best = (0..3).max_by_key(|i| (counts[*i], *i == 0)).unwrap_or(0);
+    Ok([b',', b';', b'\t'][best])
+}
+
+fn reader(path: &Path, delimiter: u8) -> Result<csv::Reader<Box<dyn Read>>, Flaw> {
+    let unreadable = |e: std::io::Error| Flaw::whole(format!("the file {} cannot be read: {e}", path.display()));
+    let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+    let begins = file.fill_buf().map_err(unreadable)?;
+    if begins.starts_with(&[0xff, 0xfe]) || begins.starts_with(&[0xfe, 0xff]) {
+        let hint = Some("save it as \"CSV UTF-8\"".to_owned());
+        return Err(Flaw { hint, ..Flaw::whole("the file is UTF-16, which is not read") });
+    }
+    if begins.starts_with(&BOM) {
+        file.consume(BOM.len());
+    }
+    let file: Box<dyn Read> = Box::new(file);
+    Ok(csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(file))
+}
+
+/// The names of the columns; a column without a name is "".
+pub(super) fn columns(path: &Path, windows_1252: bool, delimiter: u8) -> Result<Vec<String>, Flaw> {
+    let mut header = csv::ByteRecord::new();
+    let mut reader = reader(path, delimiter)?;
+    let found = reader.read_byte_record(&mut header).map_err(|e| Flaw::new(1, 0, e.to_string()))?;
+    if !found {
+        return Err(Flaw::whole("the file is empty"));
+    }
+    if header.len() > COLUMNS_LIMIT {
+        return Err(Flaw::new(1, 0, format!("the file has {} columns; the limit is {COLUMNS_LIMIT}", header.len())));
+    }
+    let names: Vec<String> = header.iter().map(|h| text(h, windows_1252).trim().to_owned()).collect();
+    for (i, name) in names.iter().enumerate() {
+        if !name.is_empty() && names[..i].contains(name) {
+            return Err(Flaw::new(1, i + 1, format!("the column '{name}' stands twice")));
+        }
+    }
+    if names.iter().all(String::is_empty) {
+        return Err(Flaw::new(1, 0, "the first row names no columns"));
+    }
+    Ok(names)
+}
+
+pub(super) fn each(
+    path: &Path,
+    windows_1252: bool,
+    delimiter: u8,
+    columns: &[String],
+    each: &mut dyn FnMut(Result<Row, Flaw>) -> Result<(), Flaw>,
+) -> Result<(), Flaw> {
+    let mut reader = reader(path, delimiter)?;
+    let mut record = csv::ByteRecord::new();
+    let mut header = true;
+    loop {
+        match reader.read_byte_record(&mut record) {
+            Ok(false) => return Ok(()),
+            Ok(true) if std::mem::take(&mut header) => {}
+            Ok(true) => {
+                let line = record.position().map_or(0, csv::Position::line);
+                if record.iter().all(|c| c.iter().all(u8::is_ascii_whitespace)) {
+                    continue;
+                }
+                each(row(&record, line, windows_1252, columns))?;
+            }
+            Err(e) => {
+                let line = e.position().map_or(0, csv::Position::line);
+                each(Err(Flaw::new(line, 0, e.to_string())))?;
+                if e.is_io_error() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+fn row(record: &csv::ByteRecord, line: u64, windows_1252: bool, columns: &[String]) -> Result<Row, Flaw> {
+    if record.as_slice().len() > ROW_LIMIT {
+        let hint = Some("is a quote missing at the end of a cell?".to_owned());
+        return Err(Flaw { hint, ..Flaw::new(line, 0, format!("the row is longer than {ROW_LIMIT} bytes")) });
+    }
+    if record.len() != columns.len() {
+        let message = format!("the row has {} cells; the header has {} columns", record.len(), columns.len());
+        return Err(Flaw::new(line, 0, message));
+    }
+    let mut cells = Vec::with_capacity(columns.len());
+    for (i, (cell, name)) in record.iter().zip(columns).enumerate() {
+        let value = text(cell, windows_1252);
+        if value.trim().is_empty() {
+            continue;
+        }
+        if name.is_empty() {
+            return Err(Flaw::new(line, i + 1, "this cell stands in a column without a name"));
+        }
+        if value.contains('\0') {
+            return Err(Flaw::new(line, i + 1, format!("column '{name}' holds a NUL character")));
+        }
+        cells.push((name.clone(), value));
+    }
+    Ok(Row { line, cells })
+}
+
+fn text(bytes: &[u8], windows_1252: bool) -> String {
+    if windows_1252 {
+        return encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0.into_owned();
+    }
+    String::from_utf8_lossy(bytes).into_owned()
+}
