@@ -75,3 +75,16 @@ pub fn zone(name: &str) -> Result<TimeZone, UnknownZone> {
 pub fn system_zone_name() -> String {
     TimeZone::system().iana_name().unwrap_or("UTC").to_owned()
 }
+
+/// Which zone database is in use, and its version where it tells one.
+pub fn zones_version() -> String {
+    for folder in ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo"] {
+        let Ok(text) = std::fs::read_to_string(format!("{folder}/tzdata.zi")) else { continue };
+        let version = text.lines().next().and_then(|l| l.strip_prefix("# version "));
+        return format!("zones of {folder}, version {}", version.unwrap_or("unknown"));
+    }
+    match std::fs::metadata("/usr/share/zoneinfo/UTC") {
+        Ok(_) => "zones of /usr/share/zoneinfo, version unknown".to_owned(),
+        Err(_) => "the bundled zones: this system has none".to_owned(),
+    }
+}

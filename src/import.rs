@@ -4,7 +4,7 @@
 //! The file is read twice: once to check every row, once to store them. What it says is hashed both times, so a file
 //! that changed in between stores nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -156,12 +156,49 @@ struct Walk<'i> {
     import: &'i Import,
     zone: TimeZone,
     zones: HashMap<String, Option<TimeZone>>,
-    met: HashSet<u128>,
-    /// How often a chat was met: the second message to it is another step.
-    times: HashMap<u128, i32>,
+    met: Met,
     keys: HashMap<u128, u64>,
     print: sha2::Sha256,
     now: Timestamp,
+}
+
+/// The messages met so far, in as little memory as a file of millions asks for: sixteen bytes each.
+#[derive(Default)]
+struct Met {
+    /// Half a hash of the chat → half a hash of the chat and its instant. Two that differ are not taken for the same:
+    /// together the halves are 128 bits.
+    first: HashMap<u64, u64>,
+    /// The further messages of a chat.
+    again: HashMap<u64, Vec<u64>>,
+}
+
+impl Met {
+    /// How many messages the chat had before this one, or `None` when this very one was met.
+    fn meet(&mut self, chat: &Chat, due: Option<Timestamp>) -> Option<i32> {
+        let moment = due.map_or(i64::MIN, |t| t.0);
+        let of_chat = halves(hash(&[chat.as_str().as_bytes()])).0;
+        let of_both = halves(hash(&[chat.as_str().as_bytes(), &moment.to_le_bytes()])).1;
+        let Some(first) = self.first.get(&of_chat) else {
+            self.first.insert(of_chat, of_both);
+            return Some(0);
+        };
+        let again = self.again.entry(of_chat).or_default();
+        if *first == of_both || again.contains(&of_both) {
+            return None;
+        }
+        again.push(of_both);
+        i32::try_from(again.len()).ok()
+    }
+}
+
+fn halves(hash: u128) -> (u64, u64) {
+    let bytes = hash.to_le_bytes();
+    let half = |from: usize| {
+        let mut half = [0; 8];
+        half.copy_from_slice(&bytes[from..from + 8]);
+        u64::from_le_bytes(half)
+    };
+    (half(0), half(8))
 }
 
 /// What a row comes to.
@@ -179,8 +216,7 @@ impl<'i> Walk<'i> {
             import,
             zone,
             zones: HashMap::new(),
-            met: HashSet::new(),
-            times: HashMap::new(),
+            met: Met::default(),
             keys: HashMap::new(),
             print: sha2::Sha256::new(),
             now,
@@ -224,14 +260,8 @@ impl<'i> Walk<'i> {
                 ));
             }
         }
-        let of_chat = hash(&[chat.as_str().as_bytes()]);
-        let moment = due.map_or(i64::MIN, |t| t.0);
-        if !self.met.insert(hash(&[chat.as_str().as_bytes(), &moment.to_le_bytes()])) {
-            return Ok(Verdict::Merged);
-        }
-        let times = self.times.entry(of_chat).or_default();
-        let step = -*times;
-        *times += 1;
+        let Some(times) = self.met.meet(&chat, due) else { return Ok(Verdict::Merged) };
+        let step = -times;
         if step < 0 && self.import.contents.len() > 1 {
             return Err(flaw(chat_column, format!("{chat} stands twice, and this job sends a sequence")));
         }

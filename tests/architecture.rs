@@ -40,7 +40,7 @@ const ALLOWED: [(&str, &[&str]); 23] = [
     (
         "cli",
         &[
-            "domain", "engine", "explain", "import", "clock", "feed", "gateway", "store", "config", "intake",
+            "domain", "engine", "explain", "import", "clock", "table", "feed", "gateway", "store", "config", "intake",
             "planner", "repair", "report", "sandbox", "daemon",
         ],
     ),

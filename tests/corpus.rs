@@ -186,7 +186,7 @@ fn json_lines() -> Vec<Case> {
             "no-json.jsonl",
             format!("{{\"to\":\"{A}\",\"name\":\"Ada\"}}\n{{\"to\": \n"),
             (1, 0, 1),
-            &["2:8 the line is no JSON: EOF while parsing a value"],
+            &["2:6 the line is no JSON: EOF while parsing a value"],
         ),
         case("list.jsonl", "[1,2]\n", (0, 0, 1), &["1:0 the line is no JSON object"]),
         case(

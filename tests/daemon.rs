@@ -547,7 +547,12 @@ fn a_canary_token_is_found_nowhere_but_in_the_environment() {
         assert!(String::from_utf8_lossy(&shown.stdout).contains("attempt_log"));
         seen.push(shown.stdout);
     }
-    for name in ["db", "db-wal", "journal"] {
+    assert!(bench.run(&["db", "backup", "copy.db"]).status.success());
+    for arguments in [&["instance", "list"][..], &["job", "show", "a"], &["doctor"], &["--json", "instance", "list"]] {
+        let output = bench.run(arguments);
+        seen.extend([output.stdout, output.stderr]);
+    }
+    for name in ["db", "db-wal", "journal", "copy.db"] {
         seen.push(std::fs::read(bench.path(name)).unwrap_or_default());
     }
     for bytes in seen {

@@ -2,6 +2,8 @@
 
 mod check;
 mod content_args;
+mod db;
+mod doctor;
 mod doubt;
 mod exit;
 mod explain;
@@ -20,7 +22,9 @@ mod plan;
 mod repair;
 mod run;
 mod sandbox;
+mod schema;
 mod send;
+mod shell;
 mod show;
 mod stats;
 
@@ -108,6 +112,13 @@ enum Command {
     #[command(subcommand)]
     Instance(instance::InstanceCommand),
     Sandbox(sandbox::SandboxArgs),
+    /// The database file: backup, check, migrate, prune
+    #[command(subcommand)]
+    Db(db::DbCommand),
+    Doctor(doctor::DoctorArgs),
+    Schema(shell::SchemaArgs),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
 }
 
 /// Reads the command line, runs the command, and turns its end into an exit code.
@@ -170,5 +181,10 @@ async fn dispatch(cli: Cli, out: &Out) -> anyhow::Result<Exit> {
         Command::Instance(command) => instance::instance(&global, command, out).await,
         Command::Next(args) => next::next(&global, &args, out).await,
         Command::Sandbox(args) => sandbox::sandbox(&global, args, out).await,
+        Command::Db(command) => db::db(&global, command, out).await,
+        Command::Doctor(args) => doctor::doctor(&global, &args, out).await,
+        Command::Schema(args) => shell::print_schema(&args, out),
+        Command::Completions(args) => shell::completions(&args, out),
+        Command::Man(args) => shell::man(&args, out),
     }
 }

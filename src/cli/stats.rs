@@ -1,19 +1,37 @@
 //! `stats`: counts by state and ack, lateness, rates.
 
+use std::io::IsTerminal;
+
 use crate::cli::exit::Exit;
 use crate::cli::out::{Out, table};
 use crate::cli::{Global, place};
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::domain::ack::Ack;
+use crate::domain::time::Millis;
 use crate::report;
 use crate::store::Opening;
 use crate::store::view::StatsView;
 
+/// Longest pause between two looks of `--watch`, and how much of the time looking may take.
+const WATCH_EVERY: Millis = Millis::seconds(1);
+const WATCH_COST: i64 = 10;
+
 /// Count messages by state and ack; lateness and rates
 #[derive(clap::Args, Debug)]
-pub(super) struct StatsArgs {}
+#[command(after_help = "Examples:
+  onthedot stats
+  onthedot stats --watch
+  onthedot stats --json | jq .states.in_doubt")]
+pub(super) struct StatsArgs {
+    /// Look again every second until Ctrl-C; with --json one document a line
+    #[arg(long)]
+    watch: bool,
+}
 
-pub(super) async fn stats(global: &Global, _args: &StatsArgs, out: &Out) -> anyhow::Result<Exit> {
+pub(super) async fn stats(global: &Global, args: &StatsArgs, out: &Out) -> anyhow::Result<Exit> {
+    if args.watch {
+        return watch(global, out).await;
+    }
     let store = place::open(global, Opening::Reading).await?;
     let stats = store.stats(clock::now()).await?;
     store.close().await;
@@ -22,6 +40,29 @@ pub(super) async fn stats(global: &Global, _args: &StatsArgs, out: &Out) -> anyh
     } else {
         out.data(&words(&stats))?;
     }
+    Ok(Exit::Ok)
+}
+
+async fn watch(global: &Global, out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Reading).await?;
+    let screen = std::io::stdout().is_terminal() && !out.json;
+    loop {
+        let took = Stopwatch::start();
+        let stats = store.stats(clock::now()).await?;
+        if out.json {
+            out.data(&report::stats(&stats).to_string())?;
+        } else {
+            // Home, then clear what follows: the picture does not flicker.
+            let home = if screen { "\u{1b}[H\u{1b}[J" } else { "" };
+            out.data(&format!("{home}{}\n", words(&stats)))?;
+        }
+        let pause = WATCH_EVERY.max(Millis(took.elapsed().0 * WATCH_COST));
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => break,
+            () = clock::sleep(pause) => {}
+        }
+    }
+    store.close().await;
     Ok(Exit::Ok)
 }
 

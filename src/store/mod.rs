@@ -9,6 +9,7 @@ mod sqlite;
 mod sqlite_acks;
 mod sqlite_apply;
 mod sqlite_audience;
+mod sqlite_care;
 mod sqlite_claim;
 mod sqlite_import;
 mod sqlite_jobs;
@@ -40,6 +41,7 @@ pub use error::StoreError;
 pub use lock::{DaemonLock, ImportLock};
 pub use sqlite::{Opening, SqliteStore};
 pub(crate) use sqlite_audience::vars_json;
+pub use sqlite_care::Pruned;
 pub use sqlite_import::{ImportEnd, OpenImport};
 
 /// A content with its manner of sending, as stored once for many messages.

@@ -88,6 +88,20 @@ impl SqliteStore {
         Ok(SqliteStore { writer, readers, contents: Mutex::default(), seed, large, path: path.to_owned() })
     }
 
+    /// The schema number of a file, and the one this program works with.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] where there is none, and what opening it refuses.
+    pub async fn schema(path: &Path) -> Result<(i64, i64), StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Absent { path: path.to_owned() });
+        }
+        let mut connection = connect(path, true).await?;
+        let found = schema_number(&mut connection, path).await;
+        let _ = connection.close().await;
+        Ok((found?, MIGRATIONS.iter().map(|m| m.version).max().unwrap_or(0)))
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -133,7 +147,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("temp_store", "memory")
 }
 
-async fn connect(path: &Path, reading: bool) -> Result<SqliteConnection, StoreError> {
+pub(super) async fn connect(path: &Path, reading: bool) -> Result<SqliteConnection, StoreError> {
     let options = if reading {
         options(path).read_only(true)
     } else {
@@ -156,7 +170,7 @@ fn opening_error(path: &Path, error: sqlx::Error) -> StoreError {
 }
 
 /// SQLite would make the file readable by everybody; messages are private.
-fn create_private(path: &Path) -> Result<(), StoreError> {
+pub(super) fn create_private(path: &Path) -> Result<(), StoreError> {
     let unwritable = |e: std::io::Error| StoreError::Unwritable { path: path.to_owned(), what: e.to_string() };
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(unwritable)?;
     Ok(())

@@ -1,0 +1,128 @@
+//! `db`: the database file.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::cli::exit::{Exit, told};
+use crate::cli::out::Out;
+use crate::cli::{Global, place};
+use crate::clock::{self, Stopwatch};
+use crate::domain::time::parse_duration;
+use crate::store::{DaemonLock, Opening, SqliteStore};
+
+/// Settled messages younger than this are not forgotten unless asked for.
+const KEPT: &str = "90d";
+
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum DbCommand {
+    /// Write a consistent copy, also while the daemon runs
+    Backup {
+        /// The file to make; it must not exist
+        to: PathBuf,
+        /// Say what would be copied
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Check the file from end to end
+    Check,
+    /// Bring the file to this version's schema; the daemon does so by itself
+    Migrate {
+        /// Say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Forget messages settled long ago, with their attempts and acks
+    Prune {
+        /// Settled and due longer ago than this
+        #[arg(long, value_name = "SPAN", default_value = KEPT)]
+        older_than: String,
+        /// Count what would be forgotten
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+pub(super) async fn db(global: &Global, command: DbCommand, out: &Out) -> anyhow::Result<Exit> {
+    match command {
+        DbCommand::Backup { to, dry_run } => backup(global, &to, dry_run, out).await,
+        DbCommand::Check => check(global, out).await,
+        DbCommand::Migrate { dry_run } => migrate(global, dry_run, out).await,
+        DbCommand::Prune { older_than, dry_run } => prune(global, &older_than, dry_run, out).await,
+    }
+}
+
+async fn backup(global: &Global, to: &PathBuf, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Reading).await?;
+    let took = Stopwatch::start();
+    let copied = if dry_run { Ok(()) } else { store.backup(to).await };
+    let from = store.path().display().to_string();
+    store.close().await;
+    copied?;
+    let bytes = std::fs::metadata(to).map_or(0, |m| m.len());
+    if out.json {
+        out.document(&json!({ "from": from, "to": to.display().to_string(), "bytes": bytes, "done": !dry_run }))?;
+    } else if dry_run {
+        out.data(&format!("{from} would be copied to {}", to.display()))?;
+    } else {
+        out.data(&format!("{bytes} bytes written to {} in {}", to.display(), took.elapsed()))?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn check(global: &Global, out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Reading).await?;
+    let found = store.check_all().await;
+    store.close().await;
+    let found = found?;
+    if out.json {
+        out.document(&json!({ "ok": found.is_empty(), "errors": found }))?;
+    } else if found.is_empty() {
+        out.data("the database is sound")?;
+    } else {
+        out.data(&found.join("\n"))?;
+        out.note("move the file away with its -wal and -shm files and restore a backup");
+    }
+    Ok(if found.is_empty() { Exit::Ok } else { Exit::Damaged })
+}
+
+async fn migrate(global: &Global, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
+    let path = place::database(global)?;
+    let (found, known) = SqliteStore::schema(&path).await?;
+    if !dry_run && found < known {
+        let _lock = DaemonLock::take(&path)?;
+        SqliteStore::open(&path, Opening::Daemon).await?.close().await;
+    }
+    if out.json {
+        let done = !dry_run && found < known;
+        out.document(&json!({ "from": found, "to": known, "done": done }))?;
+    } else if found == known {
+        out.data(&format!("the schema is {known} already"))?;
+    } else {
+        let would = if dry_run { "would be brought" } else { "was brought" };
+        out.data(&format!("the schema {would} from {found} to {known}"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn prune(global: &Global, older_than: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
+    let span = parse_duration(older_than).map_err(|e| told(Exit::Usage, format!("--older-than: {e}")))?;
+    let store = place::open(global, Opening::Beside).await?;
+    let pruned = store.prune(clock::now() - span, dry_run).await;
+    store.close().await;
+    let p = pruned?;
+    if out.json {
+        out.document(&json!({
+            "messages": p.messages, "occurrences": p.occurrences, "audiences": p.audiences, "contents": p.contents,
+            "done": !dry_run,
+        }))?;
+    } else if dry_run {
+        out.data(&format!("{} messages settled more than {older_than} ago would be forgotten", p.messages))?;
+    } else {
+        out.data(&format!(
+            "forgotten: {} messages, {} occurrences, {} lists of recipients, {} contents",
+            p.messages, p.occurrences, p.audiences, p.contents
+        ))?;
+    }
+    Ok(Exit::Ok)
+}

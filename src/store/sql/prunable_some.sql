@@ -1,0 +1,3 @@
+SELECT hex(id) FROM messages
+WHERE state IN ('sent', 'failed', 'cancelled', 'expired', 'skipped') AND due_at < ?1 AND created_at < ?1
+LIMIT ?2
