@@ -121,6 +121,54 @@ fn huge_files_bombs_folders_and_missing_files_are_refused_quickly() {
 }
 
 #[test]
+fn the_file_of_all_keys_is_fine_and_says_every_kind_of_content() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_onthedot"))
+        .args(["--json", "check", "examples/all-keys.yaml", "--sandbox"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["ok"], true, "{document:#}");
+    let kinds: Vec<&str> = document["jobs"].as_array().unwrap().iter().map(|j| j["kind"].as_str().unwrap()).collect();
+    for kind in ["text", "image", "document", "video", "voice", "location", "poll", "contact", "list", "event"] {
+        assert!(kinds.contains(&kind), "no {kind}");
+    }
+}
+
+#[test]
+fn what_a_job_cannot_do_is_warned_of() {
+    let bench = Bench::new();
+    let list: Vec<String> = (0..50).map(|n| format!("\"2010000{n:04}\"")).collect();
+    bench.write(
+        "jobs.yaml",
+        &format!(
+            "version: 1
+instances:
+  shop: {{ gateway: sandbox, base_url: \"http://127.0.0.1:9\", pacing: {{ rate: 1/min }}, window: {{ hours: \"09:00-12:00\" }} }}
+jobs:
+  never: {{ at: 2099-01-01T10:00, to: \"201234567890\", text: hi, window: {{ hours: \"13:00-14:00\" }} }}
+  slow: {{ every: 10m, to: [{0}], text: hi }}
+  late: {{ at: 2099-01-01T10:00, to: [{0}], text: hi, expires: 30m }}
+  fine: {{ every: 2h, to: [{0}], text: hi }}
+",
+            list.join(", ")
+        ),
+    );
+    let document = bench.json(&["check", "jobs.yaml"]);
+    let warnings: Vec<&str> =
+        document["warnings"].as_array().unwrap().iter().map(|w| w["message"].as_str().unwrap()).collect();
+    let told = |words: &str| warnings.iter().filter(|w| w.contains(words)).count();
+    assert_eq!(told("job 'never': its window and that of its instance are never open together"), 1, "{warnings:?}");
+    assert_eq!(
+        told("job 'slow': pacing cannot finish: 50 messages take about 49m, and the next occurrence comes after 10m"),
+        1,
+        "{warnings:?}"
+    );
+    assert_eq!(told("job 'late': pacing cannot finish"), 1, "{warnings:?}");
+    assert_eq!(told("job 'fine'"), 0, "{warnings:?}");
+}
+
+#[test]
 fn a_missing_secret_names_its_variable() {
     let bench = Bench::new();
     bench.write("jobs.yaml", "version: 1\ninstances:\n  shop:\n    gateway: wawp\n    instance_id: ${NO_SUCH_ID}\n    access_token: { env: NO_SUCH_TOKEN }\n");

@@ -44,8 +44,8 @@ fn the_example_sends_everything_with_typing_and_acks() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let summary = String::from_utf8_lossy(&output.stdout);
-    assert!(summary.contains("7 sent (7 read), 0 failed, 0 in doubt"), "{summary}");
-    assert!(summary.contains("typing was shown before 7 of 7"), "{summary}");
+    assert!(summary.contains("9 sent (9 read), 0 failed, 0 in doubt"), "{summary}");
+    assert!(summary.contains("typing was shown before 9 of 9"), "{summary}");
     for m in bench.messages().iter().filter(|m| m["state"] == "sent") {
         let shown = bench.json(&["show", field(m, "id")]);
         let attempt = &shown["attempt_log"][0];
@@ -54,7 +54,7 @@ fn the_example_sends_everything_with_typing_and_acks() {
         assert!(attempt["send"]["response"]["id"]["id"].is_string());
         assert_eq!(shown["ack"], "read");
     }
-    for send in bench.journal().iter().filter(|l| l.path.ends_with("/text")) {
+    for send in bench.journal().iter().filter(|l| l.path.ends_with("/text") || l.path.ends_with("/poll")) {
         let typed = bench
             .journal()
             .into_iter()

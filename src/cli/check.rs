@@ -10,7 +10,11 @@ use crate::cli::exit::{Exit, told};
 use crate::cli::out::Out;
 use crate::clock;
 use crate::config::{self, Finding, JobSettings, Settings};
+use crate::domain::class::Class;
+use crate::domain::content::Content;
+use crate::domain::job::{Expires, Job};
 use crate::domain::time::Timestamp;
+use crate::domain::window::WindowZone;
 
 /// How many coming occurrences are shown of each job.
 const SHOWN: usize = 3;
@@ -92,6 +96,32 @@ fn job_json(job: &JobSettings, now: Timestamp) -> Value {
     })
 }
 
+/// What else a job says about itself.
+fn details(job: &Job) -> Vec<String> {
+    let kinds: Vec<&str> = std::iter::once(&job.content).chain(&job.then).map(Content::kind).collect();
+    let mut all = vec![kinds.join(", then ")];
+    if job.manner.class != Class::default() {
+        all.push(format!("class {}", job.manner.class.name()));
+    }
+    if let Some(span) = job.spread {
+        all.push(format!("spread over {span}"));
+    }
+    if let Some(window) = &job.manner.window {
+        let zone = match &window.zone {
+            WindowZone::Sender => "the job's zone",
+            WindowZone::Recipient => "the recipient's zone",
+            WindowZone::Named(name) => name,
+        };
+        all.push(format!("only {} {} in {zone}", window.days, window.hours));
+    }
+    match job.manner.expires {
+        Some(Expires::After(length)) => all.push(format!("of no use {length} after due")),
+        Some(Expires::At(instant)) => all.push(format!("of no use after {instant}")),
+        None => {}
+    }
+    all
+}
+
 fn words(settings: &Settings, now: Timestamp) -> String {
     let mut lines = Vec::new();
     let origin = if settings.zone_given { "" } else { " (the system's; `timezone:` names another)" };
@@ -106,6 +136,10 @@ fn words(settings: &Settings, now: Timestamp) -> String {
         };
         lines.push(String::new());
         lines.push(format!("{}: {}, {people}, through {}", j.name, j.schedule.words(&zone), j.instance));
+        let more = details(j);
+        if !more.is_empty() {
+            lines.push(format!("  {}", more.join(", ")));
+        }
         for t in next {
             let past = if t < now { "  (past)" } else { "" };
             lines.push(format!(

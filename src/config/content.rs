@@ -34,16 +34,20 @@ impl Said {
     pub(crate) fn try_for(&self, kind: Kind, vars: &Vars, moments: &Moments) -> Result<(), String> {
         for (i, compiled) in self.compiled.iter().enumerate() {
             let which = if self.compiled.len() > 1 { format!("message {}: ", i + 1) } else { String::new() };
-            let rendered = compiled.render(vars, moments).map_err(|e| format!("{which}{e}"))?;
-            kind.check_content(&rendered).map_err(|e| format!("{which}{e}"))?;
+            try_one(compiled, Some(kind), vars, moments).map_err(|e| format!("{which}{e}"))?;
         }
         Ok(())
     }
 }
 
+fn try_one(content: &CompiledContent, kind: Option<Kind>, vars: &Vars, moments: &Moments) -> Result<(), String> {
+    let rendered = content.render(vars, moments).map_err(|e| e.to_string())?;
+    kind.map_or(Ok(()), |k| k.check_content(&rendered))
+}
+
 impl Reading<'_> {
     /// The contents of a job: one of the kinds, or a list of them under `messages`.
-    pub(crate) fn said(&mut self, map: &Map<'_>, what: &str, kind: Option<Kind>) -> Option<Said> {
+    pub(crate) fn said(&mut self, map: &Map<'_>, what: &str, kind: Option<Kind>, moments: &Moments) -> Option<Said> {
         let contents = match map.get("messages") {
             None => vec![self.content(map, what, kind)?],
             Some(node) => {
@@ -55,17 +59,22 @@ impl Reading<'_> {
             }
         };
         let mut compiled = Vec::with_capacity(contents.len());
+        let before = self.errors.len();
         for content in &contents {
+            let node = map.get("messages").or_else(|| map.get(content.kind())).unwrap_or(map.node);
             match content.compile() {
-                Ok(c) => compiled.push(c),
-                Err(e) => {
-                    let node = map.get("messages").or_else(|| map.get(content.kind())).unwrap_or(map.node);
-                    self.error(node, format!("{} of {what}: {e}", content.kind()), None);
-                    return None;
+                Ok(c) => {
+                    // What is wrong for everybody is told once, where it is written.
+                    let tried = (!c.needs_vars()).then(|| try_one(&c, kind, &Vars::new(), moments));
+                    if let Some(Err(e)) = tried {
+                        self.error(node, format!("{} of {what}: {e}", content.kind()), None);
+                    }
+                    compiled.push(c);
                 }
+                Err(e) => self.error(node, format!("{} of {what}: {e}", content.kind()), None),
             }
         }
-        Some(Said { contents, compiled })
+        (self.errors.len() == before).then_some(Said { contents, compiled })
     }
 
     fn sequence(&mut self, node: &Node, what: &str, kind: Option<Kind>) -> Option<Vec<Content>> {

@@ -68,8 +68,8 @@ impl Reading<'_> {
         let manner = self.manner(&map, around.defaults, &zone);
         let spread = map.get("spread").and_then(|n| self.duration_in(n, "spread", Millis::ZERO, SPREAD_LIMIT));
         let instance = self.job_instance(&map, &what, around);
-        let said = self.said(&map, &what, instance.map(|(_, kind)| *kind));
         let moments = Moments { due: around.now, nominal: Some(around.now), late_by: Millis::ZERO, zone };
+        let said = self.said(&map, &what, instance.map(|(_, kind)| *kind), &moments);
         let recipients = match (map.get("to"), instance) {
             (Some(to), Some((_, kind))) => self.recipients(to, &what, *kind, said.as_ref(), &moments),
             (None, _) => {

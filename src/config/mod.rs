@@ -1,6 +1,7 @@
 //! The jobs file: what was written becomes what is meant, or every error of it in one run.
 
 pub(crate) mod content;
+mod feasible;
 mod finding;
 mod instance;
 mod job;
@@ -233,6 +234,7 @@ impl Reading<'_> {
             now,
         };
         let jobs = map.get("jobs").map_or_else(Vec::new, |node| self.jobs(node, &around));
+        self.warn_of_the_impossible(&jobs, &instances, now);
         let daemon = map.get("daemon").map_or_else(DaemonSettings::default, |n| self.daemon(n));
         let maintenance = map.get("maintenance").map_or_else(MaintenanceSettings::default, |n| self.maintenance(n));
         Some(Settings {

@@ -84,6 +84,11 @@ impl Content {
 }
 
 impl CompiledContent {
+    /// Whether what it says depends on the recipient's variables.
+    pub fn needs_vars(&self) -> bool {
+        self.templates.iter().any(Template::needs_vars)
+    }
+
     /// Fills in the templates for one recipient.
     ///
     /// # Errors

@@ -109,6 +109,14 @@ impl Template {
         Ok(Template(Inner::Compiled { environment: Box::new(environment), names }))
     }
 
+    /// Whether its result depends on the recipient's variables.
+    pub fn needs_vars(&self) -> bool {
+        match &self.0 {
+            Inner::Plain(_) => false,
+            Inner::Compiled { names, .. } => names.iter().any(|n| !BUILT_IN_NAMES.contains(&n.as_str())),
+        }
+    }
+
     /// Fills in the template.
     ///
     /// # Errors
