@@ -64,11 +64,12 @@ fn lone(n: usize) {
     println!("lone messages, typing before the send: {}", percentiles(lead));
 }
 
+/// When messages that were sent were due.
 fn due_by_chat(folder: &Path) -> std::collections::HashMap<String, i64> {
     let mut all = std::collections::HashMap::new();
     let mut cursor: Option<String> = None;
     loop {
-        let mut arguments = vec!["--json", "list", "--limit", "1000"];
+        let mut arguments = vec!["--json", "list", "--limit", "1000", "--state", "sent"];
         if let Some(c) = &cursor {
             arguments.extend(["--cursor", c]);
         }
@@ -146,8 +147,62 @@ fn crowd(n: usize) {
     daemon.wait().unwrap();
 }
 
+/// A million rows imported beside a daemon that sends a message every 100 ms: how long, how much memory, how late.
+fn import(rows: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = HEAD.to_owned();
+    for i in 0..900 {
+        writeln!(text, "  j{i}: {{ in: {}ms, to: \"2010000{i:04}\", text: hi }}", 4_000 + i * 100).unwrap();
+    }
+    fs::write(folder.path().join("jobs.yaml"), text).unwrap();
+    let mut csv = "phone,name,city\n".to_owned();
+    for n in 0..rows {
+        writeln!(csv, "2011{n:08},Person {n},Town {}", n % 1_000).unwrap();
+    }
+    fs::write(folder.path().join("rows.csv"), csv).unwrap();
+    let run = ["run", "jobs.yaml", "--sandbox", "--listen", "off", "--journal", "journal"];
+    let mut daemon = onthedot(folder.path(), &run).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(5));
+    let began = Instant::now();
+    let arguments = [
+        "import",
+        "rows.csv",
+        "--job",
+        "big",
+        "--chat",
+        "phone",
+        "--text",
+        "Hi {{ name }} from {{ city }}",
+        "--at",
+        "2099-01-01T10:00",
+    ];
+    let mut importing = onthedot(folder.path(), &arguments).stdout(Stdio::null()).spawn().unwrap();
+    let mut most = 0;
+    while importing.try_wait().unwrap().is_none() {
+        most = most.max(peak_kb(importing.id()));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let took = began.elapsed();
+    let due = due_by_chat(folder.path());
+    let sent = journal(folder.path(), "/v2/send/text");
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    let late: Vec<i64> = sent.iter().map(|(chat, at)| at - due[chat]).collect();
+    println!(
+        "{rows} rows imported in {took:.1?}, at most {most} kB; meanwhile messages arrived after due: {}",
+        percentiles(late)
+    );
+}
+
+fn peak_kb(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find(|l| l.starts_with("VmHWM"));
+    line.and_then(|l| l.split_whitespace().nth(1)).and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
 fn main() {
     lone(200);
     burst(2_000);
     crowd(100_000);
+    import(1_000_000);
 }

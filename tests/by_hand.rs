@@ -267,3 +267,32 @@ fn spread_expiry_and_windows_hold_for_real() {
     let opens = wake.to_zoned(jiff::tz::TimeZone::UTC);
     assert_eq!((opens.hour(), opens.minute(), opens.second()), (closed_from, 0, 0));
 }
+
+#[test]
+fn what_explain_foretells_is_what_happens() {
+    let bench = Bench::new();
+    let to: Vec<String> = (0..12).map(|n| format!("\"2010000{n:05}\"")).collect();
+    let file = format!(
+        "version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox, pacing: {{ gap: 300ms..900ms, rate: 5/min, concurrency: 2, batch: 4, rest: 3s..4s }} }} }}
+jobs:
+  a: {{ in: 4s, to: [{}], text: hi, typing: {{ lead: 1500ms }} }}
+",
+        to[..8].join(", ")
+    );
+    bench.write("jobs.yaml", &file.replace("rate: 5/min", "rate: 6/s"));
+    let _daemon = daemon(&bench);
+    let mut foretold = Vec::new();
+    for m in bench.messages() {
+        let id = m["id"].as_str().unwrap().to_owned();
+        let explained = bench.json(&["explain", &id]);
+        let at: jiff::Timestamp = explained["earliest_at"].as_str().unwrap().parse().unwrap();
+        foretold.push((id, at.as_millisecond(), explained));
+    }
+    assert_eq!(foretold.len(), 8);
+    until("all are sent", LIMIT, || bench.json(&["stats"])["states"]["sent"] == 8);
+    for (id, at, explained) in foretold {
+        let sent: jiff::Timestamp = bench.json(&["show", &id])["sent_at"].as_str().unwrap().parse().unwrap();
+        let off = sent.as_millisecond() - at;
+        assert!((0..150).contains(&off), "{id} left {off} ms after what was foretold: {explained:#}");
+    }
+}

@@ -281,7 +281,7 @@ async fn a_pause_is_seen_by_claims_by_verification_and_by_the_mark_itself() {
     for scope in [PauseScope::All, PauseScope::Instance(SHOP.to_owned())] {
         store.pause(pause(scope.clone(), Some(Timestamp(60_000)))).await.unwrap();
         let none = store.claim(&shop, Timestamp(9_000), Timestamp(11_000), 10, 10, &[]).await.unwrap();
-        assert_eq!((none.messages.len(), none.next_wake), (0, Some(Timestamp(60_000))));
+        assert_eq!((none.messages.len(), none.next_wake), (0, Some(Timestamp(62_000))), "asked again when it ends");
         let seen = store.verify(&[id(1)], Timestamp(9_000), Timestamp(11_000)).await.unwrap();
         assert_eq!((seen.gone, seen.paused), (vec![], vec![id(1)]));
         assert_eq!(store.apply(vec![mark(1, 0, 10_000)]).await.unwrap(), [Verdict::Paused]);

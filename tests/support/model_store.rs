@@ -49,7 +49,7 @@ impl ModelStore {
         except: &[MessageId],
     ) -> (Vec<Due>, bool, Option<Timestamp>) {
         if self.is_paused(now) {
-            return (Vec::new(), false, self.paused_until);
+            return (Vec::new(), false, self.paused_until.map(|t| t + horizon.since(now)));
         }
         let waiting = || {
             self.rows.values().filter(|r| {

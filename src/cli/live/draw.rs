@@ -11,6 +11,7 @@ use crate::cli::out::safe;
 use crate::clock;
 use crate::domain::ack::Ack;
 use crate::domain::time::{Millis, Timestamp};
+use crate::store::Pause;
 use crate::store::view::{Coming, LaneView};
 
 /// Cells of the track along which the three dots move toward the mark.
@@ -70,7 +71,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, coloured: bool) {
     let precise = |t: Timestamp| t.in_zone(&zone).strftime("%H:%M:%S%.3f").to_string();
     let lines = model.landed.iter().map(|l| landed_line(l, &precise, width, paint)).collect();
     section(frame, parts[3], ("landed", 0), lines, "nothing yet", paint);
-    let lines = model.lanes.iter().map(|l| lane_line(l, model.now, width, paint)).collect();
+    let lines = model.lanes.iter().map(|l| lane_line(l, &model.pauses, model.now, width, paint)).collect();
     section(frame, parts[4], ("lanes", 0), lines, "no instance yet", paint);
     let from = model.log.len().saturating_sub(log);
     let tail: Vec<Line<'_>> = model.log[from..].iter().map(|l| Line::styled(cut(l, width), paint.faint())).collect();
@@ -180,10 +181,16 @@ fn ack_colour(ack: Option<Ack>) -> Color {
     }
 }
 
-fn lane_line(l: &LaneView, now: Timestamp, width: usize, paint: Paint) -> Line<'static> {
-    let style = if l.state == "working" { paint.of(Color::Green) } else { paint.of(Color::Red) };
-    let until = l.until.filter(|u| *u > now).map_or(String::new(), |u| format!(" for {}", countdown(u.since(now))));
-    let why = l.reason.as_deref().map_or(String::new(), |r| format!(": {}", safe(r)));
+fn lane_line(l: &LaneView, pauses: &[Pause], now: Timestamp, width: usize, paint: Paint) -> Line<'static> {
+    // A person's pause goes before what the gateway says.
+    let pause = pauses.iter().find(|p| p.scope.stops(&l.name, None));
+    let (state, reason, until) = match pause {
+        Some(p) => ("paused".to_owned(), p.note.clone(), p.until),
+        None => (l.state.clone(), l.reason.clone(), l.until),
+    };
+    let style = if state == "working" { paint.of(Color::Green) } else { paint.of(Color::Red) };
+    let until = until.filter(|u| *u > now).map_or(String::new(), |u| format!(" for {}", countdown(u.since(now))));
+    let why = reason.as_deref().map_or(String::new(), |r| format!(": {}", safe(r)));
     let waiting = match l.waiting {
         0 => String::new(),
         10_000.. => "  10000+ wait for it".to_owned(),
@@ -192,7 +199,7 @@ fn lane_line(l: &LaneView, now: Timestamp, width: usize, paint: Paint) -> Line<'
     let rest = cut(&format!("{until}{why}{waiting}"), width.saturating_sub(28));
     Line::from(vec![
         Span::raw(format!("  {:<16} ", cut(&safe(&l.name), 16))),
-        Span::styled(l.state.clone(), style),
+        Span::styled(state, style),
         Span::raw(rest),
     ])
 }

@@ -174,6 +174,9 @@ async fn look(store: &mut Option<SqliteStore>, model: &mut Model, database: &Pat
     if let Ok(lanes) = store.lanes(now).await {
         model.lanes = lanes;
     }
+    if let Ok(pauses) = store.pauses(now).await {
+        model.pauses = pauses;
+    }
     if let Ok(n) = store.doubt_count().await {
         model.doubts = n;
     }

@@ -6,6 +6,7 @@ use crate::domain::ack::Ack;
 use crate::domain::id::MessageId;
 use crate::domain::time::{Millis, Timestamp};
 use crate::feed::News;
+use crate::store::Pause;
 use crate::store::view::{Coming, LaneView};
 
 /// Landed messages remembered; more never fit.
@@ -48,6 +49,7 @@ pub(super) struct Model {
     pub landed: VecDeque<Landed>,
     pub coming: Vec<Coming>,
     pub lanes: Vec<LaneView>,
+    pub pauses: Vec<Pause>,
     pub doubts: i64,
     pub sent: u64,
     pub failed: u64,
@@ -67,6 +69,7 @@ impl Model {
             landed: VecDeque::new(),
             coming: Vec::new(),
             lanes: Vec::new(),
+            pauses: Vec::new(),
             doubts: 0,
             sent: 0,
             failed: 0,
