@@ -44,7 +44,7 @@ fn due(n: u8, in_ms: i64) -> Due {
         max_lateness: Millis(3_600_000),
         expires_at: None,
         hours: Vec::new(),
-        follows: false,
+        kept_waiting: false,
         leads_on: false,
         draw: Draw::new(1, "test").with_number(i64::from(n)),
         chat,

@@ -224,7 +224,7 @@ impl World {
         }
         if self.dice.chance(10) && !self.store.is_paused(self.now) {
             let length = self.dice.roll(100, 30_000);
-            self.store.paused_until = Some(self.now + Millis(length));
+            self.store.pause = Some((self.now, self.now + Millis(length)));
             self.later(0, Pending::Input(Input::Nudge));
             self.later(length, Pending::Input(Input::Nudge));
             return;
@@ -402,7 +402,7 @@ fn due(dice: &mut Dice, n: i64, lanes: &[LaneStart]) -> Due {
         max_lateness: Millis(dice.roll(10_000, 3_600_000)),
         expires_at: dice.chance(10).then(|| due_at + Millis(dice.roll(0, 60_000))),
         hours: Vec::new(),
-        follows: false,
+        kept_waiting: false,
         leads_on: false,
         draw: Draw::new(7, "message").with_text(chat.as_str()).with_number(n),
         chat,

@@ -246,8 +246,8 @@ impl Engine {
         let limit = due.max_lateness;
         self.stays += 1;
         let mut hand = Hand::new(due, self.stays, now);
-        // The next message of a sequence is typed in full once the one before it is sent.
-        hand.held_by_lane = hand.due.follows || (was_full && hand.would_begin() < now);
+        // What its lane, an earlier step or a pause kept waiting is typed in full once it may go.
+        hand.held_by_lane = (hand.due.kept_waiting || was_full) && hand.would_begin() < now;
         if hand.due.expires_at.is_some_and(|e| e <= now) {
             self.hands.insert(id, hand);
             self.expire(id, now);

@@ -17,7 +17,7 @@ use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_apply::hex;
 use crate::store::{
-    ClaimAnswer, Claimed, Doubt, PauseScope, RecentBody, Seen, SqliteStore, StoreError, StoredContent, Verified,
+    ClaimAnswer, Claimed, Doubt, Pause, PauseScope, RecentBody, Seen, SqliteStore, StoreError, StoredContent, Verified,
 };
 
 pub(super) async fn claim(
@@ -28,8 +28,11 @@ pub(super) async fn claim(
     strict_limit: usize,
     except: &[MessageId],
 ) -> Result<ClaimAnswer, StoreError> {
-    let pauses = store.pauses(now).await?;
-    let mut answer = ClaimAnswer { next_wake: pauses.iter().filter_map(|p| p.until).min(), ..ClaimAnswer::default() };
+    let known = store.known_pauses().await?;
+    let pauses: Vec<&Pause> = known.iter().filter(|p| p.until.is_none_or(|t| t > now)).collect();
+    // Whoever claims ahead of a wake asks again right when a pause ends, not ahead of it.
+    let ends = pauses.iter().filter_map(|p| p.until).min().map(|end| end + horizon.since(now));
+    let mut answer = ClaimAnswer { next_wake: ends, ..ClaimAnswer::default() };
     if pauses.iter().any(|p| p.scope.stops(&instance.0, None)) {
         return Ok(answer);
     }
@@ -46,7 +49,9 @@ pub(super) async fn claim(
         let rows = rows(store, instance, rank, horizon, (&except, &paused_jobs), room).await?;
         answer.more |= rows.len() == room && rank == 2;
         for row in &rows {
-            answer.messages.push(claimed(store, instance, row).await?);
+            let mut message = claimed(store, instance, row).await?;
+            message.due.kept_waiting |= was_paused(&known, &message);
+            answer.messages.push(message);
         }
         let next: Option<i64> = sqlx::query_scalar(include_str!("sql/next_wake.sql"))
             .bind(&*instance.0)
@@ -60,6 +65,13 @@ pub(super) async fn claim(
         }
     }
     Ok(answer)
+}
+
+/// Whether a pause that is over kept a message from beginning in time.
+fn was_paused(known: &[Pause], message: &Claimed) -> bool {
+    let wake = message.due.target - message.due.lead;
+    let over = |p: &Pause| p.since <= wake && p.until.is_some_and(|t| wake < t);
+    known.iter().any(|p| over(p) && p.scope.stops(&message.due.instance.0, message.job.as_deref()))
 }
 
 async fn rows(
@@ -111,7 +123,7 @@ async fn claimed(store: &SqliteStore, instance: &InstanceName, row: &SqliteRow) 
         max_lateness: content.max_lateness,
         expires_at: get::<Option<i64>>(row, 16)?.map(Timestamp),
         hours: Vec::new(),
-        follows: get::<i64>(row, 14)? > 0,
+        kept_waiting: get::<i64>(row, 14)? > 0,
         leads_on: get::<i64>(row, 14)? + 1 < get::<i64>(row, 15)?,
         draw,
     };

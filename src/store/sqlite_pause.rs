@@ -23,6 +23,18 @@ impl SqliteStore {
         rows.iter().map(pause).collect()
     }
 
+    /// What is paused, and of each thing the latest pause that is over.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn known_pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        let rows = sqlx::query("SELECT scope, name, note, since, until FROM pauses")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("read what is paused"))?;
+        rows.iter().map(pause).collect()
+    }
+
     /// Pauses something, or changes the note and end of its pause.
     ///
     /// # Errors
@@ -35,7 +47,9 @@ impl SqliteStore {
                     let (scope, name) = pause.scope.parts();
                     sqlx::query(
                         "INSERT INTO pauses (scope, name, note, since, until) VALUES (?1, ?2, ?3, ?4, ?5)
-                         ON CONFLICT (scope, name) DO UPDATE SET note = excluded.note, until = excluded.until",
+                         ON CONFLICT (scope, name) DO UPDATE SET
+                             note = excluded.note, until = excluded.until,
+                             since = CASE WHEN pauses.until <= excluded.since THEN excluded.since ELSE pauses.since END",
                     )
                     .bind(scope)
                     .bind(name.to_owned())
@@ -63,14 +77,17 @@ impl SqliteStore {
             .run(move |c| {
                 Box::pin(async move {
                     let (scope, name) = scope.parts();
-                    let until: Vec<Option<i64>> =
-                        sqlx::query_scalar("DELETE FROM pauses WHERE scope = ?1 AND name = ?2 RETURNING until")
-                            .bind(scope)
-                            .bind(name.to_owned())
-                            .fetch_all(c)
-                            .await
-                            .map_err(StoreError::database("resume"))?;
-                    Ok(until.iter().any(|u| u.is_none_or(|t| t > now.0)))
+                    // It is kept as one that is over: what it kept waiting is typed in full.
+                    let done = sqlx::query(
+                        "UPDATE pauses SET until = ?3 WHERE scope = ?1 AND name = ?2 AND (until IS NULL OR until > ?3)",
+                    )
+                    .bind(scope)
+                    .bind(name.to_owned())
+                    .bind(now.0)
+                    .execute(c)
+                    .await
+                    .map_err(StoreError::database("resume"))?;
+                    Ok(done.rows_affected() > 0)
                 })
             })
             .await?;

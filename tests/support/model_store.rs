@@ -21,8 +21,8 @@ pub(crate) struct Row {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ModelStore {
     pub(crate) rows: BTreeMap<MessageId, Row>,
-    /// Until when everything is paused.
-    pub(crate) paused_until: Option<Timestamp>,
+    /// Since and until when everything is paused.
+    pub(crate) pause: Option<(Timestamp, Timestamp)>,
 }
 
 impl ModelStore {
@@ -49,7 +49,7 @@ impl ModelStore {
         except: &[MessageId],
     ) -> (Vec<Due>, bool, Option<Timestamp>) {
         if self.is_paused(now) {
-            return (Vec::new(), false, self.paused_until.map(|t| t + horizon.since(now)));
+            return (Vec::new(), false, self.pause.map(|(_, t)| t + horizon.since(now)));
         }
         let waiting = || {
             self.rows.values().filter(|r| {
@@ -66,6 +66,7 @@ impl ModelStore {
             attempts: r.attempts,
             tries: r.tries,
             first_marked_at: r.first_marked_at,
+            kept_waiting: self.pause.is_some_and(|(since, until)| since <= r.wake_at && r.wake_at < until),
             ..r.due.clone()
         };
         let all = strict.into_iter().take(strict_limit).chain(ordinary.into_iter().take(limit)).map(hand).collect();
@@ -73,7 +74,7 @@ impl ModelStore {
     }
 
     pub(crate) fn is_paused(&self, now: Timestamp) -> bool {
-        self.paused_until.is_some_and(|t| t > now)
+        self.pause.is_some_and(|(_, t)| t > now)
     }
 
     pub(crate) fn gone(&self, ids: &[MessageId]) -> Vec<MessageId> {
@@ -87,7 +88,7 @@ impl ModelStore {
         if row.attempts != change.attempts || !change.transition.accepts().contains(&row.state) || late_wake {
             return Verdict::Stale;
         }
-        if matches!(change.facts, Facts::Mark { .. }) && self.paused_until.is_some_and(|t| t > change.at) {
+        if matches!(change.facts, Facts::Mark { .. }) && self.pause.is_some_and(|(_, t)| t > change.at) {
             return Verdict::Paused;
         }
         row.state = change.transition.to().name();
