@@ -182,7 +182,7 @@ fn tell(args: &ImportArgs, done: &Imported, out: &Out) -> anyhow::Result<()> {
             .collect();
         return out.document(&json!({
             "job": args.job, "stored": done.stored, "occurrence": done.nominal.map(Timestamp::to_rfc3339),
-            "rows": done.rows, "imported": if done.stored { done.imported } else { 0 }, "merged": done.merged,
+            "rows": done.rows, "imported": if done.stored || args.dry_run { done.imported } else { 0 }, "merged": done.merged,
             "known": done.known, "expired": done.expired, "bad": done.bad, "errors": flaws,
         }));
     }

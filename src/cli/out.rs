@@ -1,6 +1,6 @@
 //! Where output goes: data to standard output, everything else to standard error.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use serde_json::Value;
 
@@ -59,12 +59,60 @@ pub(super) fn safe(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// A table without borders that fits the terminal.
+/// Narrower than this no column is cut.
+const NARROWEST: usize = 7;
+
+/// A table without borders, one line a row. On a terminal that is too narrow for it the widest columns are cut; the
+/// first one, by which people copy ids and names, never is.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let width = if std::io::stdout().is_terminal() {
+        ratatui::crossterm::terminal::size().map_or(usize::MAX, |(columns, _)| usize::from(columns))
+    } else {
+        usize::MAX
+    };
+    table_within(header, rows, width)
+}
+
+fn table_within(header: &[&str], mut rows: Vec<Vec<String>>, width: usize) -> String {
+    let mut widths: Vec<usize> = header.iter().map(|h| h.chars().count()).collect();
+    for row in &rows {
+        for (w, cell) in widths.iter_mut().zip(row) {
+            *w = (*w).max(cell.chars().count());
+        }
+    }
+    // Two spaces between columns.
+    let total = |widths: &[usize]| widths.iter().sum::<usize>() + 2 * widths.len();
+    while total(&widths) > width {
+        let Some(widest) = widths.iter_mut().skip(1).filter(|w| **w > NARROWEST).max() else { break };
+        *widest -= 1;
+    }
+    for row in &mut rows {
+        for (cell, w) in row.iter_mut().zip(&widths) {
+            if cell.chars().count() > *w {
+                *cell = cell.chars().take(w.saturating_sub(1)).chain(['…']).collect();
+            }
+        }
+    }
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(header.iter().map(|h| comfy_table::Cell::new(h.to_uppercase())));
     table.add_rows(rows);
     let lines: Vec<String> = table.lines().map(|l| l.trim_end().trim_start_matches(' ').to_owned()).collect();
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_fits_a_narrow_terminal_and_keeps_its_first_column() {
+        let id = "01997a3c-5c1e-7d1a-8f2e-3b1f0c9d8e7f";
+        let rows = || vec![vec![id.to_owned(), "a-long-name-of-a-job-that-goes-on".to_owned(), "scheduled".to_owned()]];
+        let narrow = table_within(&["id", "job", "state"], rows(), 70);
+        assert!(narrow.lines().all(|l| l.chars().count() <= 70), "{narrow}");
+        assert!(narrow.contains(id) && narrow.contains('…'));
+        assert_eq!(narrow.lines().count(), 2, "one line a row");
+        assert!(table_within(&["id", "job", "state"], rows(), usize::MAX).contains("that-goes-on"));
+    }
 }
