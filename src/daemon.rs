@@ -163,7 +163,7 @@ pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     }
     let idle = waited?;
     let summary = store.run_summary(started_at).await?;
-    let _ = store.heartbeat(clock::now()).await;
+    let _ = store.say_stopped(clock::now()).await;
     store.close().await;
     Ok(RunEnd { summary, took: took.elapsed(), idle })
 }

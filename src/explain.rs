@@ -42,15 +42,30 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
         .filter(|p| p.scope.stops(&instance.0, m.job.as_deref()))
         .map(|p| (p.until, p.note))
         .collect();
-    let others = match m.state {
+    let mut others = match m.state {
         StateName::Scheduled => others(store, &seen.claimed, window.as_ref(), &pauses, now).await?,
         _ => Vec::new(),
     };
     let lane = lane(store, &instance, pacing, now).await?;
+    let mut typed = Vec::new();
+    if m.state == StateName::Scheduled {
+        for (message, since) in store.typing_now(&instance).await? {
+            // Its slot is fixed already: typing leads it, and it is in its place and its chat until then.
+            let slot = (since + message.due.lead).max(message.due.target);
+            typed.push((message.due, slot));
+        }
+    }
+    let served = store.alive_at().await?.is_some_and(|(t, stopped)| !stopped && now.since(t) < ALIVE_WITHIN);
+    let mut due = with_hours(&seen.claimed, window.as_ref());
+    if served {
+        // A daemon that runs has taken up what should have begun by now, and its lane keeps it waiting.
+        let waits = |d: &Due| d.target - d.lead < now;
+        others.iter_mut().chain([&mut due]).filter(|d| waits(d)).for_each(|d| d.kept_waiting = true);
+    }
     let blocked =
         detail.blocked.clone().map(|(state, why, until)| (until.filter(|_| state == "resting"), why.unwrap_or(state)));
     let situation = Situation {
-        due: with_hours(&seen.claimed, window.as_ref()),
+        due,
         state: m.state,
         reason: m.reason.as_deref().and_then(Reason::from_name),
         typing_at: m.typing_at,
@@ -60,8 +75,9 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
         blocked,
         waits_for: seen.waits_for,
         others,
+        typed,
         lane,
-        served: store.alive_at().await?.is_some_and(|t| now.since(t) < ALIVE_WITHIN),
+        served,
     };
     Ok(explain(&situation, now))
 }

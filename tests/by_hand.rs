@@ -188,6 +188,10 @@ fn jobs_are_listed_paused_run_now_applied_and_removed() {
     assert_eq!(code(&bench, &["job", "remove", "a"]), 0);
     assert_eq!(bench.json(&["stats"])["states"]["scheduled"], 0);
     assert_eq!(code(&bench, &["job", "show", "a"]), 3);
+    // Declared again it fires again: what its removal cancelled is in nobody's way.
+    bench.write("jobs.yaml", &jobs(file));
+    assert_eq!(code(&bench, &["job", "apply", "jobs.yaml", "--sandbox"]), 0);
+    until("it is planned again", LIMIT, || bench.json(&["stats"])["states"]["scheduled"] == 2);
 }
 
 #[test]
@@ -281,6 +285,8 @@ jobs:
     );
     bench.write("jobs.yaml", &file.replace("rate: 5/min", "rate: 6/s"));
     let _daemon = daemon(&bench);
+    // Asked while the first of them is being typed to already.
+    until("one is typed", LIMIT, || bench.json(&["stats"])["states"]["typing"] != 0);
     let mut foretold = Vec::new();
     for m in bench.messages() {
         let id = m["id"].as_str().unwrap().to_owned();

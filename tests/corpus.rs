@@ -237,7 +237,14 @@ fn every_nasty_file_ends_in_the_exact_report_it_must() {
             .as_array()
             .map(|all| {
                 all.iter()
-                    .map(|f| format!("{}:{} {}", f["line"], f["column"], f["message"].as_str().unwrap()))
+                    .map(|f| {
+                        format!(
+                            "{}:{} {}",
+                            f["line"].as_u64().unwrap_or(0),
+                            f["column"].as_u64().unwrap_or(0),
+                            f["message"].as_str().unwrap()
+                        )
+                    })
                     .collect()
             })
             .unwrap_or_default();

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use onthedot::domain::class::Class;
 use onthedot::domain::draw::Draw;
 use onthedot::domain::id::{InstanceName, MessageId};
-use onthedot::domain::message::Due;
+use onthedot::domain::message::{Departure, Due};
 use onthedot::domain::pace::{Pacing, Rate};
 use onthedot::domain::recipient::Chat;
 use onthedot::domain::retry::RetryPolicy;
@@ -64,6 +64,7 @@ fn base() -> Situation {
         blocked: None,
         waits_for: None,
         others: Vec::new(),
+        typed: Vec::new(),
         lane: LaneStart {
             instance: InstanceName::new("shop"),
             pacing: Pacing::default(),
@@ -81,8 +82,9 @@ fn base() -> Situation {
 fn paced(pacing: Pacing, sent_ago: &[i64]) -> Situation {
     let mut s = base();
     s.lane.pacing = pacing;
-    s.lane.recent_sends = sent_ago.iter().map(|ago| t(-ago)).collect();
-    s.lane.recent_sends.sort_unstable();
+    let draw = Draw::new(1, "test");
+    s.lane.recent_sends = sent_ago.iter().map(|ago| Departure { at: t(-ago), draw }).collect();
+    s.lane.recent_sends.sort_unstable_by_key(|d| d.at);
     s
 }
 
@@ -171,6 +173,11 @@ fn waiting_for_others() -> Vec<Row> {
     let mut full = base();
     full.lane.pacing.concurrency = Some(1);
     full.others = vec![due(1, 9_000)];
+    let mut typed_now = base();
+    typed_now.lane.pacing.concurrency = Some(1);
+    typed_now.typed = vec![(due(1, 0), t(1_000))];
+    let mut gap_after_typed = paced(gap(20_000), &[]);
+    gap_after_typed.typed = vec![(due(1, 0), t(1_000))];
     let rate = Pacing { rate: Some(Rate { count: 2, window: Millis(60_000) }), ..Pacing::default() };
     let per_hour = Pacing { per_hour: Some(2), ..Pacing::default() };
     let per_day = Pacing { per_day: Some(2), ..Pacing::default() };
@@ -180,6 +187,9 @@ fn waiting_for_others() -> Vec<Row> {
     vec![
         // The one before it leaves at 9 s; then this one is typed in full.
         ("another message to the same chat goes first", one_chat, &["due", "chat"], Some(11_500)),
+        // One that is being typed leaves in a second; the place is free then, and this one is typed in full.
+        ("the only place is taken by one that is being typed", typed_now, &["due"], Some(10_000)),
+        ("the gap after one that is being typed", gap_after_typed, &["due", "gap"], Some(21_020)),
         // 9 s, 29.02 s, 49.04 s: every gap has a margin of 20 ms.
         ("two messages of its instance go first", behind, &["due", "line", "gap"], Some(49_040)),
         // One of the others leaves at 9.99 s, before it was due; then it goes before all that wait.

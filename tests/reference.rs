@@ -208,7 +208,7 @@ fn completions_man_pages_and_care_of_the_database_work() {
     assert_eq!(bench.json(&["db", "check"])["ok"], true);
     assert_eq!(bench.json(&["db", "migrate"])["done"], false);
     assert!(bench.run(&["db", "backup", "copy.db"]).status.success());
-    assert_eq!(bench.run(&["db", "backup", "copy.db"]).status.code(), Some(74), "a backup overwrites nothing");
+    assert_eq!(bench.run(&["db", "backup", "copy.db"]).status.code(), Some(5), "a backup overwrites nothing");
     let copy = std::process::Command::new(env!("CARGO_BIN_EXE_onthedot"))
         .args(["--json", "--db"])
         .arg(bench.path("copy.db"))

@@ -15,7 +15,7 @@ use model_store::ModelStore;
 use onthedot::domain::class::Class;
 use onthedot::domain::draw::Draw;
 use onthedot::domain::id::{InstanceName, MessageId};
-use onthedot::domain::message::{Change, Due, Facts, SendFacts, Verdict};
+use onthedot::domain::message::{Change, Departure, Due, Facts, SendFacts, Verdict};
 use onthedot::domain::outcome::{DownCause, Outcome};
 use onthedot::domain::pace::{Pacing, Rate};
 use onthedot::domain::recipient::Chat;
@@ -29,8 +29,9 @@ use onthedot::engine::{Effect, Engine, Input, LaneStart};
 /// Histories of a run without `SEEDS`.
 const SEEDS: u64 = 1_000;
 
-/// Histories that once broke a claim: a cancel read too early, a place fallen free, a long lead behind a short one.
-const ONCE_BROKEN: [u64; 3] = [10_806, 4_241, 23_471];
+/// Histories that once broke a claim: a cancel read too early, a place fallen free, a long lead behind a short one, an
+/// expiry overtaken between mark and slot, a pause that was only just a rest.
+const ONCE_BROKEN: [u64; 5] = [10_806, 4_241, 23_471, 4_197, 14_717];
 
 /// Where virtual time begins.
 const BEGIN: i64 = 1_000_000_000;
@@ -212,7 +213,10 @@ impl World {
         for lane in &mut self.lanes {
             lane.outages = self.outages.clone();
             // What the database knows of the lane's sends.
-            lane.recent_sends = departures(&self.log, &self.store, &lane.instance);
+            lane.recent_sends = departures(&self.log, &self.store, &lane.instance)
+                .into_iter()
+                .map(|at| Departure { at, draw: Draw::new(1, "sent").with_number(at.0) })
+                .collect();
         }
         self.engine = Engine::new(self.lanes.clone(), self.now);
     }

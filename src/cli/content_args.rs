@@ -66,6 +66,14 @@ pub(super) struct ContentArgs {
 impl ContentArgs {
     /// The content, or `None` when nothing was given.
     pub(super) fn read(&self, kind: Kind) -> anyhow::Result<Option<Content>> {
+        let file = [&self.image, &self.document, &self.video, &self.voice].into_iter().any(Option::is_some);
+        for (flag, given) in
+            [("--caption", &self.caption), ("--filename", &self.filename), ("--mimetype", &self.mimetype)]
+        {
+            if given.is_some() && !file {
+                return Err(told(Exit::Usage, format!("{flag} goes with --image, --document, --video or --voice")));
+            }
+        }
         let Some(mut written) = self.written()? else { return Ok(None) };
         if let (Some(id), Some(map)) = (&self.reply_to, written.as_object_mut()) {
             map.insert("reply_to".to_owned(), json!(id));

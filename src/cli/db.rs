@@ -53,6 +53,10 @@ pub(super) async fn db(global: &Global, command: DbCommand, out: &Out) -> anyhow
 }
 
 async fn backup(global: &Global, to: &PathBuf, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
+    if to.exists() {
+        let why = format!("{} exists already; a backup overwrites nothing", to.display());
+        return Err(told(Exit::Refused, why));
+    }
     let store = place::open(global, Opening::Reading).await?;
     let took = Stopwatch::start();
     let copied = if dry_run { Ok(()) } else { store.backup(to).await };

@@ -120,8 +120,10 @@ async fn database(global: &Global) -> Vec<Finding> {
 async fn daemon(store: &SqliteStore) -> Finding {
     let now = clock::now();
     match store.alive_at().await.ok().flatten() {
-        Some(at) if now.since(at) < ALIVE_WITHIN => finding("daemon", Verdict::Fine, "a daemon serves this database"),
-        Some(at) => {
+        Some((at, false)) if now.since(at) < ALIVE_WITHIN => {
+            finding("daemon", Verdict::Fine, "a daemon serves this database")
+        }
+        Some((at, _)) => {
             let text = format!("no daemon has run since {at}: nothing is sent until `onthedot run`");
             finding("daemon", Verdict::Warning, text)
         }

@@ -45,6 +45,7 @@ pub(super) async fn doubt(global: &Global, command: DoubtCommand, out: &Out) -> 
                 .transpose()?;
             let store = place::open(global, Opening::Reading).await?;
             let (doubts, next) = store.doubts(after, limit).await?;
+            let zone = place::zone(&store).await?;
             store.close().await;
             if out.json {
                 out.document(&report::doubts(&doubts, next))?;
@@ -52,7 +53,7 @@ pub(super) async fn doubt(global: &Global, command: DoubtCommand, out: &Out) -> 
                 out.note("nothing is in doubt");
             } else {
                 let messages: Vec<_> = doubts.iter().map(|d| d.message.clone()).collect();
-                out.data(&list::rows(&messages))?;
+                out.data(&list::rows(&messages, &zone))?;
             }
             Ok(Exit::Ok)
         }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, safe};
+use crate::cli::place::Zone;
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::id::MessageId;
@@ -35,6 +36,7 @@ pub(super) async fn explain(global: &Global, args: &ExplainArgs, out: &Out) -> a
         Some(detail) => Some(explain::of(&store, detail, now).await?),
         None => None,
     };
+    let zone = place::zone(&store).await?;
     store.close().await;
     let (Some(detail), Some(explanation)) = (found, explained) else {
         return Err(told(Exit::NotFound, format!("there is no message {id}")));
@@ -50,14 +52,13 @@ pub(super) async fn explain(global: &Global, args: &ExplainArgs, out: &Out) -> a
             "gates": report::gates(&explanation.gates),
         }))?;
     } else {
-        out.data(&words(&detail, &explanation, now))?;
+        out.data(&words(&detail, &explanation, &zone, now))?;
     }
     Ok(Exit::Ok)
 }
 
-fn words(detail: &MessageDetail, e: &Explanation, now: Timestamp) -> String {
-    let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
-    let at = |t: Timestamp| t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S%.3f").to_string();
+fn words(detail: &MessageDetail, e: &Explanation, zone: &Zone, now: Timestamp) -> String {
+    let at = |t: Timestamp| zone.show_exactly(t);
     let m = &detail.message;
     let reason = m.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
     let mut lines = vec![format!("{} is {}{reason}", m.id, m.state.name().replace('_', " "))];
@@ -75,7 +76,13 @@ fn words(detail: &MessageDetail, e: &Explanation, now: Timestamp) -> String {
             format!("it leaves at the earliest {}{typing}", at(t))
         }
         None if waits => "nobody can say when it leaves: that is up to a person or the gateway".to_owned(),
-        None => "it waits for nothing the program does by itself".to_owned(),
+        None => match m.state {
+            StateName::Held => format!("it is held; `onthedot release {}` lets it go", m.id),
+            StateName::InDoubt => "it may have gone out; `onthedot doubt list` shows what is known".to_owned(),
+            StateName::Sent => "it has left".to_owned(),
+            StateName::Sending => "its request is out".to_owned(),
+            _ => format!("it will not be sent; `onthedot retry {}` gives it another chance", m.id),
+        },
     });
     lines.join("\n")
 }

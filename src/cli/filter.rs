@@ -1,7 +1,8 @@
 //! Which messages a command means: the filters of `list`, shared by everything that works on many.
 
+use jiff::tz::TimeZone;
+
 use crate::cli::exit::{Exit, told};
-use crate::clock;
 use crate::domain::ack::Ack;
 use crate::domain::state::StateName;
 use crate::domain::time::{Timestamp, parse_instant};
@@ -42,7 +43,7 @@ impl FilterArgs {
     }
 
     /// The filter; `states` where none were named.
-    pub(super) fn read(self, states: &[StateName], limit: u32) -> anyhow::Result<MessageFilter> {
+    pub(super) fn read(self, states: &[StateName], limit: u32, zone: &TimeZone) -> anyhow::Result<MessageFilter> {
         let mut named = Vec::new();
         for word in self.state.iter().flat_map(|s| s.split(',')).map(str::trim).filter(|w| !w.is_empty()) {
             let known = StateName::ALL.map(StateName::name).join(", ");
@@ -59,21 +60,16 @@ impl FilterArgs {
             instance: self.instance,
             chat: chat.map(|c| c.as_str().to_owned()),
             ack: self.ack.as_deref().and_then(Ack::from_name),
-            since: self.since.map(|t| instant("--since", &t)).transpose()?,
-            until: self.until.map(|t| instant("--until", &t)).transpose()?,
+            since: self.since.map(|t| instant("--since", &t, zone)).transpose()?,
+            until: self.until.map(|t| instant("--until", &t, zone)).transpose()?,
             limit,
             after: None,
         })
     }
 }
 
-/// An instant given on the command line, in the system's zone where it names none.
-pub(super) fn instant(flag: &str, text: &str) -> anyhow::Result<Timestamp> {
-    instant_in(flag, text, &clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC))
-}
-
 /// An instant given on the command line, in this zone where it names none.
-pub(super) fn instant_in(flag: &str, text: &str, zone: &jiff::tz::TimeZone) -> anyhow::Result<Timestamp> {
+pub(super) fn instant(flag: &str, text: &str, zone: &TimeZone) -> anyhow::Result<Timestamp> {
     parse_instant(text, zone, false)
-        .ok_or_else(|| told(Exit::Usage, format!("{flag} cannot be '{text}'; such as 2026-12-01T10:00")))
+        .ok_or_else(|| told(Exit::Usage, format!("{flag} cannot be '{text}': write it as 2026-12-01T10:00")))
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::content_args::ContentArgs;
 use crate::cli::exit::{Exit, told};
-use crate::cli::filter::instant_in;
+use crate::cli::filter::instant;
 use crate::cli::out::{Out, safe};
 use crate::cli::send::known;
 use crate::cli::{Global, place};
@@ -53,7 +53,7 @@ pub(super) struct ImportArgs {
     #[arg(long, value_name = "INSTANT", conflicts_with = "in_")]
     at: Option<String>,
     /// The same, after a while
-    #[arg(long = "in", value_name = "SPAN", id = "in_")]
+    #[arg(long = "in", value_name = "SPAN", id = "in_", allow_hyphen_values = true)]
     in_: Option<String>,
     /// Import the good rows although some are bad: exit 4
     #[arg(long)]
@@ -96,7 +96,7 @@ async fn run(global: &Global, args: &ImportArgs, store: &SqliteStore) -> anyhow:
     let (kinds, defaults) = known(global, store, now).await?;
     let zone = clock::zone(&defaults.zone).unwrap_or(jiff::tz::TimeZone::UTC);
     let at = match (&args.at, &args.in_) {
-        (Some(at), _) => Some(instant_in("--at", at, &zone)?),
+        (Some(at), _) => Some(instant("--at", at, &zone)?),
         (None, Some(span)) => Some(now + parse_duration(span).map_err(|e| told(Exit::Usage, format!("--in: {e}")))?),
         (None, None) => None,
     };
@@ -173,16 +173,21 @@ fn write_report(path: &PathBuf, flaws: &[Flaw]) -> anyhow::Result<()> {
 
 fn tell(args: &ImportArgs, done: &Imported, out: &Out) -> anyhow::Result<()> {
     let file = args.file.display().to_string();
+    let refused = done.bad > 0 && !args.allow_partial;
+    let imported = if done.stored || (args.dry_run && !refused) { done.imported } else { 0 };
     if out.json {
         let flaws: Vec<serde_json::Value> = done
             .flaws
             .iter()
             .take(SHOWN_JSON)
-            .map(|f| json!({ "file": file, "line": f.line, "column": f.column, "message": f.message, "hint": f.hint }))
+            .map(|f| {
+                let (line, column) = ((f.line > 0).then_some(f.line), (f.column > 0).then_some(f.column));
+                json!({ "file": file, "line": line, "column": column, "message": f.message, "hint": f.hint })
+            })
             .collect();
         return out.document(&json!({
             "job": args.job, "stored": done.stored, "occurrence": done.nominal.map(Timestamp::to_rfc3339),
-            "rows": done.rows, "imported": if done.stored || args.dry_run { done.imported } else { 0 }, "merged": done.merged,
+            "rows": done.rows, "imported": imported, "merged": done.merged,
             "known": done.known, "expired": done.expired, "bad": done.bad, "errors": flaws,
         }));
     }
@@ -207,7 +212,7 @@ fn tell(args: &ImportArgs, done: &Imported, out: &Out) -> anyhow::Result<()> {
     let rest = if said.is_empty() { String::new() } else { format!(" ({})", said.join(", ")) };
     let verb = match (done.stored, args.dry_run) {
         (true, _) => format!("{} messages imported", done.imported),
-        (false, true) => format!("{} messages would be imported", done.imported),
+        (false, true) => format!("{imported} messages would be imported"),
         (false, false) => "nothing was imported".to_owned(),
     };
     out.data(&format!("{} rows: {verb}{rest}", done.rows))

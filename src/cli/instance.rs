@@ -63,6 +63,7 @@ struct Cap {
 async fn list(global: &Global, out: &Out) -> anyhow::Result<Exit> {
     let store = place::open(global, Opening::Reading).await?;
     let listed = collect(&store).await;
+    let zone = place::zone(&store).await?;
     store.close().await;
     let (views, pauses) = listed?;
     if out.json {
@@ -74,12 +75,11 @@ async fn list(global: &Global, out: &Out) -> anyhow::Result<Exit> {
         out.note("no instances; `onthedot run JOBS.yaml` stores those of a file");
         return Ok(Exit::Ok);
     }
-    let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
     let row = |(v, caps): &(InstanceView, Vec<Cap>)| {
         let (state, reason) = standing(v, &pauses);
         let why = reason.map_or(String::new(), |r| format!(" ({})", safe(&r)));
         let caps: Vec<String> = caps.iter().map(|c| format!("{} {}/{}", c.name, c.used, c.limit)).collect();
-        let ok = v.last_ok_at.map_or("-".to_owned(), |t| t.in_zone(&zone).strftime("%Y-%m-%d %H:%M:%S").to_string());
+        let ok = v.last_ok_at.map_or("-".to_owned(), |t| zone.show(t));
         vec![
             safe(&v.name.0),
             v.lane.gateway.clone(),
@@ -109,6 +109,7 @@ async fn collect(store: &SqliteStore) -> anyhow::Result<Listed> {
         let settings = rows.iter().find(|r| r.name == view.name).and_then(|r| config::stored_instance(r, true).ok());
         let pacing = settings.map(|s| s.pacing).unwrap_or_default();
         let sends = store.recent_sends(&view.name, now - pacing.memory()).await?;
+        let sends: Vec<Timestamp> = sends.iter().map(|d| d.at).collect();
         views.push((view, caps(&pacing, &sends, &zone, now)));
     }
     Ok((views, store.pauses(now).await?))

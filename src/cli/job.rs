@@ -99,7 +99,7 @@ pub(super) async fn job(global: &Global, command: JobCommand, out: &Out) -> anyh
 async fn list(global: &Global, out: &Out) -> anyhow::Result<Exit> {
     let store = place::open(global, Opening::Reading).await?;
     let now = clock::now();
-    let (views, pauses) = (store.job_views(None).await?, store.pauses(now).await?);
+    let (views, pauses) = (store.job_views(None, now).await?, store.pauses(now).await?);
     store.close().await;
     if out.json {
         let all: Vec<Value> = views.iter().map(|v| json_of(v, &pauses, now)).collect();
@@ -215,10 +215,18 @@ async fn remove(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow
 
 /// A job by its name, or an error with the nearest one.
 pub(super) async fn found(store: &SqliteStore, name: &str) -> anyhow::Result<JobView> {
-    if let Some(view) = store.job_views(Some(name)).await?.pop() {
+    if let Some(view) = store.job_views(Some(name), clock::now()).await?.pop() {
         return Ok(view);
     }
+    if store.names_messages(name).await? {
+        let help =
+            format!("`onthedot list --job {name}` shows them, `job pause` and `cancel --job {name}` work on them");
+        return Err(told(Exit::NotFound, format!("'{name}' is no job but the name of imported messages; {help}")));
+    }
     let names = store.job_names().await?;
+    if names.is_empty() {
+        return Err(told(Exit::NotFound, format!("there is no job '{name}': this database has none")));
+    }
     let known: Vec<&str> = names.iter().map(String::as_str).take(20).collect();
     Err(told(Exit::NotFound, format!("there is no job '{name}'; {}", suggest(name, &known))))
 }

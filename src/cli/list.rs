@@ -3,8 +3,8 @@
 use crate::cli::exit::{Exit, told};
 use crate::cli::filter::FilterArgs;
 use crate::cli::out::{Out, safe, table};
+use crate::cli::place::Zone;
 use crate::cli::{Global, place};
-use crate::clock;
 use crate::domain::ack::Ack;
 use crate::domain::id::MessageId;
 use crate::report;
@@ -33,8 +33,9 @@ pub(super) async fn list(global: &Global, args: ListArgs, out: &Out) -> anyhow::
         .cursor
         .map(|c| c.parse::<MessageId>().map_err(|e| told(Exit::Usage, format!("--cursor: {e}"))))
         .transpose()?;
-    let filter = MessageFilter { after, ..args.filter.read(&[], args.limit)? };
     let store = place::open(global, Opening::Reading).await?;
+    let zone = place::zone(&store).await?;
+    let filter = MessageFilter { after, ..args.filter.read(&[], args.limit, &zone.zone)? };
     let (messages, next) = store.list(&filter).await?;
     store.close().await;
     if out.json {
@@ -42,7 +43,7 @@ pub(super) async fn list(global: &Global, args: ListArgs, out: &Out) -> anyhow::
     } else if messages.is_empty() {
         out.note("no messages");
     } else {
-        out.data(&rows(&messages))?;
+        out.data(&rows(&messages, &zone))?;
         if let Some(next) = next {
             out.note(&format!("more: --cursor {next}"));
         }
@@ -50,9 +51,8 @@ pub(super) async fn list(global: &Global, args: ListArgs, out: &Out) -> anyhow::
     Ok(Exit::Ok)
 }
 
-/// Messages as a table in local time.
-pub(super) fn rows(messages: &[MessageView]) -> String {
-    let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
+/// Messages as a table, in this zone.
+pub(super) fn rows(messages: &[MessageView], zone: &Zone) -> String {
     let row = |m: &MessageView| {
         let state = match &m.reason {
             Some(reason) => format!("{} ({reason})", m.state.name()),
@@ -61,7 +61,7 @@ pub(super) fn rows(messages: &[MessageView]) -> String {
         let late = m.sent_at.map_or(String::new(), |t| format!("{:+} ms", t.since(m.due_at).0));
         vec![
             m.id.to_string(),
-            m.due_at.in_zone(&zone).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            zone.show(m.due_at),
             safe(m.job.as_deref().unwrap_or("-")),
             safe(&m.chat),
             state,
@@ -69,5 +69,8 @@ pub(super) fn rows(messages: &[MessageView]) -> String {
             m.ack.map_or("", Ack::name).to_owned(),
         ]
     };
-    table(&["id", "due", "job", "to", "state", "late", "ack"], messages.iter().map(row).collect())
+    table(
+        &["id", &format!("due ({})", zone.name), "job", "to", "state", "late", "ack"],
+        messages.iter().map(row).collect(),
+    )
 }

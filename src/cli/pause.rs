@@ -16,7 +16,7 @@ pub(super) struct PauseHow {
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
     /// How long; without it until `resume`
-    #[arg(long = "for", value_name = "SPAN", id = "span")]
+    #[arg(long = "for", value_name = "SPAN", id = "span", allow_hyphen_values = true)]
     span: Option<String>,
     /// Say what would be paused
     #[arg(long)]
@@ -124,7 +124,7 @@ async fn exists(store: &crate::store::SqliteStore, scope: &PauseScope) -> anyhow
     Ok(match scope {
         PauseScope::All => true,
         PauseScope::Instance(name) => store.instances().await?.iter().any(|i| *i.name.0 == **name),
-        PauseScope::Job(name) => store.job(name).await?.is_some(),
+        PauseScope::Job(name) => store.job(name).await?.is_some() || store.names_messages(name).await?,
     })
 }
 

@@ -2,8 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::tz::TimeZone;
+
 use crate::cli::Global;
 use crate::cli::exit::{Exit, told};
+use crate::clock;
+use crate::domain::time::Timestamp;
+use crate::intake;
 use crate::store::{Opening, SqliteStore};
 
 const FILE: &str = "onthedot.db";
@@ -44,6 +49,35 @@ pub(super) async fn open(global: &Global, opening: Opening) -> anyhow::Result<Sq
         make_private(folder)?;
     }
     Ok(SqliteStore::open(&path, opening).await?)
+}
+
+/// The zone in which instants are read and shown: that of the file applied last, else the system's.
+pub(super) async fn zone(store: &SqliteStore) -> anyhow::Result<Zone> {
+    let stored = intake::stored_defaults(store).await?.map(|d| d.zone);
+    let name = stored.unwrap_or_else(clock::system_zone_name);
+    let zone = clock::zone(&name).unwrap_or(TimeZone::UTC);
+    Ok(Zone { name, zone })
+}
+
+/// A zone with its name.
+#[derive(Clone, Debug)]
+pub(super) struct Zone {
+    /// As IANA has it.
+    pub name: String,
+    /// What it means.
+    pub zone: TimeZone,
+}
+
+impl Zone {
+    /// An instant on its clock, to the second.
+    pub(super) fn show(&self, t: Timestamp) -> String {
+        t.in_zone(&self.zone).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
+    /// An instant on its clock with weekday, milliseconds and the zone's abbreviation.
+    pub(super) fn show_exactly(&self, t: Timestamp) -> String {
+        t.in_zone(&self.zone).strftime("%a %Y-%m-%d %H:%M:%S%.3f %Z").to_string()
+    }
 }
 
 /// Makes a folder that only this user can look into, if it does not exist yet.

@@ -7,9 +7,12 @@ use serde_json::{Value, json};
 use crate::cli::exit::{Exit, told};
 use crate::cli::filter::{FilterArgs, instant};
 use crate::cli::out::Out;
+use crate::cli::place::Zone;
+use crate::cli::send::not_long_past;
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::id::MessageId;
+use crate::domain::job::DEFAULT_MAX_LATENESS;
 use crate::domain::time::parse_duration;
 use crate::repair::{self, Repair, Repaired};
 use crate::store::view::MessageView;
@@ -76,7 +79,7 @@ pub(super) struct SnoozeArgs {
     #[command(flatten)]
     which: Selection,
     /// How much later than its due, or than now where that has passed
-    #[arg(long = "for", value_name = "SPAN", id = "span")]
+    #[arg(long = "for", value_name = "SPAN", id = "span", allow_hyphen_values = true)]
     span: String,
 }
 
@@ -107,7 +110,11 @@ pub(super) async fn retry(global: &Global, args: RetryArgs, out: &Out) -> anyhow
 }
 
 pub(super) async fn reschedule(global: &Global, args: RescheduleArgs, out: &Out) -> anyhow::Result<Exit> {
-    let at = instant("--at", &args.at)?;
+    let store = place::open(global, Opening::Beside).await?;
+    let zone = place::zone(&store).await?;
+    store.close().await;
+    let (at, now) = (instant("--at", &args.at, &zone.zone)?, clock::now());
+    not_long_past("--at", at, DEFAULT_MAX_LATENESS, now)?;
     run(global, args.which, Repair::Reschedule(at), out).await
 }
 
@@ -136,11 +143,15 @@ async fn run(global: &Global, which: Selection, how: Repair, out: &Out) -> anyho
     let ids: Vec<MessageId> =
         which.ids.iter().map(|i| i.parse().map_err(|e| told(Exit::Usage, format!("{e}")))).collect::<Result<_, _>>()?;
     let store = place::open(global, Opening::Beside).await?;
-    let results =
-        if by_id { by_ids(&store, how, ids, which.dry_run).await } else { by_filter(&store, how, which, out).await };
+    let zone = place::zone(&store).await?;
+    let results = if by_id {
+        by_ids(&store, how, ids, which.dry_run).await
+    } else {
+        by_filter(&store, how, which, &zone, out).await
+    };
     store.close().await;
     let (results, dry_run) = results?;
-    tell(&results, how, dry_run, out)?;
+    tell(&results, how, dry_run, &zone, out)?;
     Ok(exit(&results))
 }
 
@@ -161,8 +172,14 @@ async fn by_ids(store: &SqliteStore, how: Repair, ids: Vec<MessageId>, dry_run: 
     Ok((results, dry_run))
 }
 
-async fn by_filter(store: &SqliteStore, how: Repair, which: Selection, out: &Out) -> anyhow::Result<Results> {
-    let mut filter = which.filter.read(how.states(), AT_ONCE)?;
+async fn by_filter(
+    store: &SqliteStore,
+    how: Repair,
+    which: Selection,
+    zone: &Zone,
+    out: &Out,
+) -> anyhow::Result<Results> {
+    let mut filter = which.filter.read(how.states(), AT_ONCE, &zone.zone)?;
     // What is found first is what is asked about and done: nothing that comes later is swept along.
     let mut found: Vec<MessageView> = Vec::new();
     loop {
@@ -203,7 +220,7 @@ fn agreed(how: Repair, count: usize, out: &Out) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn tell(results: &[(MessageId, Repaired)], how: Repair, dry_run: bool, out: &Out) -> anyhow::Result<()> {
+fn tell(results: &[(MessageId, Repaired)], how: Repair, dry_run: bool, zone: &Zone, out: &Out) -> anyhow::Result<()> {
     if out.json {
         let all: Vec<Value> = results.iter().map(|(id, r)| result_json(*id, r, how, dry_run)).collect();
         return out.document(&json!({ "results": all, "dry_run": dry_run }));
@@ -211,13 +228,12 @@ fn tell(results: &[(MessageId, Repaired)], how: Repair, dry_run: bool, out: &Out
     if results.is_empty() {
         return Ok(());
     }
-    let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
     let line = |(id, r): &(MessageId, Repaired)| match r {
         Repaired::Done { due_at, .. } => {
             let would = if dry_run { "would be " } else { "" };
             let when = match how {
                 Repair::Cancel | Repair::Hold => String::new(),
-                _ => format!(", due {}", due_at.in_zone(&zone).strftime("%Y-%m-%d %H:%M:%S")),
+                _ => format!(", due {}", zone.show_exactly(*due_at)),
             };
             format!("{id} {would}{}{when}", how.done_word())
         }

@@ -4,15 +4,17 @@ use serde_json::json;
 
 use crate::cli::content_args::ContentArgs;
 use crate::cli::exit::{Exit, told};
+use crate::cli::filter::instant;
 use crate::cli::out::Out;
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
 use crate::domain::class::Class;
 use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::job::DEFAULT_MAX_LATENESS;
 use crate::domain::state::StateName;
 use crate::domain::template::{Moments, Vars};
-use crate::domain::time::{Millis, Timestamp, parse_duration, parse_instant};
+use crate::domain::time::{Millis, Timestamp, parse_duration};
 use crate::domain::typing::{LONGEST_LEAD, Typing};
 use crate::gateway::Kind;
 use crate::intake::{self, Defaults, IdMaker, SingleMessage};
@@ -45,7 +47,7 @@ pub(super) struct SendArgs {
     #[arg(long, value_name = "INSTANT", conflicts_with = "in_")]
     at: Option<String>,
     /// After a while, such as 10m
-    #[arg(long = "in", value_name = "SPAN", id = "in_")]
+    #[arg(long = "in", value_name = "SPAN", id = "in_", allow_hyphen_values = true)]
     in_: Option<String>,
     /// How long typing is shown before it, such as 2.5s; 0s for none
     #[arg(long, value_name = "SPAN")]
@@ -86,6 +88,11 @@ async fn send_to(global: &Global, args: &SendArgs, out: &Out, store: &SqliteStor
     let message = message(args, instance.clone(), *kind, defaults, now)?;
     let due = message.at;
     if args.dry_run {
+        if out.json {
+            let due = due.map(Timestamp::to_rfc3339);
+            out.document(&json!({ "id": null, "created": false, "dry_run": true, "to": message.chat, "instance": instance, "due_at": due }))?;
+            return Ok(Exit::Ok);
+        }
         let when = due.map_or_else(|| "as soon as its typing was seen".to_owned(), Timestamp::to_rfc3339);
         out.data(&format!("would send to {} through {instance}, {when}", message.chat))?;
         return Ok(Exit::Ok);
@@ -159,17 +166,27 @@ fn message(
         manner.class = class;
     }
     let at = match (&args.at, &args.in_) {
-        (Some(at), _) => {
-            let instant = parse_instant(at, &zone, false);
-            Some(instant.ok_or_else(|| told(Exit::Usage, format!("--at cannot be '{at}'; such as 2026-12-01T10:00")))?)
-        }
+        (Some(at), _) => Some(instant("--at", at, &zone)?),
         (None, Some(after)) => Some(now + span("--in", after)?),
         (None, None) => None,
     };
+    if let Some(at) = at {
+        not_long_past("--at", at, manner.max_lateness.unwrap_or(DEFAULT_MAX_LATENESS), now)?;
+    }
     if args.key.as_ref().is_some_and(|k| k.is_empty() || k.len() > 255) {
         return Err(told(Exit::Usage, "--key must have 1 to 255 bytes"));
     }
     Ok(SingleMessage { chat, instance, content, manner, zone: defaults.zone, at, key: args.key.clone() })
+}
+
+/// An instant that lies further back than a message may be late is a slip, never sent at once.
+pub(super) fn not_long_past(flag: &str, at: Timestamp, limit: Millis, now: Timestamp) -> anyhow::Result<()> {
+    let past = now.since(at);
+    if past <= limit {
+        return Ok(());
+    }
+    let past = Millis(past.0 / 60_000 * 60_000);
+    Err(told(Exit::Usage, format!("{flag} lies {past} in the past; at most {limit} (max_lateness) is sent late")))
 }
 
 fn span(flag: &str, text: &str) -> anyhow::Result<Millis> {

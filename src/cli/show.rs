@@ -2,6 +2,7 @@
 
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, safe};
+use crate::cli::place::Zone;
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::content::Body;
@@ -28,6 +29,7 @@ pub(super) async fn show(global: &Global, args: &ShowArgs, out: &Out) -> anyhow:
         Some(detail) => Some(explain::of(&store, detail, clock::now()).await?),
         None => None,
     };
+    let zone = place::zone(&store).await?;
     store.close().await;
     let (Some(detail), Some(explanation)) = (found, explained) else {
         return Err(told(Exit::NotFound, format!("there is no message {id}")));
@@ -35,14 +37,13 @@ pub(super) async fn show(global: &Global, args: &ShowArgs, out: &Out) -> anyhow:
     if out.json {
         out.document(&report::detail(&detail, &explanation))?;
     } else {
-        out.data(&words(&detail, &explanation))?;
+        out.data(&words(&detail, &explanation, &zone))?;
     }
     Ok(Exit::Ok)
 }
 
-fn words(d: &MessageDetail, explanation: &Explanation) -> String {
-    let zone = clock::zone(&clock::system_zone_name()).unwrap_or(jiff::tz::TimeZone::UTC);
-    let at = |t: Timestamp| t.in_zone(&zone).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string();
+fn words(d: &MessageDetail, explanation: &Explanation, zone: &Zone) -> String {
+    let at = |t: Timestamp| zone.show_exactly(t);
     let m = &d.message;
     let said = match &d.content.body {
         Body::Text(text) => text.clone(),

@@ -52,6 +52,27 @@ pub struct Due {
     pub draw: Draw,
 }
 
+impl Due {
+    /// The base of what follows its next send: see [`Pacing::after`](crate::domain::pace::Pacing::after).
+    pub fn draw_after(&self) -> Draw {
+        draw_after(self.draw, self.attempts)
+    }
+}
+
+/// The base of what follows the send of the attempt after `attempts` others.
+pub fn draw_after(draw: Draw, attempts: u32) -> Draw {
+    draw.with_text("after").with_number(i64::from(attempts))
+}
+
+/// A send that left, or whose slot is fixed.
+#[derive(Clone, Copy, Debug)]
+pub struct Departure {
+    /// When.
+    pub at: Timestamp,
+    /// The base of what follows it.
+    pub draw: Draw,
+}
+
 /// What is known about the typing of one attempt.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TypingFacts {

@@ -55,6 +55,9 @@ pub enum Rule {
 /// because the first was held up on its way. Twenty milliseconds cover a loaded machine's scheduling.
 pub const MARGIN: Millis = Millis(20);
 
+/// How much later than planned a send may leave without a pause before it ceasing to be a rest.
+const PLAN_SLACK: Millis = Millis(300);
+
 const HOUR: Millis = Millis(3_600_000);
 
 /// The longest day of a zone's calendar, with room: a day on which clocks are set back.
@@ -163,14 +166,15 @@ impl Ledger {
     /// later: what a send checks at the moment it leaves, since those before it may have left later than planned.
     pub fn earliest_behind(&self, pacing: &Pacing, from: Timestamp) -> Timestamp {
         let mut t = from;
-        while let Some((later, _)) = self.conflict_behind(pacing, t) {
+        while let Some((later, _)) = self.conflict_behind(pacing, t, Millis::ZERO) {
             t = later.max(t + Millis(1));
         }
         t
     }
 
-    /// What the sends before `t` say against it.
-    fn conflict_behind(&self, pacing: &Pacing, t: Timestamp) -> Option<(Timestamp, Rule)> {
+    /// What the sends before `t` say against it. With `slack`, a pause that only just is a rest counts as none: the send
+    /// before it may yet leave a little later than planned.
+    fn conflict_behind(&self, pacing: &Pacing, t: Timestamp, slack: Millis) -> Option<(Timestamp, Rule)> {
         let place = self.departures.partition_point(|(d, _)| *d <= t);
         let last = place.checked_sub(1).map(|i| self.departures[i]);
         if pacing.gap.is_some()
@@ -180,7 +184,7 @@ impl Ledger {
             return Some((before + after.gap, Rule::Gap));
         }
         if let (Some(batch), Some((rest, _)), Some((before, after))) = (pacing.batch, pacing.rest, last)
-            && self.run_before(place, t, rest, batch) >= batch
+            && self.run_before(place, t, (rest, slack), batch) >= batch
             && before + after.rest > t
         {
             return Some((before + after.rest, Rule::Rest));
@@ -214,12 +218,12 @@ impl Ledger {
     }
 
     /// How many sends in a row, without a rest between them, end right before `t`; counted up to `most`.
-    fn run_before(&self, place: usize, t: Timestamp, rest: Millis, most: u32) -> u32 {
+    fn run_before(&self, place: usize, t: Timestamp, (rest, slack): (Millis, Millis), most: u32) -> u32 {
         let mut count = 0;
         let mut next = t;
         for (at, after) in self.departures[..place].iter().rev() {
-            // Within the row a send is followed by less than a rest; its own drawn rest counts for the last one.
-            let ends = if next == t { after.rest.max(rest) } else { rest };
+            // The last of them is followed by its own drawn rest; between others any pause of the length is one.
+            let ends = if count == 0 { after.rest.max(rest) } else { (rest + slack).min(after.rest.max(rest)) };
             if count >= most || next.since(*at) >= ends {
                 break;
             }
@@ -244,7 +248,7 @@ impl Ledger {
 
     /// An instant to try instead of `t` and the rule that says so, or `None` when `t` fits.
     fn conflict(&self, pacing: &Pacing, t: Timestamp, own: After) -> Option<(Timestamp, Rule)> {
-        if let Some(behind) = self.conflict_behind(pacing, t) {
+        if let Some(behind) = self.conflict_behind(pacing, t, PLAN_SLACK) {
             return Some(behind);
         }
         let place = self.departures.partition_point(|(d, _)| *d <= t);
@@ -256,7 +260,7 @@ impl Ledger {
         }
         if let (Some(batch), Some((rest, _))) = (pacing.batch, pacing.rest) {
             let (following, last) = self.run_after(place, t, rest);
-            if following > 0 && self.run_before(place, t, rest, batch) + 1 + following > batch {
+            if following > 0 && self.run_before(place, t, (rest, PLAN_SLACK), batch) + 1 + following > batch {
                 return Some((last + rest, Rule::Rest));
             }
         }

@@ -115,6 +115,8 @@ pub struct Situation {
     pub waits_for: Option<MessageId>,
     /// Messages of the same instance that may go before it.
     pub others: Vec<Due>,
+    /// Messages of the same instance that are being typed, with the instants at which they leave.
+    pub typed: Vec<(Due, Timestamp)>,
     /// Its lane.
     pub lane: LaneStart,
     /// Whether a daemon serves the database.
@@ -264,6 +266,9 @@ fn forecast(s: &Situation, from: Timestamp) -> Option<Forecast> {
     let mut waiting = Waiting { order: BTreeSet::new(), rows: HashMap::new() };
     s.others.iter().chain([&s.due]).for_each(|d| waiting.insert(d.clone()));
     let mut engine = Engine::new(vec![s.lane.clone()], from);
+    for (due, slot) in &s.typed {
+        engine.adopt(due.clone(), (*slot).max(from), from);
+    }
     let (mut now, end) = (from, from + HORIZON);
     let mut typing_from = None;
     for _ in 0..STEPS {

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use crate::domain::draw::Draw;
 use crate::domain::id::{InstanceName, MessageId};
-use crate::domain::message::Due;
+use crate::domain::message::{Departure, Due};
 use crate::domain::outcome::DownCause;
 use crate::domain::pace::{After, Ledger, Pacing, Rule};
 use crate::domain::recipient::Chat;
@@ -25,7 +25,7 @@ pub struct LaneStart {
     /// How often typing must be shown again: the gateway's capability.
     pub refresh_every: Millis,
     /// When its latest sends left, as far back as [`Pacing::memory`] reaches.
-    pub recent_sends: Vec<Timestamp>,
+    pub recent_sends: Vec<Departure>,
     /// Stretches in which nothing could be sent, rising.
     pub outages: Vec<(Timestamp, Timestamp)>,
     /// How long after a doubtful send evidence is looked for.
@@ -105,8 +105,8 @@ impl Lane {
     pub(super) fn new(start: LaneStart, now: Timestamp) -> Lane {
         let draw = Draw::new(start.seed, "lane").with_text(&start.instance.0);
         let mut ledger = Ledger::new(start.zone);
-        for t in &start.recent_sends {
-            ledger.add(*t, start.pacing.after(draw.with_text("after").with_number(t.0)));
+        for sent in &start.recent_sends {
+            ledger.add(sent.at, start.pacing.after(sent.draw));
         }
         Lane {
             instance: start.instance,
@@ -207,7 +207,7 @@ impl Lane {
 
     /// What follows a message's send.
     pub(super) fn after(&self, due: &Due) -> After {
-        self.pacing.after(due.draw.with_text("after").with_number(i64::from(due.attempts)))
+        self.pacing.after(due.draw_after())
     }
 
     /// The earliest instant at or after `wish` at which the lane can take a message and its windows are open, and what

@@ -23,6 +23,7 @@ use crate::domain::message::{Change, Due, Facts, TypingFacts, Verdict};
 use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::{self, Leave, MARK_AHEAD, MARK_AHEAD_MOST};
+use crate::domain::window;
 
 pub use effect::{Effect, Standing};
 use hand::{Hand, Phase};
@@ -134,6 +135,15 @@ impl Engine {
             .values()
             .filter(|h| h.phase != Phase::Waiting || self.lanes.get(&h.due.instance).is_some_and(Lane::works))
             .count()
+    }
+
+    /// Takes into hand what is being typed already and leaves at its slot, as if this engine had begun it.
+    fn adopt(&mut self, due: Due, slot: Timestamp, now: Timestamp) {
+        let id = due.id;
+        let typing_from = (due.lead > Millis::ZERO).then_some(slot - due.lead);
+        self.stays += 1;
+        self.hands.insert(id, Hand::new(due, self.stays, now));
+        self.begin(id, Leave { slot, typing_from, paced: false }, now);
     }
 
     /// What kept the slot of a message in hand from being earlier.
@@ -365,7 +375,13 @@ impl Engine {
             lane.ledger.add(free, lane.after(&hand.due));
             hand.leave = Some(Leave { slot: free, ..leave });
             if free > now {
-                self.at(free, id, Timer::Slot);
+                // Kept waiting past its last instant, or into closed hours, it goes back unsent.
+                let too_late = hand.due.expires_at.is_some_and(|e| free > e);
+                if too_late || window::next_open(&hand.due.hours, free) != Some(free) {
+                    self.never_begun(id, now);
+                } else {
+                    self.at(free, id, Timer::Slot);
+                }
                 return;
             }
         }

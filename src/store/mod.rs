@@ -31,7 +31,7 @@ use crate::domain::class::Class;
 use crate::domain::content::Content;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::job::{Job, Manner};
-use crate::domain::message::{Change, Due, Verdict};
+use crate::domain::message::{Change, Departure, Due, Verdict};
 use crate::domain::recipient::Chat;
 use crate::domain::state::{Reason, StateName};
 use crate::domain::template::Vars;
@@ -406,7 +406,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
 
     /// When sends of an instance left, from `since` on, rising.
-    async fn recent_sends(&self, instance: &InstanceName, since: Timestamp) -> Result<Vec<Timestamp>, StoreError>;
+    async fn recent_sends(&self, instance: &InstanceName, since: Timestamp) -> Result<Vec<Departure>, StoreError>;
 
     /// Stretches in which an instance could not send, those without a daemon included, that ended after `since`.
     async fn outages(

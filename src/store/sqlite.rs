@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Connection, SqliteConnection};
 
 use crate::domain::id::{InstanceName, MessageId};
-use crate::domain::message::{Change, Facts, Verdict};
+use crate::domain::message::{Change, Departure, Facts, Verdict};
 use crate::domain::time::Timestamp;
 use crate::store::error::sqlite_code;
 use crate::store::sqlite_writer::Writer;
@@ -71,7 +71,7 @@ impl SqliteStore {
             create_private(path)?;
         }
         let mut connection = connect(path, opening == Opening::Reading).await?;
-        check_sqlite(&mut connection).await?;
+        check_sqlite(&mut connection, path).await?;
         bring_to_schema(&mut connection, path, opening).await?;
         let large = std::fs::metadata(path).map_or(0, |m| m.len()) > CHECK_AT_START_BYTES;
         if opening == Opening::Daemon && !large {
@@ -176,11 +176,11 @@ pub(super) fn create_private(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn check_sqlite(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+async fn check_sqlite(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let version: String = sqlx::query_scalar("SELECT sqlite_version()")
         .fetch_one(connection)
         .await
-        .map_err(StoreError::database("ask for SQLite's version"))?;
+        .map_err(|e| opening_error(path, e))?;
     let mut parts = version.split('.').map(|p| p.parse::<u32>().unwrap_or(0));
     let number = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     if number < OLDEST_SQLITE { Err(StoreError::OldSqlite(version)) } else { Ok(()) }
@@ -280,7 +280,7 @@ impl Store for SqliteStore {
         sqlite_upkeep::remember_standing(self.writer()?, instance, state, reason, until, outage, now).await
     }
 
-    async fn recent_sends(&self, instance: &InstanceName, since: Timestamp) -> Result<Vec<Timestamp>, StoreError> {
+    async fn recent_sends(&self, instance: &InstanceName, since: Timestamp) -> Result<Vec<Departure>, StoreError> {
         sqlite_upkeep::recent_sends(self, instance, since).await
     }
 

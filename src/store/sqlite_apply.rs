@@ -156,6 +156,7 @@ fn update_row(change: &Change) -> Value {
 
 async fn insert_facts(connection: &mut SqliteConnection, done: &[&Change]) -> Result<(), StoreError> {
     let (mut attempts, mut results, mut events, mut named) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut taken_back = Vec::new();
     for change in done {
         match &change.facts {
             Facts::TypingShown { .. } => {}
@@ -170,13 +171,19 @@ async fn insert_facts(connection: &mut SqliteConnection, done: &[&Change]) -> Re
                 if matches!(&change.facts, Facts::Verdict { gateway_id: Some(_), .. }) {
                     named.push(json!(hex(change.id)));
                 }
-                let from = change.transition.from().name();
+                let from = change.transition.from();
+                if from == StateName::Typing {
+                    taken_back.push(json!(hex(change.id)));
+                }
+                let from = from.name();
                 events.push(json!([hex(change.id), change.at, from, change.transition.to().name().name(), note]));
             }
         }
     }
     insert(connection, include_str!("sql/insert_attempts.sql"), attempts, "write attempts").await?;
     insert(connection, include_str!("sql/insert_results.sql"), results, "write results").await?;
+    // Typing that no attempt tells of is told by an event of its own.
+    insert(connection, include_str!("sql/insert_typing_events.sql"), taken_back, "write events").await?;
     insert(connection, include_str!("sql/insert_events.sql"), events, "write events").await?;
     if !named.is_empty() {
         super::sqlite_acks::adopt_orphans(connection, named).await?;

@@ -103,10 +103,7 @@ async fn claimed(store: &SqliteStore, instance: &InstanceName, row: &SqliteRow) 
     let job: Option<String> = get(row, 11)?;
     let nominal_at = get::<Option<i64>>(row, 12)?.map(Timestamp);
     let chat: String = get(row, 1)?;
-    let draw = Draw::new(store.seed, "message")
-        .with_text(job.as_deref().unwrap_or(""))
-        .with_number(nominal_at.unwrap_or(due_at).0)
-        .with_text(&chat);
+    let draw = draw_of(store.seed, job.as_deref(), nominal_at.unwrap_or(due_at), &chat);
     let due = Due {
         id: id(row, 0)?,
         instance: instance.clone(),
@@ -131,6 +128,11 @@ async fn claimed(store: &SqliteStore, instance: &InstanceName, row: &SqliteRow) 
     let unvouched = job.is_none() && !released && get::<i64>(row, 18)? == 0;
     let vars = read_vars(get::<Option<String>>(row, 13)?.as_deref());
     Ok(Claimed { due, content, vars, job, nominal_at, guard: get(row, 10)?, unvouched })
+}
+
+/// The base of a message's draws: the same wherever and whenever it is asked for.
+pub(super) fn draw_of(seed: u64, job: Option<&str>, moment: Timestamp, chat: &str) -> Draw {
+    Draw::new(seed, "message").with_text(job.unwrap_or("")).with_number(moment.0).with_text(chat)
 }
 
 pub(super) fn read_vars(json: Option<&str>) -> Vars {
@@ -187,6 +189,25 @@ pub(super) async fn content(store: &SqliteStore, id: i64) -> Result<Arc<StoredCo
 }
 
 impl SqliteStore {
+    /// Messages of an instance that are being typed, and since when.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn typing_now(&self, instance: &InstanceName) -> Result<Vec<(Claimed, Timestamp)>, StoreError> {
+        let rows = sqlx::query(include_str!("sql/typing_now.sql"))
+            .bind(&*instance.0)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("read what is being typed"))?;
+        let mut all = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let message = claimed(self, instance, row).await?;
+            let since = get::<Option<i64>>(row, 19)?.map_or(message.due.target - message.due.lead, Timestamp);
+            all.push((message, since));
+        }
+        Ok(all)
+    }
+
     /// A message as a claim would hand it over.
     ///
     /// # Errors

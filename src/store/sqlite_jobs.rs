@@ -26,6 +26,17 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<(Vec<(String, Applied)>, Vec<String>), StoreError> {
         let writer = self.writer()?;
+        for job in &jobs {
+            let name = job.job.name.clone();
+            while writer
+                .run({
+                    let name = name.clone();
+                    move |c| Box::pin(async move { make_room(c, &name).await })
+                })
+                .await?
+                > 0
+            {}
+        }
         let (applied, vanished) = writer
             .run(move |c| {
                 Box::pin(async move {
@@ -103,6 +114,18 @@ impl SqliteStore {
             }
         }
     }
+}
+
+/// A job that was removed and is declared again: what its removal cancelled makes room for its successors. Answers how
+/// many rows of this step.
+async fn make_room(connection: &mut SqliteConnection, job: &str) -> Result<u64, StoreError> {
+    let done = sqlx::query(include_str!("sql/make_room.sql"))
+        .bind(job.to_owned())
+        .bind(REPLACE_CHUNK)
+        .execute(connection)
+        .await
+        .map_err(StoreError::database("make room for a job's messages"))?;
+    Ok(done.rows_affected())
 }
 
 /// The hash by which a job is known to be the same.

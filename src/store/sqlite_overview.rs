@@ -11,11 +11,11 @@ use crate::store::view::{InstanceView, JobView};
 use crate::store::{SqliteStore, StoreError};
 
 impl SqliteStore {
-    /// Every job, or the one of this name, with how it stands.
+    /// Every job, or the one of this name, with how it stands at `now`.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn job_views(&self, name: Option<&str>) -> Result<Vec<JobView>, StoreError> {
+    pub async fn job_views(&self, name: Option<&str>, now: Timestamp) -> Result<Vec<JobView>, StoreError> {
         let rows = sqlx::query(include_str!("sql/job_views.sql"))
             .bind(name.map(str::to_owned))
             .fetch_all(&self.readers)
@@ -25,7 +25,7 @@ impl SqliteStore {
         for row in &rows {
             let stored = stored_job(row)?;
             let counts = self.counts_of_job(&stored.job.name).await?;
-            let last = self.last_occurrence(&stored.job.name).await?;
+            let last = self.last_occurrence(&stored.job.name, now).await?;
             views.push(JobView { stored, vanished: get::<i64>(row, 8)? != 0, counts, last });
         }
         Ok(views)
@@ -46,9 +46,10 @@ impl SqliteStore {
     }
 
     /// The latest occurrence that has begun, and the state its messages are in: the least settled of them.
-    async fn last_occurrence(&self, name: &str) -> Result<Option<(Timestamp, String)>, StoreError> {
+    async fn last_occurrence(&self, name: &str, now: Timestamp) -> Result<Option<(Timestamp, String)>, StoreError> {
         let row = sqlx::query(include_str!("sql/last_occurrence.sql"))
             .bind(name.to_owned())
+            .bind(now.0)
             .fetch_optional(&self.readers)
             .await
             .map_err(StoreError::database("find a job's latest occurrence"))?;
@@ -74,11 +75,23 @@ impl SqliteStore {
                 })
             })
             .await?;
-        if removed {
+        if removed || self.names_messages(name).await? {
             self.replace_waiting(name.to_owned(), "removed", now).await?;
             writer.tell();
         }
         Ok(removed)
+    }
+
+    /// Whether messages bear the name of a job, be it one or only the name of an import.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn names_messages(&self, job: &str) -> Result<bool, StoreError> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM occurrences WHERE job = ?1)")
+            .bind(job.to_owned())
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database("look for a job's messages"))
     }
 
     /// Every instance with how it stands.

@@ -48,7 +48,9 @@ impl SqliteStore {
                     sqlx::query(
                         "INSERT INTO pauses (scope, name, note, since, until) VALUES (?1, ?2, ?3, ?4, ?5)
                          ON CONFLICT (scope, name) DO UPDATE SET
-                             note = excluded.note, until = excluded.until,
+                             until = excluded.until,
+                             note = CASE WHEN pauses.until <= excluded.since THEN excluded.note
+                                         ELSE coalesce(excluded.note, pauses.note) END,
                              since = CASE WHEN pauses.until <= excluded.since THEN excluded.since ELSE pauses.since END",
                     )
                     .bind(scope)

@@ -208,6 +208,10 @@ impl SqliteStore {
             .fetch_one(&self.readers)
             .await
             .map_err(StoreError::database(doing))?;
+        stats.orphan_acks = sqlx::query_scalar("SELECT count(*) FROM orphan_acks")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database(doing))?;
         Ok(stats)
     }
 

@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
 use crate::domain::id::InstanceName;
-use crate::domain::message::{Change, Facts, Verdict};
+use crate::domain::message::{Change, Departure, Facts, Verdict, draw_after};
 use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::Timestamp;
-use crate::store::sqlite_claim::{get, id};
+use crate::store::sqlite_claim::{draw_of, get, id};
 use crate::store::sqlite_writer::Writer;
 use crate::store::{Evidence, InstanceRow, Recovery, SqliteStore, StoreError};
 
@@ -82,12 +83,24 @@ impl SqliteStore {
         self.setting("mode").await
     }
 
-    /// When a daemon last wrote down that it is alive.
+    /// When a daemon last wrote down that it is alive, and whether it has stopped in order since.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn alive_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.setting("alive_at").await?.and_then(|t| t.parse().ok()).map(Timestamp))
+    pub async fn alive_at(&self) -> Result<Option<(Timestamp, bool)>, StoreError> {
+        let instant = |text: Option<String>| text.and_then(|t| t.parse().ok()).map(Timestamp);
+        let stopped = instant(self.setting("stopped_at").await?);
+        let alive = instant(self.setting("alive_at").await?);
+        Ok(alive.map(|at| (at, stopped.is_some_and(|s| s >= at))))
+    }
+
+    /// Writes down that the daemon stopped in order.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn say_stopped(&self, now: Timestamp) -> Result<(), StoreError> {
+        heartbeat(self.writer()?, now).await?;
+        self.keep_setting("stopped_at", now.0.to_string()).await
     }
 
     /// A value the database keeps under a name.
@@ -319,14 +332,21 @@ pub(super) async fn recent_sends(
     store: &SqliteStore,
     instance: &InstanceName,
     since: Timestamp,
-) -> Result<Vec<Timestamp>, StoreError> {
+) -> Result<Vec<Departure>, StoreError> {
     let rows = sqlx::query(include_str!("sql/recent_sends.sql"))
         .bind(&*instance.0)
         .bind(since.0)
         .fetch_all(&store.readers)
         .await
         .map_err(StoreError::database("read recent sends"))?;
-    rows.iter().map(|r| get(r, 0).map(Timestamp)).collect()
+    let departure = |r: &SqliteRow| {
+        let (job, nominal, chat): (Option<String>, Option<i64>, String) = (get(r, 1)?, get(r, 2)?, get(r, 4)?);
+        let moment = nominal.unwrap_or(get(r, 3)?);
+        let draw = draw_of(store.seed, job.as_deref(), Timestamp(moment), &chat);
+        let attempts = get::<i64>(r, 5)?.try_into().unwrap_or(0);
+        Ok(Departure { at: Timestamp(get(r, 0)?), draw: draw_after(draw, attempts) })
+    };
+    rows.iter().map(departure).collect()
 }
 
 pub(super) async fn outages(

@@ -184,6 +184,8 @@ pub struct StatsView {
     pub rates: (i64, i64),
     /// Webhooks rightly signed and not understood.
     pub ignored_hooks: i64,
+    /// Acks that belong to no message of their instance, as far as is known yet.
+    pub orphan_acks: i64,
 }
 
 /// A message that leaves soon.
