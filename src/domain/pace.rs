@@ -260,6 +260,10 @@ impl Ledger {
         }
         if let (Some(batch), Some((rest, _))) = (pacing.batch, pacing.rest) {
             let (following, last) = self.run_after(place, t, rest);
+            let ends_batch = self.run_before(place, t, (rest, PLAN_SLACK), batch) + 1 >= batch;
+            if let Some((next, _)) = self.departures.get(place).filter(|(next, _)| ends_batch && *next < t + own.rest) {
+                return Some((*next + rest, Rule::Rest));
+            }
             if following > 0 && self.run_before(place, t, (rest, PLAN_SLACK), batch) + 1 + following > batch {
                 return Some((last + rest, Rule::Rest));
             }
