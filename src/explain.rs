@@ -57,10 +57,12 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
     }
     let served = store.alive_at().await?.is_some_and(|(t, stopped)| !stopped && now.since(t) < ALIVE_WITHIN);
     let mut due = with_hours(&seen.claimed, window.as_ref());
-    if served {
-        // A daemon that runs has taken up what should have begun by now, and its lane keeps it waiting.
-        let waits = |d: &Due| d.target - d.lead < now;
-        others.iter_mut().chain([&mut due]).filter(|d| waits(d)).for_each(|d| d.kept_waiting = true);
+    // What a pause keeps past its instant is typed in full; what begins late for it but can still be on time is not.
+    let paused_past = |d: &Due| pauses.iter().any(|(until, _)| until.is_none_or(|t| d.target < t));
+    // A daemon that runs has taken up what should have begun by now, and its lane keeps it waiting.
+    let lane_keeps = |d: &Due| served && pauses.is_empty() && d.target - d.lead < now;
+    for d in others.iter_mut().chain([&mut due]) {
+        d.kept_waiting |= paused_past(d) || lane_keeps(d);
     }
     let blocked =
         detail.blocked.clone().map(|(state, why, until)| (until.filter(|_| state == "resting"), why.unwrap_or(state)));

@@ -30,8 +30,9 @@ use onthedot::engine::{Effect, Engine, Input, LaneStart};
 const SEEDS: u64 = 1_000;
 
 /// Histories that once broke a claim: a cancel read too early, a place fallen free, a long lead behind a short one, an
-/// expiry overtaken between mark and slot, a pause that was only just a rest.
-const ONCE_BROKEN: [u64; 5] = [10_806, 4_241, 23_471, 4_197, 14_717];
+/// expiry overtaken between mark and slot, a pause that was only just a rest, a message that waited for its lane when a
+/// pause began, a rest made longer by one that slipped in before it.
+const ONCE_BROKEN: [u64; 7] = [10_806, 4_241, 23_471, 4_197, 14_717, 24_562, 31_522];
 
 /// Where virtual time begins.
 const BEGIN: i64 = 1_000_000_000;
@@ -75,6 +76,8 @@ enum Fact {
     Sent(MessageId),
     Delivered(MessageId),
     Cancelled(MessageId),
+    /// Everything is paused until then.
+    Paused(Timestamp),
     Crash,
 }
 
@@ -229,6 +232,7 @@ impl World {
         if self.dice.chance(10) && !self.store.is_paused(self.now) {
             let length = self.dice.roll(100, 30_000);
             self.store.pause = Some((self.now, self.now + Millis(length)));
+            self.note(Fact::Paused(self.now + Millis(length)));
             self.later(0, Pending::Input(Input::Nudge));
             self.later(length, Pending::Input(Input::Nudge));
             return;
@@ -482,8 +486,13 @@ fn typing_comes_before_send(world: &World) {
     if world.lies > 0 || world.log.iter().any(|(_, f)| matches!(f, Fact::Crash | Fact::Cancelled(_))) {
         return;
     }
+    let pause_ends: Vec<Timestamp> =
+        world.log.iter().filter_map(|(_, f)| if let Fact::Paused(until) = f { Some(*until) } else { None }).collect();
     for (id, row) in &world.store.rows {
-        let in_time = row.due.due_at - row.due.lead > Timestamp(BEGIN + 2_500);
+        // What a pause let go only between its wake and its due has its typing cut, to be on time.
+        let begins = row.due.due_at - row.due.lead;
+        let let_go_late = pause_ends.iter().any(|end| begins - Millis(10) < *end && *end <= row.due.due_at);
+        let in_time = begins > Timestamp(BEGIN + 2_500) && !let_go_late;
         let Some(sent) = sends(world, *id).first().copied() else { continue };
         let stopped = of(world, *id, |f| if let Fact::StopTyping(i) = f { Some(*i) } else { None });
         let since = stopped.into_iter().filter(|t| *t < sent).max().unwrap_or(Timestamp(0));

@@ -44,7 +44,8 @@ pub struct Due {
     pub expires_at: Option<Timestamp>,
     /// The windows in which it may leave; all of them must be open.
     pub hours: Vec<OpenHours>,
-    /// Whether an earlier message of its sequence or a person's pause kept it waiting: it is typed in full all the same.
+    /// Whether an earlier message of its sequence kept it waiting, or a person's pause kept it past its target: it is
+    /// typed in full all the same.
     pub kept_waiting: bool,
     /// Whether another message of a sequence waits for it.
     pub leads_on: bool,

@@ -233,17 +233,31 @@ impl Ledger {
         count
     }
 
-    /// How many sends in a row begin right after `t`.
-    fn run_after(&self, place: usize, t: Timestamp, rest: Millis) -> (u32, Timestamp) {
-        let (mut count, mut last) = (0, t);
-        for (at, _) in &self.departures[place..] {
-            if at.since(last) >= rest {
-                break;
+    /// Whether a send at `t` would end a batch, or make one end sooner, so that a send planned behind it comes before
+    /// the rest that is then due.
+    fn shortens_a_rest(&self, place: usize, t: Timestamp, own: After, (batch, rest): (u32, Millis)) -> bool {
+        // As in `run_before`: a pause that only just is a rest counts as none.
+        let is_rest = |pause: Millis, after: After| pause >= (rest + PLAN_SLACK).min(after.rest.max(rest));
+        let mut count = match place.checked_sub(1).map(|i| self.departures[i]) {
+            Some((last, after)) if !is_rest(t.since(last), after) => {
+                1 + self.run_before(place, last, (rest, PLAN_SLACK), batch)
+            }
+            _ => 1,
+        };
+        let (mut last, mut after) = (t, own);
+        for (at, next_after) in &self.departures[place..] {
+            let pause = at.since(last);
+            if count >= batch && pause < after.rest.max(rest) {
+                return true;
+            }
+            // From a rest on nothing depends on `t`.
+            if is_rest(pause, after) {
+                return false;
             }
             count += 1;
-            last = *at;
+            (last, after) = (*at, *next_after);
         }
-        (count, last)
+        false
     }
 
     /// An instant to try instead of `t` and the rule that says so, or `None` when `t` fits.
@@ -258,15 +272,10 @@ impl Ledger {
         {
             return Some((*next + after.gap, Rule::Gap));
         }
-        if let (Some(batch), Some((rest, _))) = (pacing.batch, pacing.rest) {
-            let (following, last) = self.run_after(place, t, rest);
-            let ends_batch = self.run_before(place, t, (rest, PLAN_SLACK), batch) + 1 >= batch;
-            if let Some((next, _)) = self.departures.get(place).filter(|(next, _)| ends_batch && *next < t + own.rest) {
-                return Some((*next + rest, Rule::Rest));
-            }
-            if following > 0 && self.run_before(place, t, (rest, PLAN_SLACK), batch) + 1 + following > batch {
-                return Some((last + rest, Rule::Rest));
-            }
+        if let (Some(batch), Some((rest, _)), Some((next, _))) = (pacing.batch, pacing.rest, self.departures.get(place))
+            && self.shortens_a_rest(place, t, own, (batch, rest))
+        {
+            return Some((*next, Rule::Rest));
         }
         pacing.windows().into_iter().flatten().find_map(|(rule, rate)| Some((self.crowded(place, t, rate)?, rule)))
     }

@@ -67,10 +67,10 @@ pub(super) async fn claim(
     Ok(answer)
 }
 
-/// Whether a pause that is over kept a message from beginning in time.
+/// Whether a pause that is over kept a message past the instant it was meant for. Where the pause ended before it, the
+/// message came late and its typing is cut, so that it lands on its instant all the same.
 fn was_paused(known: &[Pause], message: &Claimed) -> bool {
-    let wake = message.due.target - message.due.lead;
-    let over = |p: &Pause| p.since <= wake && p.until.is_some_and(|t| wake < t);
+    let over = |p: &Pause| p.until.is_some_and(|t| message.due.target < t);
     known.iter().any(|p| over(p) && p.scope.stops(&message.due.instance.0, message.job.as_deref()))
 }
 

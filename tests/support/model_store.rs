@@ -66,7 +66,7 @@ impl ModelStore {
             attempts: r.attempts,
             tries: r.tries,
             first_marked_at: r.first_marked_at,
-            kept_waiting: self.pause.is_some_and(|(since, until)| since <= r.wake_at && r.wake_at < until),
+            kept_waiting: self.pause.is_some_and(|(_, until)| r.wake_at + r.due.lead < until),
             ..r.due.clone()
         };
         let all = strict.into_iter().take(strict_limit).chain(ordinary.into_iter().take(limit)).map(hand).collect();
