@@ -74,13 +74,10 @@ impl Engine {
     /// far as they could matter: their slots are tentative and worked out anew each time, always to the same result.
     fn move_line(&mut self, name: &InstanceName, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(name) else { return };
-        if lane.plan_at.is_none_or(|p| p > now) {
-            return;
-        }
-        lane.plan_at = None;
+        let Some(planned) = lane.plan_at.take_if(|p| *p <= now) else { return };
         lane.ledger.forget_before(now - lane.pacing.memory() - Millis(1_000));
         let before = lane.waiting_ordinary();
-        let mut walk = Walk::default();
+        let mut walk = Walk::new(planned);
         let mut begin: Vec<(MessageId, Leave)> = Vec::new();
         let mut closed: Vec<(MessageId, Option<Timestamp>)> = Vec::new();
         let mut expired: Vec<MessageId> = Vec::new();
@@ -153,8 +150,9 @@ enum Step {
 }
 
 /// One walk along a lane's line, in the order in which its messages will leave.
-#[derive(Default)]
 struct Walk {
+    /// When it was to take place; it may be late.
+    planned: Timestamp,
     /// The last place looked at, by rank.
     seen: [Option<Place>; 3],
     /// Slots noted in the ledger during this walk only.
@@ -166,6 +164,10 @@ struct Walk {
 }
 
 impl Walk {
+    fn new(planned: Timestamp) -> Walk {
+        Walk { planned, seen: [None; 3], tentative: Vec::new(), met: HashSet::new(), look_at: None }
+    }
+
     /// The next message of the line with what becomes of it.
     fn next(
         &mut self,
@@ -195,9 +197,11 @@ impl Walk {
             at
         };
         let mut leave = timeline::leave(hand.facts(hand.held_by_lane), now, earliest);
-        // The lane was full when it should have begun, or had planned it later and another's place fell free.
+        // The lane was full when it should have begun, or had planned it later and another's place fell free, or no
+        // walk was to come by when it should have begun, since one ahead of it in the line is to leave later.
         let begin = begins(&leave, mark_ahead);
-        if !hand.held_by_lane && (begin <= lane.full_at || (hand.was_paced && begin < now)) {
+        let passed_by = lane.pacing.spaces_sends() && begin.max(hand.arrived_at) < self.planned;
+        if !hand.held_by_lane && (begin <= lane.full_at || (hand.was_paced && begin < now) || passed_by) {
             leave = timeline::leave(hand.facts(true), now, earliest);
         }
         let begin = begins(&leave, mark_ahead);
