@@ -31,8 +31,9 @@ const SEEDS: u64 = 1_000;
 
 /// Histories that once broke a claim: a cancel read too early, a place fallen free, a long lead behind a short one, an
 /// expiry overtaken between mark and slot, a pause that was only just a rest, a message that waited for its lane when a
-/// pause began, a rest made longer by one that slipped in before it, places in the past.
-const ONCE_BROKEN: [u64; 9] = [10_806, 4_241, 23_471, 4_197, 14_717, 24_562, 31_522, 103_352, 234_807];
+/// pause began, a rest made longer by one that slipped in before it, places in the past, two that leave at one instant.
+const ONCE_BROKEN: [u64; 11] =
+    [10_806, 4_241, 23_471, 4_197, 14_717, 24_562, 31_522, 103_352, 234_807, 868_337, 58_334];
 
 /// Where virtual time begins.
 const BEGIN: i64 = 1_000_000_000;

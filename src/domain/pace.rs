@@ -107,12 +107,12 @@ impl Pacing {
 }
 
 /// What must follow a send.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct After {
-    /// Before the next send.
-    pub gap: Millis,
     /// Before the next send, where this one ends a batch.
     pub rest: Millis,
+    /// Before the next send.
+    pub gap: Millis,
 }
 
 /// The sends of one instance: those that left and those whose slot is fixed.
@@ -129,16 +129,22 @@ impl Ledger {
         Ledger { departures: Vec::new(), zone }
     }
 
-    /// Notes a send, past or to come.
+    /// Notes a send, past or to come. Sends of one instant stand in the order of their rests, whichever came first.
     pub fn add(&mut self, at: Timestamp, after: After) {
-        let place = self.departures.partition_point(|(t, _)| *t <= at);
-        self.departures.insert(place, (at, after));
+        self.departures.insert(self.place(at, after), (at, after));
     }
 
-    /// Forgets one send noted at exactly `at`, because it did not happen or happened at another instant.
-    pub fn remove(&mut self, at: Timestamp) -> Option<After> {
-        let place = self.departures.iter().rposition(|(t, _)| *t == at)?;
-        Some(self.departures.remove(place).1)
+    fn place(&self, at: Timestamp, after: After) -> usize {
+        self.departures.partition_point(|d| *d <= (at, after))
+    }
+
+    /// Forgets one send noted at exactly `at`, because it did not happen or happened at another instant: the one that
+    /// `after` follows, or, where the pacing has changed since, any. Answers whether there was one.
+    pub fn remove(&mut self, at: Timestamp, after: After) -> bool {
+        let is = |d: &(Timestamp, After)| *d == (at, after);
+        let exact = self.departures.iter().rposition(is);
+        let place = exact.or_else(|| self.departures.iter().rposition(|(t, _)| *t == at));
+        place.map(|p| self.departures.remove(p)).is_some()
     }
 
     /// Forgets what lies before `instant`.
@@ -265,7 +271,7 @@ impl Ledger {
         if let Some(behind) = self.conflict_behind(pacing, t, PLAN_SLACK) {
             return Some(behind);
         }
-        let place = self.departures.partition_point(|(d, _)| *d <= t);
+        let place = self.place(t, own);
         if pacing.gap.is_some()
             && let Some((next, after)) = self.departures.get(place)
             && t + own.gap > *next

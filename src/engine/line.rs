@@ -113,8 +113,8 @@ impl Engine {
         if let Some(at) = walk.look_at {
             lane.plan_by(at);
         }
-        for slot in walk.tentative {
-            lane.ledger.remove(slot);
+        for (slot, after) in walk.tentative {
+            lane.ledger.remove(slot, after);
         }
         for (id, leave) in begin {
             self.begin(id, leave, now);
@@ -156,7 +156,7 @@ struct Walk {
     /// The last place looked at, by rank.
     seen: [Option<Place>; 3],
     /// Slots noted in the ledger during this walk only.
-    tentative: Vec<Timestamp>,
+    tentative: Vec<(Timestamp, After)>,
     /// Chats of messages met on this walk: the next one for the same chat must wait for them.
     met: HashSet<Chat>,
     /// When the first message that waits for its chat should begin.
@@ -212,8 +212,9 @@ impl Walk {
         hand.holds = holds.get().or(hand.holds);
         self.met.insert(hand.due.chat.clone());
         if lane.pacing.spaces_sends() {
-            lane.ledger.add(leave.slot, lane.after(&hand.due));
-            self.tentative.push(leave.slot);
+            let after = lane.after(&hand.due);
+            lane.ledger.add(leave.slot, after);
+            self.tentative.push((leave.slot, after));
         }
         Some(Step::Leaves(place.1, leave, begin))
     }

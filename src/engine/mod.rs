@@ -370,9 +370,10 @@ impl Engine {
         if let Some(lane) = self.lanes.get_mut(&hand.due.instance)
             && lane.pacing.spaces_sends()
         {
-            lane.ledger.remove(leave.slot);
+            let after = lane.after(&hand.due);
+            lane.ledger.remove(leave.slot, after);
             let free = lane.ledger.earliest_behind(&lane.pacing, now);
-            lane.ledger.add(free, lane.after(&hand.due));
+            lane.ledger.add(free, after);
             hand.leave = Some(Leave { slot: free, ..leave });
             if free > now {
                 // Kept waiting past its last instant, or into closed hours, it goes back unsent.

@@ -23,11 +23,12 @@ impl Engine {
         let (event, tries) = self.judge(&due, outcome, facts.started_at, now);
         if let (Some(lane), Some(slot)) = (self.lanes.get_mut(&due.instance), slot)
             && lane.pacing.spaces_sends()
-            && let Some(gap) = lane.ledger.remove(slot)
         {
+            let after = lane.after(&due);
+            let noted = lane.ledger.remove(slot, after);
             // What counts for the pace is when it really left; what never left does not count.
-            if !matches!(outcome, Outcome::NotSent { .. }) {
-                lane.ledger.add(facts.started_at, gap);
+            if noted && !matches!(outcome, Outcome::NotSent { .. }) {
+                lane.ledger.add(facts.started_at, after);
             }
         }
         if !matches!(outcome, Outcome::Accepted { .. }) {
@@ -250,7 +251,8 @@ impl Engine {
         if let Some(lane) = self.lanes.get_mut(&hand.due.instance)
             && lane.pacing.spaces_sends()
         {
-            lane.ledger.remove(leave.slot);
+            let after = lane.after(&hand.due);
+            lane.ledger.remove(leave.slot, after);
         }
     }
 
