@@ -244,14 +244,14 @@ impl Ledger {
     fn shortens_a_rest(&self, place: usize, t: Timestamp, own: After, (batch, rest): (u32, Millis)) -> bool {
         // As in `run_before`: a pause that only just is a rest counts as none.
         let is_rest = |pause: Millis, after: After| pause >= (rest + PLAN_SLACK).min(after.rest.max(rest));
-        let mut count = match place.checked_sub(1).map(|i| self.departures[i]) {
+        let in_a_row = match place.checked_sub(1).map(|i| self.departures[i]) {
             Some((last, after)) if !is_rest(t.since(last), after) => {
                 1 + self.run_before(place, last, (rest, PLAN_SLACK), batch)
             }
             _ => 1,
         };
         let (mut last, mut after) = (t, own);
-        for (at, next_after) in &self.departures[place..] {
+        for (count, (at, next_after)) in (in_a_row..).zip(&self.departures[place..]) {
             let pause = at.since(last);
             if count >= batch && pause < after.rest.max(rest) {
                 return true;
@@ -260,7 +260,6 @@ impl Ledger {
             if is_rest(pause, after) {
                 return false;
             }
-            count += 1;
             (last, after) = (*at, *next_after);
         }
         false
