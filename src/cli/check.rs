@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Global;
 use crate::cli::exit::{Exit, told};
-use crate::cli::out::Out;
+use crate::cli::out::{Out, counted};
 use crate::clock;
 use crate::config::{self, Finding, JobSettings, Settings};
 use crate::domain::class::Class;
@@ -129,11 +129,7 @@ fn words(settings: &Settings, now: Timestamp) -> String {
     for job in &settings.jobs {
         let (zone, next) = coming(job, now);
         let j = &job.job;
-        let people = if job.recipients.size == 1 {
-            "1 recipient".to_owned()
-        } else {
-            format!("{} recipients", job.recipients.size)
-        };
+        let people = counted(job.recipients.size, "recipient");
         lines.push(String::new());
         lines.push(format!("{}: {}, {people}, through {}", j.name, j.schedule.words(&zone), j.instance));
         let more = details(j);
@@ -151,6 +147,10 @@ fn words(settings: &Settings, now: Timestamp) -> String {
     }
     lines.push(String::new());
     let recipients: u64 = settings.jobs.iter().map(|j| j.recipients.size).sum();
-    lines.push(format!("{} jobs for {recipients} recipients: the file is fine", settings.jobs.len()));
+    lines.push(format!(
+        "{} for {}: the file is fine",
+        counted(settings.jobs.len(), "job"),
+        counted(recipients, "recipient")
+    ));
     lines.join("\n")
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::cli::exit::{Exit, told};
-use crate::cli::out::Out;
+use crate::cli::out::{Out, counted};
 use crate::cli::{Global, place};
 use crate::clock::{self, Stopwatch};
 use crate::domain::time::parse_duration;
@@ -121,11 +121,14 @@ async fn prune(global: &Global, older_than: &str, dry_run: bool, out: &Out) -> a
             "done": !dry_run,
         }))?;
     } else if dry_run {
-        out.data(&format!("{} messages settled more than {older_than} ago would be forgotten", p.messages))?;
+        out.data(&format!("{} settled more than {older_than} ago would be forgotten", counted(p.messages, "message")))?;
     } else {
         out.data(&format!(
-            "forgotten: {} messages, {} occurrences, {} lists of recipients, {} contents",
-            p.messages, p.occurrences, p.audiences, p.contents
+            "forgotten: {}, {}, {}, {}",
+            counted(p.messages, "message"),
+            counted(p.occurrences, "occurrence"),
+            counted(p.audiences, "recipient list"),
+            counted(p.contents, "content")
         ))?;
     }
     Ok(Exit::Ok)

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cli::exit::Exit;
-use crate::cli::out::{Out, safe};
+use crate::cli::out::{Out, counted, safe};
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
@@ -136,7 +136,11 @@ async fn doubts_and_pauses(store: &SqliteStore) -> Vec<Finding> {
     match store.doubt_count().await {
         Ok(0) => {}
         Ok(n) => {
-            all.push(finding("doubts", Verdict::Warning, format!("{n} messages are in doubt: `onthedot doubt list`")));
+            all.push(finding(
+                "doubts",
+                Verdict::Warning,
+                format!("{} in doubt: `onthedot doubt list`", counted(n, "message")),
+            ));
         }
         Err(e) => all.push(finding("doubts", Verdict::Wrong, e.to_string())),
     }
@@ -167,8 +171,10 @@ fn jobs_file(global: &Global) -> Vec<Finding> {
     let Some(path) = &global.config else { return Vec::new() };
     match config::load(path, false, clock::now()) {
         Ok(settings) => {
-            let text =
-                format!("{}: {} jobs, {} instances", path.display(), settings.jobs.len(), settings.instances.len());
+            let text = {
+                let (jobs, instances) = (settings.jobs.len(), settings.instances.len());
+                format!("{}: {}, {}", path.display(), counted(jobs, "job"), counted(instances, "instance"))
+            };
             let warnings = settings.warnings.iter().map(|w| finding("jobs file", Verdict::Warning, w.to_string()));
             std::iter::once(finding("jobs file", Verdict::Fine, text)).chain(warnings).collect()
         }

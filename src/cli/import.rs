@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::cli::content_args::ContentArgs;
 use crate::cli::exit::{Exit, told};
 use crate::cli::filter::instant;
-use crate::cli::out::{Out, safe};
+use crate::cli::out::{Out, counted, safe};
 use crate::cli::send::known;
 use crate::cli::{Global, place};
 use crate::clock;
@@ -202,7 +202,7 @@ fn tell(args: &ImportArgs, done: &Imported, out: &Out) -> anyhow::Result<()> {
     }
     let shown = u64::try_from(done.flaws.len().min(SHOWN)).unwrap_or(0);
     if done.bad > shown {
-        out.note(&format!("error: and {} more bad rows; --report FILE lists them", done.bad - shown));
+        out.note(&format!("error: and {}; --report FILE lists them", counted(done.bad - shown, "more bad row")));
     }
     let mut said = Vec::new();
     let counts = [(done.merged, "merged"), (done.known, "known before"), (done.expired, "too late"), (done.bad, "bad")];
@@ -211,9 +211,9 @@ fn tell(args: &ImportArgs, done: &Imported, out: &Out) -> anyhow::Result<()> {
     }
     let rest = if said.is_empty() { String::new() } else { format!(" ({})", said.join(", ")) };
     let verb = match (done.stored, args.dry_run) {
-        (true, _) => format!("{} messages imported", done.imported),
-        (false, true) => format!("{imported} messages would be imported"),
+        (true, _) => format!("{} imported", counted(done.imported, "message")),
+        (false, true) => format!("{} would be imported", counted(imported, "message")),
         (false, false) => "nothing was imported".to_owned(),
     };
-    out.data(&format!("{} rows: {verb}{rest}", done.rows))
+    out.data(&format!("{}: {verb}{rest}", counted(done.rows, "row")))
 }

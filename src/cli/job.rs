@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::cli::exit::{Exit, told};
-use crate::cli::out::{Out, safe, table};
+use crate::cli::out::{Out, counted, safe, table};
 use crate::cli::pause::{PauseHow, pause_scope, resume_scope};
 use crate::cli::{Global, place, plan};
 use crate::clock;
@@ -189,8 +189,12 @@ async fn run_now(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyho
     if out.json {
         out.document(&json!({ "job": name, "occurrence": nominal, "recipients": size, "done": !dry_run }))?;
     } else {
-        let would = if dry_run { "would be" } else { "are" };
-        out.data(&format!("{size} recipients of '{name}' {would} due now"))?;
+        let would = match (dry_run, size) {
+            (true, _) => "would be",
+            (false, 1) => "is",
+            (false, _) => "are",
+        };
+        out.data(&format!("{} of '{name}' {would} due now", counted(size, "recipient")))?;
     }
     Ok(Exit::Ok)
 }

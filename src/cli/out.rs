@@ -46,6 +46,12 @@ impl Out {
     }
 }
 
+/// A number with the word for one such thing: `1 job`, `2 jobs`.
+pub(super) fn counted(n: impl TryInto<u64>, one: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
 /// A text of unknown origin made safe for a terminal: control characters and changes of writing direction are shown
 /// as what they are.
 pub(super) fn safe(text: &str) -> String {

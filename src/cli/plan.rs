@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::cli::exit::{Exit, told};
-use crate::cli::out::Out;
+use crate::cli::out::{Out, counted};
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::config::{self, InstanceSettings, Settings};
@@ -103,8 +103,9 @@ fn tell(planned: &Planned, prune: bool, dry_run: bool, out: &Out) -> anyhow::Res
     let mut lines = Vec::new();
     for j in &planned.jobs {
         let next = j.next.map_or("never again".to_owned(), |t| format!("next {t}"));
-        let moved = if j.cancels > 0 { format!(", replaces {} waiting messages", j.cancels) } else { String::new() };
-        lines.push(format!("{:<9} {}  {} recipients, {next}{moved}", word(j.change), j.name, j.recipients));
+        let moved =
+            if j.cancels > 0 { format!(", replaces {}", counted(j.cancels, "waiting message")) } else { String::new() };
+        lines.push(format!("{:<9} {}  {}, {next}{moved}", word(j.change), j.name, counted(j.recipients, "recipient")));
     }
     for name in &planned.vanished {
         lines.push(format!("{of_vanished:<9} {name}  no longer in the file"));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::exit::{Exit, told};
 use crate::cli::filter::{FilterArgs, instant};
-use crate::cli::out::Out;
+use crate::cli::out::{Out, counted};
 use crate::cli::place::Zone;
 use crate::cli::send::not_long_past;
 use crate::cli::{Global, place};
@@ -211,10 +211,13 @@ fn agreed(how: Repair, count: usize, out: &Out) -> anyhow::Result<bool> {
         let word = how.word();
         return Err(told(
             Exit::Refused,
-            format!("the filters find {count} messages; --yes does it, --dry-run shows what `{word}` would do"),
+            format!(
+                "the filters find {}; --yes does it, --dry-run shows what `{word}` would do",
+                counted(count, "message")
+            ),
         ));
     }
-    out.note(&format!("{} {count} messages? [y/N]", how.word()));
+    out.note(&format!("{} {}? [y/N]", how.word(), counted(count, "message")));
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

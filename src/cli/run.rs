@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::exit::{Exit, told};
 use crate::cli::live::{self, Live};
-use crate::cli::out::Out;
+use crate::cli::out::{Out, counted};
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
@@ -72,7 +72,7 @@ pub(super) async fn run(global: &Global, args: RunArgs, out: &Out) -> anyhow::Re
     }
     if args.dry_run {
         let jobs = settings.as_ref().map_or(0, |s| s.jobs.len());
-        out.data(&format!("the file is fine: {jobs} jobs would be applied"))?;
+        out.data(&format!("the file is fine: {} would be applied", counted(jobs, "job")))?;
         return Ok(Exit::Ok);
     }
     let scenario = match &args.scenario {
@@ -144,7 +144,7 @@ fn summary(end: &RunEnd) -> String {
         }
     }
     let took = Millis(end.took.0 / 100 * 100);
-    let mut lines = vec![format!("{total} messages in {took}: {}", parts.join(", "))];
+    let mut lines = vec![format!("{} in {took}: {}", counted(total, "message"), parts.join(", "))];
     if let Some((p50, p99, max)) = end.summary.late_ms {
         lines.push(format!(
             "on the dot: half left within {p50} ms of their instant, 99 % within {p99} ms, the latest {max} ms"

@@ -98,6 +98,9 @@ async fn send_to(global: &Global, args: &SendArgs, out: &Out, store: &SqliteStor
         return Ok(Exit::Ok);
     }
     let (id, created) = intake::send_one(store, &IdMaker::default(), message, now).await?;
+    if !created {
+        out.note("its key was taken by the message below before; nothing new was made");
+    }
     let exit = match wait {
         Some(limit) => wait_for(store, id, limit, out).await?,
         None => Exit::Ok,

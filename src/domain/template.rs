@@ -135,7 +135,13 @@ impl Template {
                     return TemplateError::Missing { name: name.clone() };
                 }
             }
-            TemplateError::Failed { what: e.detail().map_or_else(|| e.kind().to_string(), str::to_owned) }
+            let filters = if e.kind() == ErrorKind::UnknownFilter {
+                "; date, time and iso show an instant, upper, lower, trim, default and the like change a text"
+            } else {
+                ""
+            };
+            let what = e.detail().map_or_else(|| e.kind().to_string(), str::to_owned);
+            TemplateError::Failed { what: format!("{what}{filters}") }
         })
     }
 }

@@ -341,11 +341,23 @@ fn held_by(engine: &Engine, s: &Situation, slot: Timestamp) -> Vec<(GateName, Op
     let before = s.others.iter().filter(|o| (o.class.rank(), o.target, o.id) < (s.due.class.rank(), target, s.due.id));
     let in_chat = before.clone().filter(|o| o.chat == s.due.chat).count();
     if in_chat > 0 {
-        held.push((GateName::Chat, Some(format!("{in_chat} to the same chat go before it"))));
+        held.push((
+            GateName::Chat,
+            Some(match in_chat {
+                1 => "1 to the same chat goes before it".to_owned(),
+                n => format!("{n} to the same chat go before it"),
+            }),
+        ));
     }
     let ahead = before.count();
     if ahead > in_chat {
-        held.push((GateName::Line, Some(format!("{ahead} messages of its instance go before it"))));
+        held.push((
+            GateName::Line,
+            Some(match ahead {
+                1 => "1 message of its instance goes before it".to_owned(),
+                n => format!("{n} messages of its instance go before it"),
+            }),
+        ));
     }
     match engine.holds(s.due.id) {
         Some(Holds::Pace(rule)) => held.push((
