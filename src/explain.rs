@@ -49,9 +49,8 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
     let lane = lane(store, &instance, pacing, now).await?;
     let mut typed = Vec::new();
     if m.state == StateName::Scheduled {
-        for (message, since) in store.typing_now(&instance).await? {
-            // Its slot is fixed already: typing leads it, and it is in its place and its chat until then.
-            let slot = (since + message.due.lead).max(message.due.target);
+        for (message, slot) in store.typing_now(&instance).await? {
+            // It is in its place and its chat until then.
             typed.push((message.due, slot));
         }
     }
@@ -71,6 +70,7 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
         state: m.state,
         reason: m.reason.as_deref().and_then(Reason::from_name),
         typing_at: m.typing_at,
+        slot: seen.slot,
         look_at: if m.state == StateName::InDoubt { m.wake_at } else { None },
         planning: seen.planning,
         pauses,

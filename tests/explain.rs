@@ -58,6 +58,7 @@ fn base() -> Situation {
         state: StateName::Scheduled,
         reason: None,
         typing_at: None,
+        slot: None,
         look_at: None,
         planning: false,
         pauses: Vec::new(),
@@ -151,7 +152,7 @@ fn waiting_by_itself() -> Vec<Row> {
         ("its window is open", with(&|s| s.due.hours = hours("09:00-20:00")), &["due"], Some(10_000)),
         (
             "it is being typed",
-            with(&|s| (s.state, s.typing_at) = (StateName::Typing, Some(t(7_500)))),
+            with(&|s| (s.state, s.typing_at, s.slot) = (StateName::Typing, Some(t(7_501)), Some(t(10_000)))),
             &["due"],
             Some(10_000),
         ),

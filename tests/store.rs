@@ -199,7 +199,7 @@ async fn a_start_puts_what_was_out_in_doubt_and_is_harmless_twice() {
     insert(&store, 3, Class::Normal).await;
     store.apply(vec![mark(1, 0, 10_000)]).await.unwrap();
     let shown = state::apply(&State::Claimed, &Event::TypingShown).unwrap();
-    let facts = Facts::TypingShown { started_at: Timestamp(9_000) };
+    let facts = Facts::TypingShown { started_at: Timestamp(9_000), slot: Timestamp(10_000) };
     store.apply(vec![Change { id: id(2), attempts: 0, at: Timestamp(9_000), transition: shown, facts }]).await.unwrap();
     store.close().await;
     let store = open(&folder).await;

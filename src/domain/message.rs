@@ -111,6 +111,8 @@ pub enum Facts {
     TypingShown {
         /// When.
         started_at: Timestamp,
+        /// When the message leaves.
+        slot: Timestamp,
     },
     /// The mark: attempt `number` is about to leave at `slot`.
     Mark {

@@ -103,6 +103,8 @@ pub struct Situation {
     pub reason: Option<Reason>,
     /// When typing was shown, where it is being typed to now.
     pub typing_at: Option<Timestamp>,
+    /// When it leaves, where it is being typed to now.
+    pub slot: Option<Timestamp>,
     /// When evidence is next sought, where it is in doubt.
     pub look_at: Option<Timestamp>,
     /// Whether its occurrence is still hidden.
@@ -141,8 +143,7 @@ pub fn explain(s: &Situation, now: Timestamp) -> Explanation {
     match s.state {
         StateName::Scheduled | StateName::Claimed => {}
         StateName::Typing => {
-            // Its slot is fixed: typing leads it.
-            let slot = s.typing_at.map(|t| t + s.due.lead).map(|t| t.max(s.due.target));
+            let slot = s.slot;
             gate(GateName::Due, false, slot, Some("it is being typed".to_owned()));
             return Explanation { gates, earliest: slot, typing_from: s.typing_at };
         }

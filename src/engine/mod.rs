@@ -295,7 +295,7 @@ impl Engine {
             let (instance, chat) = (hand.due.instance.clone(), hand.due.chat.clone());
             self.effects.push_back(Effect::StartTyping { id, instance, chat, slot: leave.slot });
             if leave.slot.since(now) >= WRITE_TYPING_FROM {
-                self.write_typing(id, now);
+                self.write_typing(id, leave.slot, now);
             }
             if let Some(at) = timeline::next_refresh(now, refresh_every, leave.slot) {
                 self.at(at, id, Timer::Refresh);
@@ -309,10 +309,10 @@ impl Engine {
         }
     }
 
-    fn write_typing(&mut self, id: MessageId, now: Timestamp) {
+    fn write_typing(&mut self, id: MessageId, slot: Timestamp, now: Timestamp) {
         let Some(hand) = self.hands.get(&id) else { return };
         let attempts = hand.due.attempts;
-        let facts = Facts::TypingShown { started_at: now };
+        let facts = Facts::TypingShown { started_at: now, slot };
         if let Some(change) = change(id, attempts, &State::Claimed, &Event::TypingShown, facts, now) {
             self.effects.push_back(Effect::Persist(change));
         }

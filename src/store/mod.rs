@@ -87,6 +87,8 @@ pub struct Seen {
     pub planning: bool,
     /// The message of its sequence that must be sent before it, and has not been.
     pub waits_for: Option<MessageId>,
+    /// When it leaves, fixed when its typing began.
+    pub slot: Option<Timestamp>,
 }
 
 /// The answer to [`Store::claim`].

@@ -113,9 +113,9 @@ fn update_row(change: &Change) -> Value {
     };
     let (mut number, mut tries, mut marked_at, mut typing_at, mut slot) = (None, None, None, None, None);
     let (mut gateway_id, mut ack, mut ack_at) = (None, None, None);
-    let (mut due_at, mut afresh) = (None, false);
+    let (mut due_at, mut afresh, mut leaves_at) = (None, false, None);
     match &change.facts {
-        Facts::TypingShown { started_at } => typing_at = Some(started_at.0),
+        Facts::TypingShown { started_at, slot } => (typing_at, leaves_at) = (Some(started_at.0), Some(slot.0)),
         Facts::Mark { number: n, marked_at: m, slot: s, typing, .. } => {
             (number, marked_at, slot) = (Some(*n), Some(m.0), Some(s.0));
             typing_at = typing.as_ref().map(|t| t.started_at.0);
@@ -150,7 +150,8 @@ fn update_row(change: &Change) -> Value {
         ack_at,
         slot,
         due_at,
-        i64::from(afresh)
+        i64::from(afresh),
+        leaves_at
     ])
 }
 

@@ -189,7 +189,7 @@ pub(super) async fn content(store: &SqliteStore, id: i64) -> Result<Arc<StoredCo
 }
 
 impl SqliteStore {
-    /// Messages of an instance that are being typed, and since when.
+    /// Messages of an instance that are being typed, and when they leave.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -202,8 +202,7 @@ impl SqliteStore {
         let mut all = Vec::with_capacity(rows.len());
         for row in &rows {
             let message = claimed(self, instance, row).await?;
-            let since = get::<Option<i64>>(row, 19)?.map_or(message.due.target - message.due.lead, Timestamp);
-            all.push((message, since));
+            all.push((message, Timestamp(get(row, 19)?)));
         }
         Ok(all)
     }
@@ -225,7 +224,12 @@ impl SqliteStore {
             None => None,
         };
         let claimed = claimed(self, &instance, &row).await?;
-        Ok(Some(Seen { claimed, planning: get::<i64>(&row, 20)? != 0, waits_for }))
+        Ok(Some(Seen {
+            claimed,
+            planning: get::<i64>(&row, 20)? != 0,
+            waits_for,
+            slot: get::<Option<i64>>(&row, 22)?.map(Timestamp),
+        }))
     }
 }
 

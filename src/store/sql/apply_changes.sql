@@ -8,6 +8,7 @@ UPDATE messages SET
     tries           = coalesce(v.tries, messages.tries),
     first_marked_at = coalesce(messages.first_marked_at, v.marked_at),
     typing_at       = coalesce(v.typing_at, messages.typing_at),
+    slot_at         = coalesce(v.leaves_at, messages.slot_at),
     sent_at         = coalesce(v.sent_at, messages.sent_at),
     gateway_id      = coalesce(v.gateway_id, messages.gateway_id),
     ack             = coalesce(messages.ack, v.ack),
@@ -21,7 +22,7 @@ FROM (
            value ->> 4 AS reason, value ->> 5 AS wake_at, value ->> 6 AS number, value ->> 7 AS tries,
            value ->> 8 AS marked_at, value ->> 9 AS typing_at, value ->> 10 AS sent_at, value ->> 11 AS gateway_id,
            value ->> 12 AS ack, value ->> 13 AS ack_at, value ->> 14 AS slot,
-           value ->> 15 AS due_at, value ->> 16 AS afresh
+           value ->> 15 AS due_at, value ->> 16 AS afresh, value ->> 17 AS leaves_at
     FROM json_each(?1)
 ) AS v
 WHERE messages.id = v.id

@@ -5,7 +5,8 @@ SELECT m.id, m.chat, m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attem
        m.instance, coalesce(o.state = 'planning', 0),
        (SELECT p.id FROM messages AS p
         WHERE m.step > 0 AND p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1
-          AND p.reason IS NOT 'replaced' AND p.state <> 'sent')
+          AND p.reason IS NOT 'replaced' AND p.state <> 'sent'),
+       m.slot_at
 FROM messages AS m
 LEFT JOIN occurrences AS o ON o.id = m.occurrence
 LEFT JOIN recipients AS r ON r.audience = m.audience AND r.place = m.place
