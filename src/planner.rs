@@ -173,6 +173,18 @@ impl Planner {
         }
     }
 
+    /// How much later than its nominal instant an occurrence is due: drawn once for all its recipients, and never as
+    /// far as the next occurrence.
+    fn jitter(&self, stored: &StoredJob, nominal: Timestamp) -> Millis {
+        let job = &stored.job;
+        let Some(jitter) = job.jitter else { return Millis::ZERO };
+        let zone = clock::zone(&job.zone).unwrap_or(TimeZone::UTC);
+        let next = job.schedule.next_after(nominal, stored.first_applied_at, &zone);
+        let most = next.map_or(jitter, |n| jitter.min(n.since(nominal) - Millis(1)));
+        let draw = Draw::new(self.seed, "jitter").with_text(&job.name).with_number(nominal.0);
+        Millis(draw.between(0, most.at_least_zero().0))
+    }
+
     fn row(
         &self,
         stored: &StoredJob,
@@ -192,7 +204,7 @@ impl Planner {
             Schedule::In(_) => nominal.max(stored.first_applied_at + lead),
             Schedule::At(_) | Schedule::Every { .. } | Schedule::Cron { .. } => nominal,
         };
-        let due_at = due_at + spread_over(job.spread, *place, stored.size);
+        let due_at = due_at + self.jitter(stored, nominal) + spread_over(job.spread, *place, stored.size);
         let vars = crate::store::vars_json(&recipient.vars);
         NewMessage {
             id: self.ids.make(now),
@@ -235,7 +247,7 @@ fn decide(stored: &StoredJob, max_lateness: Millis, zone: &TimeZone, now: Timest
         Misfire::RunOnce => max_lateness,
         Misfire::Skip => stored.job.manner.grace.min(max_lateness),
     };
-    let recurs = matches!(schedule, Schedule::Every { .. } | Schedule::Cron { .. });
+    let recurs = schedule.recurs();
     let late = now.since(next);
     let (nominal, state) = if stored.resumes {
         // Begun before, and only replaced by a changed job: what is late about it is its pacing.
@@ -301,6 +313,7 @@ mod tests {
             then: Vec::new(),
             manner: Manner::default(),
             spread: None,
+            jitter: None,
         };
         let (contents, audience, size) = (vec![1], 1, 1);
         StoredJob {
@@ -315,7 +328,7 @@ mod tests {
     }
 
     fn every(period: i64) -> Schedule {
-        Schedule::Every { period: Millis(period), starts: None, ends: None }
+        Schedule::Every { period: Millis(period), anchor: None, bounds: crate::domain::schedule::Bounds::default() }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::cli::out::Out;
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
-use crate::domain::schedule::{Schedule, parse_cron};
+use crate::domain::cron::settle_spread;
+use crate::domain::schedule::{Bounds, Schedule, parse_pattern};
 use crate::domain::time::{Timestamp, parse_instant};
 use crate::store::Opening;
 
@@ -16,12 +17,13 @@ use crate::store::Opening;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   onthedot next stand-up
-  onthedot next --cron \"0 9 * * mon-fri\" --zone America/New_York -n 5")]
+  onthedot next --cron \"0 9 * * mon-fri\" --zone America/New_York -n 5
+  onthedot next --cron \"0 18 LW * *\" --after 2027-01-01")]
 pub(super) struct NextArgs {
     /// A job of the database, or of the file given with --config
     #[arg(value_name = "JOB", required_unless_present = "cron", conflicts_with = "cron")]
     job: Option<String>,
-    /// A cron pattern of five fields
+    /// A cron pattern of five fields, six with seconds first, or seven with years last
     #[arg(long, value_name = "EXPR")]
     cron: Option<String>,
     /// The zone of the pattern [default: the system's]
@@ -40,28 +42,22 @@ pub(super) async fn next(global: &Global, args: &NextArgs, out: &Out) -> anyhow:
     let (schedule, zone_name, first_applied) = match (&args.cron, &args.job) {
         (Some(pattern), _) => {
             let zone = args.zone.clone().unwrap_or_else(clock::system_zone_name);
-            parse_cron(pattern, now).map_err(|e| told(Exit::Usage, format!("--cron: {e}")))?;
-            (Schedule::Cron { patterns: vec![pattern.clone()], starts: None, ends: None }, zone, now)
+            let wrong = |e| told(Exit::Usage, format!("--cron: {e}"));
+            let settled = settle_spread(pattern, "").map_err(wrong)?;
+            parse_pattern(&settled).map_err(wrong)?;
+            (Schedule::Cron { patterns: vec![settled], bounds: Bounds::default() }, zone, now)
         }
         (None, Some(job)) => of_job(global, job, now).await?,
         (None, None) => return Err(told(Exit::Usage, "which job? `onthedot next JOB`")),
     };
     let zone = clock::zone(&zone_name).map_err(|e| told(Exit::Usage, format!("--zone: {e}")))?;
-    let mut after = match &args.after {
+    let after = match &args.after {
         Some(text) => parse_instant(text, &zone, false)
             .ok_or_else(|| told(Exit::Usage, format!("--after cannot be '{text}'; such as 2026-12-01T10:00")))?,
         None => now,
     };
-    let mut occurrences = Vec::new();
-    for _ in 0..args.n {
-        match schedule.next_after(after, first_applied, &zone) {
-            Some(t) => {
-                occurrences.push(t);
-                after = t;
-            }
-            None => break,
-        }
-    }
+    let count = usize::try_from(args.n).unwrap_or(usize::MAX);
+    let occurrences: Vec<Timestamp> = schedule.all_after(after, first_applied, &zone).take(count).collect();
     print(&occurrences, &zone_name, &zone, out)?;
     Ok(Exit::Ok)
 }

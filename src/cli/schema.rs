@@ -78,9 +78,25 @@ fn schedule() -> Vec<(&'static str, Value)> {
         ("at", one_or_more(&text("An instant, or several: 2026-12-01T10:00 in the job's zone, or with an offset."))),
         ("in", text("This long after the file is first applied.")),
         ("every", text("Again and again, this far apart.")),
-        ("cron", one_or_more(&text("A cron pattern of five fields, or several."))),
+        ("cron", one_or_more(&text("A cron pattern of five to seven fields, or several."))),
+        ("anchor", text("An instant at which `every` fires, and so all others.")),
         ("starts", text("Nothing before this instant.")),
         ("ends", text("Nothing after this instant.")),
+        (
+            "count",
+            json!({ "description": "Only so many occurrences.", "type": "integer", "minimum": 1, "maximum": 10_000 }),
+        ),
+        (
+            "exclude",
+            one_or_more(&json!({
+                "description": "Days on which it does not fire.",
+                "anyOf": [
+                    { "type": "string" },
+                    object("A calendar.", &[("calendar", text("An iCalendar file, or one day a line."))], &["calendar"]),
+                ],
+            })),
+        ),
+        ("jitter", text("Every occurrence is due up to so much later, drawn once.")),
         ("timezone", text("The zone of this job.")),
         ("spread", text("Recipients are due evenly over this span.")),
         ("instance", text("Through which account.")),

@@ -6,6 +6,7 @@ use crate::clock;
 use crate::config::manner;
 use crate::config::read::{Map, Reading};
 use crate::config::recipients::Recipients;
+use crate::config::schedule::When;
 use crate::config::tree::{Node, Value};
 use crate::domain::content::KINDS;
 use crate::domain::id::InstanceName;
@@ -14,12 +15,13 @@ use crate::domain::template::Moments;
 use crate::domain::time::{Millis, Timestamp};
 use crate::gateway::Kind;
 
-const KEYS: [&str; 12] =
-    ["at", "in", "every", "cron", "starts", "ends", "timezone", "to", "messages", "reply_to", "instance", "spread"];
+const KEYS: [&str; 16] = [
+    "at", "in", "every", "cron", "anchor", "starts", "ends", "count", "exclude", "jitter", "timezone", "to",
+    "messages", "reply_to", "instance", "spread",
+];
 
 /// Keys the contract knows and this version does not honour yet.
-const LATER: [&str; 9] =
-    ["remind", "nag", "escalate", "overlap", "count", "exclude", "jitter", "anchor", "max_catchup"];
+const LATER: [&str; 5] = ["remind", "nag", "escalate", "overlap", "max_catchup"];
 
 /// Recipients are spread over a month at most.
 const SPREAD_LIMIT: Millis = Millis(31 * 86_400_000);
@@ -64,9 +66,11 @@ impl Reading<'_> {
             );
         }
         let (zone_name, zone) = self.zone(&map, around.zone)?;
-        let schedule = self.schedule(&map, &what, &zone, around.now);
+        let when = When { name, what: &what, zone_name: &zone_name, zone: &zone, now: around.now };
+        let schedule = self.schedule(&map, &when);
         let manner = self.manner(&map, around.defaults, &zone);
         let spread = map.get("spread").and_then(|n| self.duration_in(n, "spread", Millis::ZERO, SPREAD_LIMIT));
+        let jitter = map.get("jitter").and_then(|n| self.duration_in(n, "jitter", Millis::ZERO, SPREAD_LIMIT));
         let instance = self.job_instance(&map, &what, around);
         let moments = Moments { due: around.now, nominal: Some(around.now), late_by: Millis::ZERO, zone };
         let said = self.said(&map, &what, instance.map(|(_, kind)| *kind), &moments);
@@ -88,6 +92,7 @@ impl Reading<'_> {
             then: contents,
             manner,
             spread,
+            jitter: jitter.filter(|j| *j > Millis::ZERO),
         };
         Some(JobSettings { job, recipients: recipients?, line: node.line })
     }

@@ -1,6 +1,7 @@
 //! The jobs file: what was written becomes what is meant, or every error of it in one run.
 
 pub(crate) mod content;
+mod exclude;
 mod feasible;
 mod finding;
 mod instance;
@@ -311,7 +312,7 @@ impl Reading<'_> {
             && let Some(text) = self.text(n, "maintenance.tidy")
         {
             // Five fields as everywhere; the chores' scheduler wants the seconds first.
-            match crate::domain::schedule::parse_cron(&text, Timestamp(0)) {
+            match crate::domain::cron::Cron::parse(&text) {
                 Ok(_) => settings.tidy = format!("0 {text}"),
                 Err(e) => self.error(n, e.to_string(), None),
             }

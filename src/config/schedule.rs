@@ -4,93 +4,175 @@ use jiff::tz::TimeZone;
 
 use crate::config::read::{Map, Reading, short};
 use crate::config::tree::{Node, Value};
-use crate::domain::schedule::{SHORTEST_PERIOD, Schedule, parse_cron};
-use crate::domain::time::{Millis, Timestamp, parse_instant};
+use crate::domain::cron::{self, CronError, Transition, settle_spread, transitions};
+use crate::domain::schedule::{Bounds, COUNT_LIMIT, Pattern, SHORTEST_PERIOD, Schedule, parse_pattern};
+use crate::domain::time::{Millis, Timestamp, civil_of, parse_instant};
 
 /// The keys of which a job has exactly one.
 const KINDS: [&str; 4] = ["at", "in", "every", "cron"];
+
+/// The keys that bound a recurring schedule.
+const BOUNDS: [&str; 4] = ["starts", "ends", "count", "exclude"];
 
 /// Instants of one `at` list.
 const AT_LIMIT: usize = 10_000;
 
 const TEN_YEARS: Millis = Millis(3_650 * 86_400_000);
 
+/// How far ahead transitions of the clock are told.
+const TOLD_AHEAD: Millis = Millis(366 * 86_400_000);
+
+/// What reading a schedule needs to know of its job.
+pub(crate) struct When<'w> {
+    /// The job's name; `~` in a cron pattern depends on it.
+    pub name: &'w str,
+    /// The job, for messages.
+    pub what: &'w str,
+    /// The zone's name.
+    pub zone_name: &'w str,
+    /// The zone.
+    pub zone: &'w TimeZone,
+    /// Serves only to find what is past and what is to come.
+    pub now: Timestamp,
+}
+
 impl Reading<'_> {
-    /// The schedule of a job. `now` only serves to find patterns that never match.
-    pub(crate) fn schedule(&mut self, map: &Map<'_>, what: &str, zone: &TimeZone, now: Timestamp) -> Option<Schedule> {
+    /// The schedule of a job.
+    pub(crate) fn schedule(&mut self, map: &Map<'_>, when: &When<'_>) -> Option<Schedule> {
         let given: Vec<&str> = KINDS.into_iter().filter(|k| map.get(k).is_some()).collect();
         let &[kind] = given.as_slice() else {
             let message = match given.len() {
-                0 => format!("{what} says nowhere when it is due"),
-                _ => format!("{what} has several schedules: {}", given.join(", ")),
+                0 => format!("{} says nowhere when it is due", when.what),
+                _ => format!("{} has several schedules: {}", when.what, given.join(", ")),
             };
             self.error(map.node, message, Some(format!("give exactly one of {}", KINDS.join(", "))));
             return None;
         };
         let node = map.get(kind)?;
-        let starts = map.get("starts").map(|n| self.instant(n, "starts", zone, false));
-        let ends = map.get("ends").map(|n| self.instant(n, "ends", zone, true));
         if matches!(kind, "at" | "in") {
-            for key in ["starts", "ends"] {
-                if let Some(n) = map.get(key) {
-                    self.error(n, format!("'{key}' bounds cron and every; it means nothing beside '{kind}'"), None);
-                }
+            for n in BOUNDS.iter().filter_map(|key| map.get(key).map(|n| (key, n))) {
+                self.error(n.1, format!("'{}' bounds cron and every; it means nothing beside '{kind}'", n.0), None);
             }
         }
+        if kind != "every"
+            && let Some(n) = map.get("anchor")
+        {
+            self.error(n, format!("'anchor' goes with every; it means nothing beside '{kind}'"), None);
+        }
+        let bounds = self.bounds(map, when);
+        match kind {
+            "at" => self.at(node, when),
+            "in" => Some(Schedule::In(self.duration_in(node, "in", Millis::ZERO, TEN_YEARS)?)),
+            "every" => {
+                let period = self.duration_in(node, "every", SHORTEST_PERIOD, TEN_YEARS)?;
+                let anchor = map.get("anchor").map(|n| self.instant(n, "anchor", when.zone, false));
+                Some(Schedule::Every { period, anchor: anchor.flatten(), bounds: bounds? })
+            }
+            _ => {
+                let nodes = one_or_more(node);
+                let patterns: Vec<Option<String>> = nodes.iter().map(|n| self.cron(n, when)).collect();
+                let patterns = patterns.into_iter().collect::<Option<Vec<_>>>()?;
+                Some(Schedule::Cron { patterns, bounds: bounds? })
+            }
+        }
+    }
+
+    fn bounds(&mut self, map: &Map<'_>, when: &When<'_>) -> Option<Bounds> {
+        let starts = map.get("starts").map(|n| self.instant(n, "starts", when.zone, false));
+        let ends = map.get("ends").map(|n| self.instant(n, "ends", when.zone, true));
+        let count = map.get("count").map(|n| self.whole(n, "count", 1, COUNT_LIMIT));
+        let exclude = map.get("exclude").map(|n| self.exclude(n));
         let (starts, ends) = (starts.flatten(), ends.flatten());
         if let (Some(s), Some(e)) = (starts, ends)
             && e < s
         {
-            self.error(map.node, format!("{what} ends before it starts"), None);
+            self.error(map.node, format!("{} ends before it starts", when.what), None);
         }
-        match kind {
-            "at" => self.at(node, zone),
-            "in" => Some(Schedule::In(self.duration_in(node, "in", Millis::ZERO, TEN_YEARS)?)),
-            "every" => {
-                let period = self.duration_in(node, "every", SHORTEST_PERIOD, TEN_YEARS)?;
-                Some(Schedule::Every { period, starts, ends })
-            }
-            _ => {
-                let nodes = one_or_more(node);
-                let patterns: Vec<Option<String>> = nodes.iter().map(|n| self.cron(n, now)).collect();
-                let patterns = patterns.into_iter().collect::<Option<Vec<_>>>()?;
-                Some(Schedule::Cron { patterns, starts, ends })
-            }
-        }
+        Some(Bounds { starts, ends, count: count.flatten(), exclude: exclude.flatten().unwrap_or_default() })
     }
 
-    fn cron(&mut self, node: &Node, now: Timestamp) -> Option<String> {
+    fn cron(&mut self, node: &Node, when: &When<'_>) -> Option<String> {
         let text = self.text(node, "cron")?;
-        match parse_cron(&text, now) {
-            Ok(_) => {
-                let fields: Vec<&str> = text.split_whitespace().collect();
-                if let [_, _, day, _, weekday] = fields.as_slice()
-                    && *day != "*"
-                    && *weekday != "*"
-                {
-                    let hint = "in cron they are joined by OR".to_owned();
-                    self.warn(node, format!("'{text}' fires on the days of the month and on the weekdays"), Some(hint));
-                }
-                Some(text)
-            }
+        let read = settle_spread(&text, when.name).and_then(|settled| parse_pattern(&settled).map(|p| (settled, p)));
+        let (settled, pattern) = match read {
+            Ok(read) => read,
             Err(e) => {
-                self.error(node, e.to_string(), Some("such as \"0 9 * * mon-fri\"".to_owned()));
-                None
+                let hint = match e {
+                    CronError::Syntax { .. } => "such as \"0 9 * * mon-fri\"",
+                    CronError::Never { .. } => "no such day exists",
+                };
+                self.error(node, e.to_string(), Some(hint.to_owned()));
+                return None;
+            }
+        };
+        let Pattern::Clock(cron) = &pattern else { return Some(settled) };
+        match cron.joins_days() {
+            Some(true) => {
+                let hint = "in cron they are joined by OR; begin one of them with * to have both match".to_owned();
+                self.warn(node, format!("'{text}' fires on the days of the month and on the weekdays"), Some(hint));
+            }
+            Some(false) => {
+                let hint = "a field that begins with * is joined by AND".to_owned();
+                self.warn(node, format!("'{text}' fires where the day of the month and the weekday match"), Some(hint));
+            }
+            None => {}
+        }
+        if cron.next_after(when.now, when.zone).is_none() {
+            self.warn(node, format!("'{text}' has no occurrence left"), None);
+        }
+        for t in transitions(when.zone, when.now, TOLD_AHEAD) {
+            if cron.next_named(t.from).is_some_and(|named| named < t.to) {
+                let message = crossing(cron, &settled, &t, when);
+                self.warn(node, message, None);
             }
         }
+        Some(settled)
     }
 
-    fn at(&mut self, node: &Node, zone: &TimeZone) -> Option<Schedule> {
+    fn at(&mut self, node: &Node, when: &When<'_>) -> Option<Schedule> {
         let nodes = one_or_more(node);
         if nodes.is_empty() || nodes.len() > AT_LIMIT {
             self.error(node, format!("at needs 1 to {AT_LIMIT} instants"), None);
             return None;
         }
-        let instants: Vec<Option<Timestamp>> = nodes.iter().map(|n| self.instant(n, "at", zone, false)).collect();
+        let instants: Vec<Option<Timestamp>> = nodes
+            .iter()
+            .map(|n| {
+                let instant = self.instant(n, "at", when.zone, false)?;
+                self.at_a_transition(n, instant, when);
+                Some(instant)
+            })
+            .collect();
         let mut instants = instants.into_iter().collect::<Option<Vec<_>>>()?;
         instants.sort_unstable();
         instants.dedup();
         Some(Schedule::At(instants))
+    }
+
+    /// Says where the clock makes an `at` mean something else than it says.
+    fn at_a_transition(&mut self, node: &Node, instant: Timestamp, when: &When<'_>) {
+        let Some(text) = self.text(node, "at") else { return };
+        let Some(civil) = civil_of(&text) else { return };
+        let zone = when.zone_name;
+        let shown = instant.in_zone(when.zone);
+        match when.zone.to_ambiguous_timestamp(civil).offset() {
+            jiff::tz::AmbiguousOffset::Gap { .. } => {
+                let told = shown.strftime("%H:%M:%S").to_string();
+                let message =
+                    format!("{} does not exist in {zone} on {}: it is due at {told}", civil.time(), civil.date());
+                self.warn(node, message, None);
+            }
+            jiff::tz::AmbiguousOffset::Fold { .. } => {
+                let message = format!(
+                    "{} comes twice in {zone} on {}: it is due at the first, {}",
+                    civil.time(),
+                    civil.date(),
+                    instant.to_rfc3339()
+                );
+                self.warn(node, message, Some("write an offset to choose".to_owned()));
+            }
+            jiff::tz::AmbiguousOffset::Unambiguous { .. } => {}
+        }
     }
 
     fn instant(&mut self, node: &Node, what: &str, zone: &TimeZone, end_of_day: bool) -> Option<Timestamp> {
@@ -104,7 +186,21 @@ impl Reading<'_> {
     }
 }
 
-fn one_or_more(node: &Node) -> Vec<&Node> {
+/// What a pattern does at a transition that it meets.
+fn crossing(cron: &cron::Cron, pattern: &str, t: &Transition, when: &When<'_>) -> String {
+    let (date, zone) = (t.from.date(), when.zone_name);
+    let span = format!("{} to {}", t.from.time().strftime("%H:%M"), t.to.time().strftime("%H:%M"));
+    let does = match (t.skips, cron.is_fixed()) {
+        (true, true) => format!("it fires once at {}", t.to.time().strftime("%H:%M")),
+        (true, false) => "it does not fire then, as it follows the clock".to_owned(),
+        (false, true) => "it fires once, at the first".to_owned(),
+        (false, false) => "it fires both times, as it follows the clock".to_owned(),
+    };
+    let happens = if t.skips { "is skipped" } else { "comes twice" };
+    format!("'{pattern}': {span} {happens} in {zone} on {date}, {does}")
+}
+
+pub(super) fn one_or_more(node: &Node) -> Vec<&Node> {
     match &node.value {
         Value::List(list) => list.iter().collect(),
         _ => vec![node],

@@ -33,6 +33,9 @@ pub struct Job {
     /// Its recipients are due evenly over this span instead of all at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<Millis>,
+    /// Every occurrence is due up to so much after its nominal instant, drawn once, and before the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Millis>,
 }
 
 /// How a message is sent, whatever it says: what `defaults` may hold.

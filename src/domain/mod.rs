@@ -11,6 +11,7 @@
 pub mod ack;
 pub mod class;
 pub mod content;
+pub mod cron;
 pub mod draw;
 pub mod id;
 pub mod job;

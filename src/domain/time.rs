@@ -185,6 +185,15 @@ pub fn parse_instant(text: &str, zone: &jiff::tz::TimeZone, end_of_day: bool) ->
     Some(civil.to_zoned(zone.clone()).ok()?.timestamp().into())
 }
 
+/// The wall clock time that a text names, unless it names an instant by its offset.
+pub fn civil_of(text: &str) -> Option<jiff::civil::DateTime> {
+    let text = text.trim();
+    if text.parse::<jiff::Timestamp>().is_ok() {
+        return None;
+    }
+    text.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
