@@ -301,6 +301,7 @@ impl Parts {
         others.push(tokio::spawn(upkeep::heartbeat(Arc::clone(&self.store), last.clone())));
         others.push(tokio::spawn(upkeep::expire(Arc::clone(&self.store), last.clone())));
         let planner = Planner::new(Arc::clone(&shared), Arc::new(IdMaker::default()), self.store.seed());
+        planner.settle_passed(clock::now()).await?;
         others.push(tokio::spawn(planner.run(self.stop.clone())));
         if !options.passive {
             let quarantines: HashMap<&InstanceName, Millis> =

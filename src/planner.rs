@@ -9,13 +9,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Stopwatch};
 use crate::domain::draw::Draw;
-use crate::domain::job::{DEFAULT_MAX_LATENESS, Misfire};
+use crate::domain::job::{DEFAULT_MAX_LATENESS, Overlap};
+use crate::domain::misfire::{MissedRun, Policy};
 use crate::domain::schedule::Schedule;
-use crate::domain::state::{Reason, StateName};
+use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::typing::Typing;
 use crate::intake::{SharedIds, lead_of};
-use crate::store::{NewMessage, NewMessages, Publish, Recipient, Store, StoreError, StoredContent, StoredJob, guard};
+use crate::store::{
+    Gate, NewMessage, NewMessages, Publish, Recipient, Store, StoreError, StoredContent, StoredJob, guard,
+};
 
 /// Jobs planned at once: their commits form groups.
 const AT_ONCE: usize = 32;
@@ -29,8 +32,15 @@ const LOOK_AT_LEAST_EVERY: Millis = Millis::seconds(1);
 /// An occurrence is materialised this long before its typing must begin.
 const AHEAD: Millis = Millis::seconds(10);
 
-/// Occurrences stepped over one by one when a job was not served for long; beyond, only the recent ones are looked at.
-const STEPS_LIMIT: usize = 10_000;
+/// Whether an occurrence overlaps the one before it is looked at this long before it is due: its typing may have begun,
+/// its send has not.
+const GATE_AHEAD: Millis = Millis(250);
+
+/// How often an occurrence in the queue asks whether the one before it is finished.
+const ASK_AGAIN_AFTER: Millis = Millis::seconds(1);
+
+/// Jobs looked at before the first send of a run: all a file can hold.
+const JOBS: usize = 100_000;
 
 /// See the [module](self).
 #[derive(Clone)]
@@ -50,7 +60,12 @@ impl Planner {
     pub async fn run(self, stop: CancellationToken) {
         let mut changes = self.store.changes();
         while !stop.is_cancelled() {
-            let next = match self.plan_due(clock::now()).await {
+            let looked = async {
+                let next = self.plan_due(clock::now()).await?;
+                let gate = self.pass_gates(clock::now()).await?;
+                Ok::<_, StoreError>(next.into_iter().chain(gate).min())
+            };
+            let next = match looked.await {
                 Ok(next) => next,
                 Err(e) => {
                     tracing::error!(error = %e, "planning failed; it is tried again");
@@ -83,6 +98,88 @@ impl Planner {
         }
     }
 
+    /// Before anything is sent after an outage: where a later occurrence is made up for, the one that was planned before
+    /// the outage gives way to it.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    pub async fn settle_passed(&self, now: Timestamp) -> Result<(), StoreError> {
+        for stored in self.store.jobs_to_plan(now, JOBS).await? {
+            let passed = stored.next_at.is_some_and(|t| t < now) && stored.job.schedule.recurs();
+            if !passed || stored.resumes {
+                continue;
+            }
+            let zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
+            let policy = policy(&stored, self.max_lateness(&stored).await?);
+            let catch_up = policy.catch_up(passed_since(&stored, &zone, now), now);
+            let Some(first) = catch_up.first.filter(|_| catch_up.full) else { continue };
+            let Some(before) = self.store.untouched_since_outage(&stored.job.name, first).await? else { continue };
+            let event = Event::TooLate { reason: Reason::Misfire };
+            let note = "a later occurrence of its job is sent in its place";
+            let n = self.store.settle_waiting(before, event, note, now).await?;
+            tracing::warn!(
+                job = stored.job.name,
+                messages = n,
+                "an occurrence gives way to a later one after the outage"
+            );
+        }
+        Ok(())
+    }
+
+    /// Decides about occurrences that are about to begin while the one before them may not be finished. Answers when to
+    /// look again.
+    async fn pass_gates(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        for gate in self.store.gates(now).await? {
+            self.pass_gate(&gate, now).await?;
+        }
+        self.store.next_gate_at().await
+    }
+
+    async fn pass_gate(&self, gate: &Gate, now: Timestamp) -> Result<(), StoreError> {
+        let unfinished = match gate.overlap {
+            Overlap::Allow => None,
+            Overlap::Skip | Overlap::Queue | Overlap::Replace => self.store.unfinished_before(gate).await?,
+        };
+        let Some(before) = unfinished else { return self.store.pass_gate(gate, None).await };
+        let queue_is_full = !gate.queued
+            && gate.overlap == Overlap::Queue
+            && self.store.queued(&gate.job).await? >= u64::from(gate.most_queued);
+        match gate.overlap {
+            Overlap::Replace => {
+                let event = Event::Cancelled { reason: Reason::Overtaken };
+                let note = "the next occurrence of its job came before it was finished";
+                let n = self.store.settle_waiting(before, event, note, now).await?;
+                tracing::warn!(job = gate.job, messages = n, "an unfinished occurrence gives way to the next");
+                // There may be another before that one.
+                if n > 0 {
+                    return Box::pin(self.pass_gate(gate, now)).await;
+                }
+            }
+            Overlap::Queue if !queue_is_full => return self.store.pass_gate(gate, Some(now + ASK_AGAIN_AFTER)).await,
+            Overlap::Skip | Overlap::Queue | Overlap::Allow => {
+                // Hidden first, so that nothing of it is begun while its rows are settled.
+                self.store.pass_gate(gate, Some(now + ASK_AGAIN_AFTER)).await?;
+                let event = Event::Unsendable { reason: Reason::Overlap };
+                let note = "the occurrence before it was not finished";
+                let n = self.store.settle_waiting(gate.occurrence, event, note, now).await?;
+                tracing::warn!(
+                    job = gate.job,
+                    nominal = %gate.nominal,
+                    messages = n,
+                    "an occurrence is skipped: the one before it is not finished"
+                );
+            }
+        }
+        self.store.pass_gate(gate, None).await
+    }
+
+    async fn max_lateness(&self, stored: &StoredJob) -> Result<Millis, StoreError> {
+        match stored.contents.first() {
+            Some(id) => Ok(self.store.content(*id).await?.max_lateness),
+            None => Ok(DEFAULT_MAX_LATENESS),
+        }
+    }
+
     /// Plans one more occurrence of a job, now, beside its schedule. Answers its nominal instant.
     ///
     /// # Errors
@@ -92,7 +189,7 @@ impl Planner {
         // Due when its typing has been seen, as a single message is.
         let nominal = now + longest_lead(&stored.job.manner.typing);
         // The job's next occurrence is another one, so that nothing advances.
-        let publish = Publish { next_at: stored.next_at, plan_at: stored.next_at, missed_since: None };
+        let publish = Publish { next_at: stored.next_at, plan_at: stored.next_at, missed: [None; 2], gate_at: None };
         self.insert(stored, &contents, nominal, StateName::Scheduled, publish, now).await?;
         Ok(nominal)
     }
@@ -109,18 +206,33 @@ impl Planner {
         let zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
         let contents = self.contents(&stored).await?;
         let max_lateness = contents.first().map_or(DEFAULT_MAX_LATENESS, |c| c.max_lateness);
-        let Some(decision) = decide(&stored, max_lateness, &zone, now) else {
-            let publish = Publish { next_at: None, plan_at: None, missed_since: stored.next_at };
-            return self.store.advance_job(&stored.job.name, stored.next_at, publish).await;
-        };
-        let Decision { nominal, state, publish } = decision;
-        if Some(nominal) != stored.next_at {
-            // Occurrences before this one passed unserved: the job moves on to it first, so that each is planned by
-            // compare-and-set on the one expected.
-            let step = Publish { next_at: Some(nominal), plan_at: Some(now), missed_since: stored.next_at };
-            tracing::warn!(job = stored.job.name, "occurrences passed while nobody could serve them");
-            return self.store.advance_job(&stored.job.name, stored.next_at, step).await;
+        let decision = decide(&stored, max_lateness, &zone, now);
+        for run in decision.missed.into_iter().flatten() {
+            tracing::warn!(
+                job = stored.job.name,
+                count = run.count,
+                first = %run.first,
+                last = %run.last,
+                why = run.why.name(),
+                "occurrences passed unserved and are recorded as missed"
+            );
         }
+        let Some((nominal, state)) = decision.serve.filter(|(nominal, _)| Some(*nominal) == stored.next_at) else {
+            // What passed unserved is left behind first, so that each occurrence is planned by compare-and-set on the one
+            // expected.
+            let next_at = decision.serve.map(|(nominal, _)| nominal);
+            let plan_at = next_at.map(|_| now);
+            let step = Publish { next_at, plan_at, missed: decision.missed, gate_at: None };
+            return self.store.advance_job(&stored.job.name, stored.next_at, step).await;
+        };
+        let job = &stored.job;
+        let checked = job.schedule.recurs() && job.manner.overlap != Overlap::Allow && !stored.resumes;
+        let publish = Publish {
+            next_at: decision.following,
+            plan_at: decision.plan_at,
+            missed: [None; 2],
+            gate_at: checked.then(|| nominal + self.jitter(&stored, nominal) - GATE_AHEAD),
+        };
         if state == StateName::Expired {
             tracing::warn!(job = stored.job.name, nominal = %nominal, "an occurrence is too late and recorded as expired");
         }
@@ -230,40 +342,57 @@ fn spread_over(span: Option<Millis>, place: i64, size: u64) -> Millis {
     Millis(i64::try_from(share).unwrap_or(span.0))
 }
 
-/// What happens to a job's next occurrence.
+/// What happens to a job's next occurrences.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Decision {
-    nominal: Timestamp,
-    state: StateName,
-    publish: Publish,
+    /// The one that is served next, and how its messages begin; `None` when none is left.
+    serve: Option<(Timestamp, StateName)>,
+    /// Those before it that are not served.
+    missed: [Option<MissedRun>; 2],
+    /// The one after it.
+    following: Option<Timestamp>,
+    /// When the planner must look at that one.
+    plan_at: Option<Timestamp>,
 }
 
-/// Decides which occurrence is planned next and how; `None` when none is left.
-fn decide(stored: &StoredJob, max_lateness: Millis, zone: &TimeZone, now: Timestamp) -> Option<Decision> {
-    let next = stored.next_at?;
+fn policy(stored: &StoredJob, max_lateness: Millis) -> Policy {
+    let manner = &stored.job.manner;
+    Policy { misfire: manner.misfire, grace: manner.grace, max_lateness, max_catchup: manner.max_catchup }
+}
+
+/// The occurrences of a recurring job from its next one on that have passed.
+fn passed_since<'s>(stored: &'s StoredJob, zone: &'s TimeZone, now: Timestamp) -> impl Iterator<Item = Timestamp> + 's {
+    let after = stored.next_at.map_or(now, |t| t - Millis(1));
+    stored.job.schedule.all_after(after, stored.first_applied_at, zone).take_while(move |t| *t <= now)
+}
+
+/// Decides which occurrence is planned next and how.
+fn decide(stored: &StoredJob, max_lateness: Millis, zone: &TimeZone, now: Timestamp) -> Decision {
     let schedule = &stored.job.schedule;
     let after = |t| schedule.next_after(t, stored.first_applied_at, zone);
-    let allowed = match stored.job.manner.misfire {
-        Misfire::RunOnce => max_lateness,
-        Misfire::Skip => stored.job.manner.grace.min(max_lateness),
-    };
+    let policy = policy(stored, max_lateness);
     let recurs = schedule.recurs();
-    let late = now.since(next);
-    let (nominal, state) = if stored.resumes {
+    let mut missed = [None; 2];
+    let serve = match stored.next_at {
+        None => None,
         // Begun before, and only replaced by a changed job: what is late about it is its pacing.
-        (next, StateName::Scheduled)
-    } else if !recurs {
-        (next, if late > allowed { StateName::Expired } else { StateName::Scheduled })
-    } else if late <= Millis::ZERO {
-        (next, StateName::Scheduled)
-    } else {
-        (latest_in_time(next, now, allowed, after).or_else(|| after(now))?, StateName::Scheduled)
+        Some(next) if stored.resumes || next >= now => Some((next, StateName::Scheduled)),
+        Some(next) if !recurs => {
+            let late = now.since(next) > policy.allowed();
+            Some((next, if late { StateName::Expired } else { StateName::Scheduled }))
+        }
+        Some(_) => {
+            let catch_up = policy.catch_up(passed_since(stored, zone, now), now);
+            missed = catch_up.missed;
+            catch_up.first.or_else(|| after(now)).map(|t| (t, StateName::Scheduled))
+        }
     };
-    let following = after(nominal);
+    let following = serve.and_then(|(nominal, _)| after(nominal));
     let longest_lead = longest_lead(&stored.job.manner.typing);
     // Instants that are all known are all planned at once; a recurring job keeps one occurrence ahead.
-    let plan_at = following.map(|f| if recurs { nominal.min(f - longest_lead - AHEAD) } else { now });
-    Some(Decision { nominal, state, publish: Publish { next_at: following, plan_at, missed_since: None } })
+    let plan_at =
+        serve.zip(following).map(|((nominal, _), f)| if recurs { nominal.min(f - longest_lead - AHEAD) } else { now });
+    Decision { serve, missed, following, plan_at }
 }
 
 fn longest_lead(typing: &Typing) -> Millis {
@@ -272,28 +401,6 @@ fn longest_lead(typing: &Typing) -> Millis {
         Typing::Lead(lead) => lead,
         Typing::BySpeed { max, .. } => max,
     }
-}
-
-/// The latest occurrence that has passed and is not later than allowed.
-fn latest_in_time(
-    next: Timestamp,
-    now: Timestamp,
-    allowed: Millis,
-    after: impl Fn(Timestamp) -> Option<Timestamp>,
-) -> Option<Timestamp> {
-    let oldest = now - allowed;
-    let mut candidate = if next >= oldest { Some(next) } else { after(oldest - Millis(1)) };
-    let mut latest = None;
-    for _ in 0..STEPS_LIMIT {
-        match candidate {
-            Some(t) if t <= now => {
-                latest = Some(t);
-                candidate = after(t);
-            }
-            _ => break,
-        }
-    }
-    latest
 }
 
 #[cfg(test)]
@@ -333,27 +440,29 @@ mod tests {
 
     #[test]
     fn a_recurring_job_keeps_one_occurrence_ahead() {
-        let d = decide(&stored(every(60_000), 60_000), Millis(30_000), &TimeZone::UTC, Timestamp(10_000)).unwrap();
-        assert_eq!((d.nominal, d.state), (Timestamp(60_000), StateName::Scheduled));
-        assert_eq!(d.publish.next_at, Some(Timestamp(120_000)));
-        assert_eq!(d.publish.plan_at, Some(Timestamp(60_000)));
+        let d = decide(&stored(every(60_000), 60_000), Millis(30_000), &TimeZone::UTC, Timestamp(10_000));
+        assert_eq!(d.serve, Some((Timestamp(60_000), StateName::Scheduled)));
+        assert_eq!(d.following, Some(Timestamp(120_000)));
+        assert_eq!(d.plan_at, Some(Timestamp(60_000)));
     }
 
     #[test]
     fn after_an_outage_only_the_latest_occurrence_in_time_is_served() {
-        let d = decide(&stored(every(60_000), 60_000), Millis(30_000), &TimeZone::UTC, Timestamp(605_000)).unwrap();
-        assert_eq!(d.nominal, Timestamp(600_000));
-        let d = decide(&stored(every(60_000), 60_000), Millis(30_000), &TimeZone::UTC, Timestamp(645_000)).unwrap();
-        assert_eq!(d.nominal, Timestamp(660_000), "none in time: the next one");
+        let d = decide(&stored(every(60_000), 60_000), Millis(30_000), &TimeZone::UTC, Timestamp(605_000));
+        assert_eq!(d.serve, Some((Timestamp(600_000), StateName::Scheduled)));
+        assert_eq!(d.missed[0].map(|r| (r.first, r.last, r.count)), Some((Timestamp(60_000), Timestamp(540_000), 9)));
+        let d = decide(&stored(every(60_000), 60_000), Millis(30_000), &TimeZone::UTC, Timestamp(645_000));
+        assert_eq!(d.serve, Some((Timestamp(660_000), StateName::Scheduled)), "none in time: the next one");
+        assert_eq!(d.missed[0].map(|r| r.count), Some(10));
     }
 
     #[test]
     fn an_instant_too_long_past_is_recorded_as_expired() {
         let at = Schedule::At(vec![Timestamp(1_000)]);
-        let d = decide(&stored(at.clone(), 1_000), Millis(5_000), &TimeZone::UTC, Timestamp(4_000)).unwrap();
-        assert_eq!(d.state, StateName::Scheduled);
-        let d = decide(&stored(at, 1_000), Millis(5_000), &TimeZone::UTC, Timestamp(7_000)).unwrap();
-        assert_eq!(d.state, StateName::Expired);
-        assert_eq!(d.publish.next_at, None);
+        let d = decide(&stored(at.clone(), 1_000), Millis(5_000), &TimeZone::UTC, Timestamp(4_000));
+        assert_eq!(d.serve, Some((Timestamp(1_000), StateName::Scheduled)));
+        let d = decide(&stored(at, 1_000), Millis(5_000), &TimeZone::UTC, Timestamp(7_000));
+        assert_eq!(d.serve, Some((Timestamp(1_000), StateName::Expired)));
+        assert_eq!(d.following, None);
     }
 }

@@ -148,6 +148,7 @@ pub fn stats(s: &StatsView) -> Value {
         },
         "typing": { "started": s.typing_started, "failed": s.typing_failed },
         "rates": { "sends_last_minute": s.rates.0, "sends_last_hour": s.rates.1 },
+        "occurrences": { "missed": s.missed },
         "ignored_webhooks": s.ignored_hooks,
         "orphan_acks": s.orphan_acks,
     })

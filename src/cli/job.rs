@@ -127,8 +127,9 @@ async fn show(global: &Global, name: &str, out: &Out) -> anyhow::Result<Exit> {
     let now = clock::now();
     let found = found(&store, name).await;
     let pauses = store.pauses(now).await?;
+    let missed = store.missed_of_job(name).await;
     store.close().await;
-    let view = found?;
+    let (view, missed) = (found?, missed?);
     let mut document = json_of(&view, &pauses, now);
     let job = &view.stored.job;
     document["instance"] = json!(job.instance.0);
@@ -137,6 +138,15 @@ async fn show(global: &Global, name: &str, out: &Out) -> anyhow::Result<Exit> {
     document["then"] = json!(job.then);
     document["manner"] = json!(job.manner);
     document["spread_ms"] = json!(job.spread);
+    document["jitter_ms"] = json!(job.jitter);
+    document["missed"] = missed
+        .iter()
+        .map(|m| {
+            json!({
+                "first": m.first.to_rfc3339(), "last": m.last.to_rfc3339(), "count": m.count, "reason": m.reason,
+            })
+        })
+        .collect();
     document["first_applied_at"] = json!(view.stored.first_applied_at.to_rfc3339());
     if out.json {
         out.document(&document)?;
@@ -160,6 +170,15 @@ async fn show(global: &Global, name: &str, out: &Out) -> anyhow::Result<Exit> {
     }
     if let Some((nominal, state)) = &view.last {
         lines.push(format!("last       {}  {state}", nominal.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z")));
+    }
+    let local = |t: Timestamp| t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string();
+    for m in &missed {
+        let span = if m.count == 1 {
+            local(m.first)
+        } else {
+            format!("{} to {}, {} in all", local(m.first), local(m.last), m.count)
+        };
+        lines.push(format!("missed     {span}  ({})", m.reason));
     }
     for t in coming(&view, now, COMING) {
         lines.push(format!("next       {}", t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z")));

@@ -243,7 +243,12 @@ fn manner() -> Vec<(&'static str, Value)> {
     vec![
         ("typing", typing),
         ("late", words("What gives way after an outage.", &["keep_due", "keep_lead"])),
-        ("misfire", words("What happens to occurrences nobody could serve.", &["run_once", "skip"])),
+        ("misfire", words("What happens to occurrences nobody could serve.", &["run_once", "skip", "run_all"])),
+        (
+            "max_catchup",
+            json!({ "description": "Occurrences made up for at most.", "type": "integer", "minimum": 1, "maximum": 10_000 }),
+        ),
+        ("overlap", words("When the occurrence before is not finished.", &["skip", "queue", "replace", "allow"])),
         ("grace", text("How late still counts as in time.")),
         ("max_lateness", text("How much time outages and retries may cost.")),
         ("retry", retry),

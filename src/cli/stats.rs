@@ -84,6 +84,9 @@ fn words(s: &StatsView) -> String {
         text.push_str(&format!("\n\nlate: half within {p50} ms, 99 % within {p99} ms, the latest {max} ms"));
     }
     text.push_str(&format!("\ntyping: {} shown, {} failed or unanswered", s.typing_started, s.typing_failed));
+    if s.missed > 0 {
+        text.push_str(&format!("\noccurrences missed: {}; `onthedot job show NAME` says which and why", s.missed));
+    }
     if s.orphan_acks > 0 {
         text.push_str(&format!(
             "\nacks of no message known here: {}; does a webhook name the wrong instance?",

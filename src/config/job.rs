@@ -21,7 +21,7 @@ const KEYS: [&str; 16] = [
 ];
 
 /// Keys the contract knows and this version does not honour yet.
-const LATER: [&str; 5] = ["remind", "nag", "escalate", "overlap", "max_catchup"];
+const LATER: [&str; 3] = ["remind", "nag", "escalate"];
 
 /// Recipients are spread over a month at most.
 const SPREAD_LIMIT: Millis = Millis(31 * 86_400_000);

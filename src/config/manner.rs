@@ -5,15 +5,28 @@ use jiff::tz::TimeZone;
 use crate::config::read::{Map, Reading};
 use crate::config::tree::{Node, Value};
 use crate::domain::class::Class;
-use crate::domain::job::{Manner, Misfire, OnDoubt};
+use crate::domain::job::{Manner, OnDoubt, Overlap};
+use crate::domain::misfire::Misfire;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::time::Millis;
 use crate::domain::timeline::Late;
 use crate::domain::typing::{LONGEST_LEAD, Typing};
 
 /// The keys read here.
-pub(super) const KEYS: [&str; 10] =
-    ["typing", "late", "misfire", "grace", "max_lateness", "retry", "on_doubt", "class", "window", "expires"];
+pub(super) const KEYS: [&str; 12] = [
+    "typing",
+    "late",
+    "misfire",
+    "grace",
+    "max_lateness",
+    "max_catchup",
+    "overlap",
+    "retry",
+    "on_doubt",
+    "class",
+    "window",
+    "expires",
+];
 
 const YEAR: Millis = Millis(365 * 86_400_000);
 
@@ -32,8 +45,29 @@ impl Reading<'_> {
         if let Some(l) = map.get("late").and_then(|n| self.word(n, "late", &["keep_due", "keep_lead"], late)) {
             manner.late = l;
         }
-        if let Some(m) = map.get("misfire").and_then(|n| self.misfire(n)) {
+        let misfire = |t: &str| match t {
+            "run_once" => Some(Misfire::RunOnce),
+            "skip" => Some(Misfire::Skip),
+            "run_all" => Some(Misfire::RunAll),
+            _ => None,
+        };
+        let words = ["run_once", "skip", "run_all"];
+        if let Some(m) = map.get("misfire").and_then(|n| self.word(n, "misfire", &words, misfire)) {
             manner.misfire = m;
+        }
+        if let Some(n) = map.get("max_catchup").and_then(|n| self.whole(n, "max_catchup", 1, 10_000)) {
+            manner.max_catchup = n;
+        }
+        let overlap = |t: &str| match t {
+            "skip" => Some(Overlap::Skip),
+            "queue" => Some(Overlap::Queue),
+            "replace" => Some(Overlap::Replace),
+            "allow" => Some(Overlap::Allow),
+            _ => None,
+        };
+        let words = ["skip", "queue", "replace", "allow"];
+        if let Some(o) = map.get("overlap").and_then(|n| self.word(n, "overlap", &words, overlap)) {
+            manner.overlap = o;
         }
         if let Some(g) = map.get("grace").and_then(|n| self.duration_in(n, "grace", Millis::ZERO, YEAR)) {
             manner.grace = g;
@@ -65,22 +99,6 @@ impl Reading<'_> {
             manner.expires = Some(e);
         }
         manner
-    }
-
-    fn misfire(&mut self, node: &Node) -> Option<Misfire> {
-        if matches!(&node.value, Value::Scalar { text, .. } if text == "run_all") {
-            self.error(
-                node,
-                "misfire: run_all is not honoured by this version yet",
-                Some("use run_once or skip".to_owned()),
-            );
-            return None;
-        }
-        self.word(node, "misfire", &["run_once", "skip"], |t| match t {
-            "run_once" => Some(Misfire::RunOnce),
-            "skip" => Some(Misfire::Skip),
-            _ => None,
-        })
     }
 
     fn typing(&mut self, node: &Node) -> Option<Typing> {

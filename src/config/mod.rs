@@ -261,7 +261,7 @@ impl Reading<'_> {
         let nothing = (None, Manner::default());
         let Some(node) = node else { return nothing };
         let known: Vec<&str> = manner::KEYS.iter().copied().chain(["instance"]).collect();
-        let Some(map) = self.map(node, "defaults", &known, &["overlap", "max_catchup"]) else {
+        let Some(map) = self.map(node, "defaults", &known, &[]) else {
             return nothing;
         };
         let mut name = None;

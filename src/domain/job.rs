@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::class::Class;
 use crate::domain::content::Content;
 use crate::domain::id::InstanceName;
+use crate::domain::misfire::Misfire;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::{Millis, Timestamp};
@@ -49,6 +50,12 @@ pub struct Manner {
     pub misfire: Misfire,
     /// How late an occurrence may be and still count as in time.
     pub grace: Millis,
+    /// How many missed occurrences are made up for at most.
+    #[serde(default = "default_max_catchup", skip_serializing_if = "is_default_max_catchup")]
+    pub max_catchup: u32,
+    /// What happens when the occurrence before is not finished.
+    #[serde(default, skip_serializing_if = "Overlap::is_default")]
+    pub overlap: Overlap,
     /// How much time outages and retries may cost; `None` = by the schedule, see [`Job::max_lateness`].
     pub max_lateness: Option<Millis>,
     /// How it is tried again.
@@ -91,6 +98,8 @@ impl Default for Manner {
             typing: Typing::default(),
             late: Late::default(),
             misfire: Misfire::default(),
+            max_catchup: DEFAULT_MAX_CATCHUP,
+            overlap: Overlap::default(),
             grace: Millis::seconds(60),
             max_lateness: None,
             retry: RetryPolicy::default(),
@@ -102,15 +111,36 @@ impl Default for Manner {
     }
 }
 
-/// What happens to occurrences that passed while nobody could serve them.
+/// What happens when an occurrence comes while the one before it is not finished.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Misfire {
-    /// The latest one is sent, if it is not older than `max_lateness`.
+pub enum Overlap {
+    /// It is not sent.
     #[default]
-    RunOnce,
-    /// None is sent once `grace` has passed.
     Skip,
+    /// It waits until the one before it is finished.
+    Queue,
+    /// What waits of the one before it is cancelled.
+    Replace,
+    /// Both are sent as their lanes allow.
+    Allow,
+}
+
+impl Overlap {
+    fn is_default(&self) -> bool {
+        *self == Overlap::default()
+    }
+}
+
+/// Occurrences made up for after an outage, and occurrences queued behind an unfinished one.
+pub const DEFAULT_MAX_CATCHUP: u32 = 10;
+
+fn default_max_catchup() -> u32 {
+    DEFAULT_MAX_CATCHUP
+}
+
+fn is_default_max_catchup(n: &u32) -> bool {
+    *n == DEFAULT_MAX_CATCHUP
 }
 
 /// What happens to a doubt that no evidence settles.

@@ -16,6 +16,7 @@ pub mod draw;
 pub mod id;
 pub mod job;
 pub mod message;
+pub mod misfire;
 pub mod outcome;
 pub mod pace;
 pub mod reason;

@@ -64,11 +64,15 @@ pub enum Reason {
     Retried,
     /// An earlier message of its sequence did not go out.
     Sequence,
+    /// The occurrence before it was not finished.
+    Overlap,
+    /// A later occurrence of its job took its place before it was finished.
+    Overtaken,
 }
 
 impl Reason {
     /// Every reason with its sentence: what the reference prints and a test holds against the code.
-    pub const ALL: [(Reason, &'static str, &'static str); 29] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 31] = [
         (Reason::Refused, "refused", "The gateway refused the message for good."),
         (Reason::TriesUsedUp, "tries_used_up", "Every try of `retry.attempts` was used up."),
         (Reason::CancelledByPerson, "cancelled_by_person", "Somebody cancelled it."),
@@ -110,6 +114,8 @@ impl Reason {
         (Reason::Snoozed, "snoozed", "Somebody put it off."),
         (Reason::Retried, "retried", "Somebody gave it another chance."),
         (Reason::Sequence, "sequence", "An earlier message of its sequence did not go out."),
+        (Reason::Overlap, "overlap", "The occurrence before it was not finished (`overlap: skip`)."),
+        (Reason::Overtaken, "overtaken", "The next occurrence came before it was finished (`overlap: replace`)."),
     ];
 
     /// The code used in JSON and in the database.

@@ -17,8 +17,8 @@ pub enum Schedule {
     At(Vec<Timestamp>),
     /// This long after the job was first applied, once.
     In(Millis),
-    /// Again and again, this far apart, whatever the clock shows: from `anchor`, else from `starts`, else one period
-    /// after the job was first applied.
+    /// Again and again, this far apart, whatever the clock shows: on the grid of `anchor`, else from `starts` on, else
+    /// from one period after the job was first applied.
     Every {
         /// At least one second.
         period: Millis,
@@ -191,7 +191,8 @@ impl Schedule {
     fn times<'s>(&'s self, first_applied: Timestamp, zone: &'s TimeZone) -> Option<Times<'s>> {
         let bounds = self.bounds()?;
         let every = |period: Millis, anchor: Option<Timestamp>| {
-            let from = bounds.starts.unwrap_or(first_applied + period);
+            let begin = if anchor.is_some() { first_applied } else { first_applied + period };
+            let from = bounds.starts.unwrap_or(begin);
             // The first instant of the anchor's grid from there on.
             let origin = anchor.map_or(from, |a| from + Millis(a.since(from).0.rem_euclid(period.0)));
             Source::Every { period, origin }

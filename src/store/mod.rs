@@ -13,6 +13,7 @@ mod sqlite_care;
 mod sqlite_claim;
 mod sqlite_import;
 mod sqlite_jobs;
+mod sqlite_overlap;
 mod sqlite_overview;
 mod sqlite_pause;
 mod sqlite_plan;
@@ -30,10 +31,11 @@ use crate::domain::ack::Ack;
 use crate::domain::class::Class;
 use crate::domain::content::Content;
 use crate::domain::id::{InstanceName, MessageId};
-use crate::domain::job::{Job, Manner};
+use crate::domain::job::{Job, Manner, Overlap};
 use crate::domain::message::{Change, Departure, Due, Verdict};
+use crate::domain::misfire::MissedRun;
 use crate::domain::recipient::Chat;
-use crate::domain::state::{Reason, StateName};
+use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
 
@@ -250,8 +252,27 @@ pub struct Publish {
     pub next_at: Option<Timestamp>,
     /// When the planner must look again.
     pub plan_at: Option<Timestamp>,
-    /// Occurrences before this one that nobody could serve.
-    pub missed_since: Option<Timestamp>,
+    /// Occurrences before this one that are not served.
+    pub missed: [Option<MissedRun>; 2],
+    /// When it is to be looked at whether the occurrence before it is finished.
+    pub gate_at: Option<Timestamp>,
+}
+
+/// An occurrence about which it is to be found out whether the one before it is finished.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Gate {
+    /// Its row.
+    pub occurrence: i64,
+    /// Its job.
+    pub job: String,
+    /// Its nominal instant.
+    pub nominal: Timestamp,
+    /// Whether it waits in the queue already.
+    pub queued: bool,
+    /// What its job does when occurrences overlap.
+    pub overlap: Overlap,
+    /// How many occurrences of the job may wait in the queue.
+    pub most_queued: u32,
 }
 
 /// What a person stopped.
@@ -452,6 +473,34 @@ pub trait Store: Send + Sync + 'static {
 
     /// Advances a job whose next occurrence is not to be planned (none left, or missed).
     async fn advance_job(&self, name: &str, expected: Option<Timestamp>, publish: Publish) -> Result<(), StoreError>;
+
+    /// Occurrences at whose gate it is `now`, the earliest first.
+    async fn gates(&self, now: Timestamp) -> Result<Vec<Gate>, StoreError>;
+
+    /// When the next occurrence is at its gate.
+    async fn next_gate_at(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// The unfinished one among the occurrences of a job just before this one: the latest of them.
+    async fn unfinished_before(&self, gate: &Gate) -> Result<Option<i64>, StoreError>;
+
+    /// How many occurrences of a job wait in its queue.
+    async fn queued(&self, job: &str) -> Result<u64, StoreError>;
+
+    /// Lets an occurrence pass its gate, or (`Some`) puts it into the queue until it is asked about again.
+    async fn pass_gate(&self, gate: &Gate, again: Option<Timestamp>) -> Result<(), StoreError>;
+
+    /// Settles what waits of an occurrence. Answers how many messages.
+    async fn settle_waiting(
+        &self,
+        occurrence: i64,
+        event: Event,
+        note: &'static str,
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    /// The occurrence of a job that was planned in time, passed before `now` while no daemon ran, and of which nothing
+    /// was begun.
+    async fn untouched_since_outage(&self, job: &str, now: Timestamp) -> Result<Option<i64>, StoreError>;
 
     /// Writes down that the daemon is alive, so that the next start knows since when it was not.
     async fn heartbeat(&self, now: Timestamp) -> Result<(), StoreError>;

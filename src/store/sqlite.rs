@@ -13,13 +13,14 @@ use sqlx::{Connection, SqliteConnection};
 
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Departure, Facts, Verdict};
+use crate::domain::state::Event;
 use crate::domain::time::Timestamp;
 use crate::store::error::sqlite_code;
 use crate::store::sqlite_writer::Writer;
 use crate::store::{
-    AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, Evidence, NewMessages, Publish, RecentBody, Recipient, Store,
-    StoreError, StoredContent, StoredJob, Verified, sqlite_acks, sqlite_audience, sqlite_claim, sqlite_plan,
-    sqlite_upkeep,
+    AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, Evidence, Gate, NewMessages, Publish, RecentBody, Recipient,
+    Store, StoreError, StoredContent, StoredJob, Verified, sqlite_acks, sqlite_audience, sqlite_claim, sqlite_overlap,
+    sqlite_plan, sqlite_upkeep,
 };
 
 /// The schema, embedded.
@@ -314,6 +315,40 @@ impl Store for SqliteStore {
 
     async fn next_plan_at(&self) -> Result<Option<Timestamp>, StoreError> {
         sqlite_plan::next_plan_at(self).await
+    }
+
+    async fn gates(&self, now: Timestamp) -> Result<Vec<Gate>, StoreError> {
+        sqlite_overlap::gates(self, now).await
+    }
+
+    async fn next_gate_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        sqlite_overlap::next_gate_at(self).await
+    }
+
+    async fn unfinished_before(&self, gate: &Gate) -> Result<Option<i64>, StoreError> {
+        sqlite_overlap::unfinished_before(self, gate).await
+    }
+
+    async fn queued(&self, job: &str) -> Result<u64, StoreError> {
+        sqlite_overlap::queued(self, job).await
+    }
+
+    async fn pass_gate(&self, gate: &Gate, again: Option<Timestamp>) -> Result<(), StoreError> {
+        sqlite_overlap::pass_gate(self, gate.occurrence, again).await
+    }
+
+    async fn settle_waiting(
+        &self,
+        occurrence: i64,
+        event: Event,
+        note: &'static str,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        sqlite_overlap::settle_waiting(self, occurrence, &event, note, now).await
+    }
+
+    async fn untouched_since_outage(&self, job: &str, now: Timestamp) -> Result<Option<i64>, StoreError> {
+        sqlite_overlap::untouched_since_outage(self, job, now).await
     }
 
     async fn recipients(

@@ -11,6 +11,7 @@ use crate::domain::class::Class;
 use crate::domain::draw::Draw;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::Due;
+use crate::domain::misfire::Misfire;
 use crate::domain::recipient::Chat;
 use crate::domain::state::Reason;
 use crate::domain::template::Vars;
@@ -104,6 +105,12 @@ async fn claimed(store: &SqliteStore, instance: &InstanceName, row: &SqliteRow) 
     let nominal_at = get::<Option<i64>>(row, 12)?.map(Timestamp);
     let chat: String = get(row, 1)?;
     let draw = draw_of(store.seed, job.as_deref(), nominal_at.unwrap_or(due_at), &chat);
+    let attempts = get::<i64>(row, 7)?.try_into().unwrap_or(0);
+    // What nobody began to send in time is a misfire: of `skip` only its grace is left.
+    let max_lateness = match content.manner.misfire {
+        Misfire::Skip if attempts == 0 && nominal_at.is_some() => content.max_lateness.min(content.manner.grace),
+        Misfire::Skip | Misfire::RunOnce | Misfire::RunAll => content.max_lateness,
+    };
     let due = Due {
         id: id(row, 0)?,
         instance: instance.clone(),
@@ -113,11 +120,11 @@ async fn claimed(store: &SqliteStore, instance: &InstanceName, row: &SqliteRow) 
         target: wake_at + lead,
         lead,
         late: content.manner.late,
-        attempts: get::<i64>(row, 7)?.try_into().unwrap_or(0),
+        attempts,
         tries: get::<i64>(row, 8)?.try_into().unwrap_or(0),
         first_marked_at: get::<Option<i64>>(row, 9)?.map(Timestamp),
         retry: content.manner.retry.clone(),
-        max_lateness: content.max_lateness,
+        max_lateness,
         expires_at: get::<Option<i64>>(row, 16)?.map(Timestamp),
         hours: Vec::new(),
         kept_waiting: get::<i64>(row, 14)? > 0,

@@ -208,7 +208,7 @@ async fn resume_from(
     .await
     .map_err(StoreError::database(doing))?;
     sqlx::query(
-        "UPDATE occurrences SET state = 'planning' WHERE job = ?1 AND nominal_at IN (SELECT value FROM json_each(?2))",
+        "UPDATE occurrences SET state = 'planning', gate_at = NULL WHERE job = ?1 AND nominal_at IN (SELECT value FROM json_each(?2))",
     )
     .bind(job.name.clone())
     .bind(json!(open).to_string())

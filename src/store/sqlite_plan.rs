@@ -165,8 +165,13 @@ pub(super) async fn insert(connection: &mut SqliteConnection, messages: NewMessa
     };
     let new = insert_rows(connection, &messages, occurrence).await?;
     if let (Some(job), Some(nominal), Some(publish)) = (&messages.job, messages.nominal_at, messages.publish) {
-        sqlx::query("UPDATE occurrences SET state = 'planned' WHERE id = ?1")
+        // What is at its gate already stays hidden until it has passed it.
+        let hidden = publish.gate_at.is_some_and(|t| t <= messages.now);
+        sqlx::query("UPDATE occurrences SET state = ?4, planned_at = ?2, gate_at = ?3 WHERE id = ?1")
             .bind(occurrence)
+            .bind(messages.now.0)
+            .bind(publish.gate_at.map(|t| t.0))
+            .bind(if hidden { "planning" } else { "planned" })
             .execute(&mut *connection)
             .await
             .map_err(StoreError::database(doing))?;
@@ -237,12 +242,16 @@ pub(super) async fn advance_job(
     publish: Publish,
 ) -> Result<(), StoreError> {
     let doing = "advance a job";
-    if let Some(missed) = publish.missed_since {
+    for missed in publish.missed.into_iter().flatten() {
         sqlx::query(
-            "INSERT INTO occurrences (job, nominal_at, state) VALUES (?1, ?2, 'missed') ON CONFLICT DO NOTHING",
+            "INSERT INTO occurrences (job, nominal_at, state, reason, until_at, count)
+             VALUES (?1, ?2, 'missed', ?3, ?4, ?5) ON CONFLICT DO NOTHING",
         )
         .bind(name.to_owned())
-        .bind(missed.0)
+        .bind(missed.first.0)
+        .bind(missed.why.name())
+        .bind(missed.last.0)
+        .bind(i64::from(missed.count))
         .execute(&mut *connection)
         .await
         .map_err(StoreError::database(doing))?;

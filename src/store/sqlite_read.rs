@@ -204,6 +204,10 @@ impl SqliteStore {
                 .map_err(StoreError::database(doing))?;
         }
         stats.rates = (rates[0], rates[1]);
+        stats.missed = sqlx::query_scalar("SELECT coalesce(sum(count), 0) FROM occurrences WHERE state = 'missed'")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database(doing))?;
         stats.ignored_hooks = sqlx::query_scalar("SELECT coalesce(sum(count), 0) FROM ignored_hooks")
             .fetch_one(&self.readers)
             .await

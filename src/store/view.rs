@@ -182,6 +182,8 @@ pub struct StatsView {
     pub typing_failed: i64,
     /// Sends that left in the last minute and hour.
     pub rates: (i64, i64),
+    /// Occurrences that were not served.
+    pub missed: i64,
     /// Webhooks rightly signed and not understood.
     pub ignored_hooks: i64,
     /// Acks that belong to no message of their instance, as far as is known yet.
@@ -231,6 +233,19 @@ pub struct JobView {
     pub counts: Vec<(StateName, i64)>,
     /// Its latest occurrence and the state of its messages: the least settled one, or `missed`.
     pub last: Option<(Timestamp, String)>,
+}
+
+/// A run of occurrences of a job that were not served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MissedView {
+    /// The first of them.
+    pub first: Timestamp,
+    /// The last of them.
+    pub last: Timestamp,
+    /// How many.
+    pub count: i64,
+    /// Why.
+    pub reason: String,
 }
 
 /// An instance as people look at it.

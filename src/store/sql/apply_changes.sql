@@ -28,5 +28,7 @@ FROM (
 WHERE messages.id = v.id
   AND messages.attempts = v.attempts
   AND instr(v.accepts, ',' || messages.state || ',') > 0
-  AND (v.slot IS NULL OR messages.wake_at <= v.slot)
+  AND (v.slot IS NULL
+       OR (messages.wake_at <= v.slot
+           AND NOT EXISTS (SELECT 1 FROM occurrences AS o WHERE o.id = messages.occurrence AND o.state = 'planning')))
 RETURNING hex(messages.id)

@@ -16,3 +16,4 @@ SELECT EXISTS (
               AND (p.scope = 'all' OR (p.scope = 'instance' AND p.name = m.instance)
                    OR (p.scope = 'job' AND p.name = m.job)))
 ) OR EXISTS (SELECT 1 FROM jobs WHERE plan_at <= ?1 AND next_at <= ?1)
+  OR EXISTS (SELECT 1 FROM occurrences WHERE gate_at IS NOT NULL AND gate_at <= ?1 AND state = 'planning')

@@ -1,0 +1,198 @@
+//! What becomes of occurrences that pass while no daemon runs, or while the one before is not finished: real processes
+//! on a clock of the test's own.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
+
+#[path = "support/faked_clock.rs"]
+mod faked_clock;
+#[path = "support/process.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
+mod process;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use faked_clock::FakedClock;
+use process::{Bench, now_ms, until};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+const HOUR: i64 = 3_600_000;
+
+/// Noon on a Wednesday without a transition anywhere near.
+const NOON: &str = "2026-06-10T12:00:00Z";
+
+fn ms(text: &str) -> i64 {
+    text.parse::<jiff::Timestamp>().unwrap().as_millisecond()
+}
+
+/// Runs a daemon by a clock that begins at an instant, until `done`, and kills it.
+fn run(bench: &Bench, clock: &FakedClock, from: i64, done: impl Fn(&Bench) -> bool) {
+    clock.off_by(from - now_ms());
+    let mut command = bench.command(&["run", "jobs.yaml", "--sandbox", "--listen", "off", "--journal", "journal"]);
+    clock.give(&mut command);
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(bench.path("log")).unwrap();
+    let mut running = process::Running(command.stderr(log).stdout(std::process::Stdio::null()).spawn().unwrap());
+    until("the run comes to rest", LIMIT, || done(bench));
+    running.0.kill().unwrap();
+    running.0.wait().unwrap();
+}
+
+/// What is known of every job: its messages by nominal instant with their states, and how many occurrences were missed
+/// for which reason. Instants are in minutes after noon.
+fn table(bench: &Bench, jobs: &[String], now: i64) -> BTreeMap<String, String> {
+    let minutes = |at: i64| (at - ms(NOON)).div_euclid(60_000);
+    let mut told: BTreeMap<String, Vec<(i64, String)>> = jobs.iter().map(|j| (j.clone(), Vec::new())).collect();
+    for m in bench.messages() {
+        let Some(nominal) = m["occurrence"].as_str().map(ms) else { continue };
+        // What is planned ahead waits, as always.
+        if nominal > now {
+            continue;
+        }
+        let reason = m["reason"].as_str().map(|r| format!(" {r}")).unwrap_or_default();
+        let text = format!("{} {}{reason}", minutes(nominal), m["state"].as_str().unwrap());
+        told.get_mut(m["job"].as_str().unwrap()).unwrap().push((nominal, text));
+    }
+    for (job, told) in &mut told {
+        for run in bench.json(&["job", "show", job])["missed"].as_array().unwrap() {
+            let (first, last) = (ms(run["first"].as_str().unwrap()), ms(run["last"].as_str().unwrap()));
+            let count = run["count"].as_i64().unwrap();
+            let reason = run["reason"].as_str().unwrap();
+            told.push((first, format!("{}..{} {count} {reason}", minutes(first), minutes(last))));
+        }
+        told.sort();
+    }
+    told.into_iter().map(|(job, told)| (job, told.into_iter().map(|(_, t)| t).collect::<Vec<_>>().join(", "))).collect()
+}
+
+/// Jobs of every schedule under every policy, applied at noon by a daemon that is killed a moment later; what is found
+/// when it has been down for so long. Twenty minutes may be lost.
+fn after_downtime(down: i64, expected: &[(&str, &str)]) {
+    let bench = Bench::new();
+    let Some(clock) = FakedClock::new(bench.folder.path()) else { return };
+    let mut file = "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs:\n".to_owned();
+    let mut jobs = Vec::new();
+    for (p, policy) in ["run_once", "skip", "run_all"].into_iter().enumerate() {
+        for (s, (kind, schedule)) in [
+            ("cron", "cron: \"*/5 * * * *\""),
+            ("every", "every: 5m, anchor: 2026-06-10T12:02:00Z"),
+            ("at", "at: 2026-06-10T12:01:30Z"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let manner = format!("misfire: {policy}, max_lateness: 20m, max_catchup: 2, overlap: allow, typing: off");
+            let to = format!("20100000{p}{s:02}");
+            writeln!(file, "  {kind}-{policy}: {{ {schedule}, to: \"{to}\", text: hi, {manner} }}").unwrap();
+            jobs.push(format!("{kind}-{policy}"));
+        }
+    }
+    bench.write("jobs.yaml", &file);
+    // Everything is planned ahead while the daemon runs for a moment right after noon.
+    let begin = ms(NOON) + 10_000;
+    run(&bench, &clock, begin, |b| b.log().contains("ready") && b.messages().len() >= 9);
+    let end = begin + down;
+    let settled = |b: &Bench| {
+        let stats = b.json(&["stats"]);
+        let open = b.messages().into_iter().any(|m| {
+            let overdue = m["occurrence"].as_str().is_some_and(|o| ms(o) <= end);
+            overdue && !["sent", "expired", "skipped"].contains(&m["state"].as_str().unwrap())
+        });
+        let planned = b.messages().iter().filter(|m| m["occurrence"].as_str().is_some_and(|o| ms(o) > end)).count();
+        !open && planned >= 6 && stats["states"]["sending"] == 0
+    };
+    run(&bench, &clock, end, settled);
+    let found = table(&bench, &jobs, end);
+    let expected: BTreeMap<String, String> =
+        expected.iter().map(|(job, told)| ((*job).to_owned(), (*told).to_owned())).collect();
+    assert_eq!(found, expected, "{}", bench.log());
+}
+
+#[test]
+fn what_is_in_time_after_a_minute_or_two_is_sent() {
+    after_downtime(
+        120_000,
+        &[
+            ("at-run_all", "1 sent"),
+            ("at-run_once", "1 sent"),
+            ("at-skip", "1 sent"),
+            ("cron-run_all", ""),
+            ("cron-run_once", ""),
+            ("cron-skip", ""),
+            ("every-run_all", "2 sent"),
+            ("every-run_once", "2 sent"),
+            ("every-skip", "2 sent"),
+        ],
+    );
+}
+
+#[test]
+fn an_hour_down_is_made_up_for_as_each_policy_says() {
+    after_downtime(
+        HOUR,
+        &[
+            ("at-run_all", "1 expired too_late"),
+            ("at-run_once", "1 expired too_late"),
+            ("at-skip", "1 expired too_late"),
+            ("cron-run_all", "5 expired misfire, 10..40 7 late, 45..50 2 catchup, 55 sent, 60 sent"),
+            ("cron-run_once", "5 expired misfire, 10..40 7 late, 45..55 3 superseded, 60 sent"),
+            ("cron-skip", "5 expired too_late, 10..55 10 late, 60 sent"),
+            ("every-run_all", "2 expired misfire, 7..37 7 late, 42..47 2 catchup, 52 sent, 57 sent"),
+            ("every-run_once", "2 expired misfire, 7..37 7 late, 42..52 3 superseded, 57 sent"),
+            ("every-skip", "2 expired too_late, 7..57 11 late"),
+        ],
+    );
+}
+
+#[test]
+fn three_days_down_are_made_up_for_as_each_policy_says() {
+    after_downtime(
+        72 * HOUR,
+        &[
+            ("at-run_all", "1 expired too_late"),
+            ("at-run_once", "1 expired too_late"),
+            ("at-skip", "1 expired too_late"),
+            ("cron-run_all", "5 expired misfire, 10..4300 859 late, 4305..4310 2 catchup, 4315 sent, 4320 sent"),
+            ("cron-run_once", "5 expired misfire, 10..4300 859 late, 4305..4315 3 superseded, 4320 sent"),
+            ("cron-skip", "5 expired too_late, 10..4315 862 late, 4320 sent"),
+            ("every-run_all", "2 expired misfire, 7..4297 859 late, 4302..4307 2 catchup, 4312 sent, 4317 sent"),
+            ("every-run_once", "2 expired misfire, 7..4297 859 late, 4302..4312 3 superseded, 4317 sent"),
+            ("every-skip", "2 expired too_late, 7..4317 863 late"),
+        ],
+    );
+}
+
+#[test]
+fn an_occurrence_that_comes_before_the_last_is_finished_is_handled_as_the_job_says() {
+    // Every second two messages, through lanes that take 0.8 s for each: every other occurrence comes too early.
+    let bench = Bench::new();
+    let (mut instances, mut jobs) = (String::new(), String::new());
+    for policy in ["skip", "queue", "replace", "allow"] {
+        writeln!(instances, "  {policy}: {{ gateway: sandbox, pacing: {{ gap: 800ms..800ms }} }}").unwrap();
+        let schedule = "every: 1s, count: 4, typing: off";
+        let to = "[\"201000000001\", \"201000000002\"]";
+        writeln!(
+            jobs,
+            "  {policy}: {{ instance: {policy}, {schedule}, to: {to}, text: \"{policy} {{{{ nominal | iso }}}}\", overlap: {policy} }}"
+        )
+        .unwrap();
+    }
+    bench.write("jobs.yaml", &format!("version: 1\ntimezone: UTC\ninstances:\n{instances}jobs:\n{jobs}"));
+    let output = bench.run(&["run", "jobs.yaml", "--sandbox", "--listen", "127.0.0.1:0", "--until-idle=3s"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut messages = bench.messages();
+    messages.sort_by_key(|m| (m["occurrence"].to_string(), m["to"].to_string()));
+    for m in messages {
+        let (state, reason) = (m["state"].as_str().unwrap(), m["reason"].as_str().unwrap_or(""));
+        told.entry(m["job"].as_str().unwrap().to_owned())
+            .or_default()
+            .push(format!("{state} {reason}").trim().to_owned());
+    }
+    let (sent, skipped, overtaken) = ("sent", "skipped overlap", "cancelled overtaken");
+    assert_eq!(told["skip"], [sent, sent, skipped, skipped, sent, sent, skipped, skipped]);
+    assert_eq!(told["replace"], [sent, overtaken, sent, overtaken, sent, overtaken, sent, sent]);
+    assert_eq!(told["queue"], [sent; 8]);
+    assert_eq!(told["allow"], [sent; 8]);
+}
