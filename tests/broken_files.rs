@@ -13,7 +13,7 @@ use serde_json::Value;
 const HEAD: &str = "version: 1\ninstances: { shop: { gateway: sandbox, base_url: \"http://127.0.0.1:9\" } }\njobs:\n";
 
 /// What is wrong with a job: § stands before the place of the error; then words of it.
-const IN_JOBS: [(&str, &str); 62] = [
+const IN_JOBS: [(&str, &str); 70] = [
     ("{ in: 3s, to: \"201234567890\", §txt: hi }", "unknown key 'txt'"),
     ("{ in: 3s, to: \"201234567890\", text: §[hi] }", "text must be a text, not a list"),
     ("{ in: 3s, to: \"201234567890\", text: §{ a: b } }", "text must be a text, not a map"),
@@ -99,8 +99,8 @@ const IN_JOBS: [(&str, &str); 62] = [
     ("{ cron: §\"0 25 * * *\", to: \"201234567890\", text: hi }", "the hour '25' must be 0 to 23"),
     ("{ every: 1h, exclude: [§soon], to: \"201234567890\", text: hi }", "exclude cannot be 'soon'"),
     ("{ every: 1h, exclude: { calendar: §none.ics }, to: \"201234567890\", text: hi }", "cannot be read"),
-    ("{ in: 1h, §count: 3, to: \"201234567890\", text: hi }", "'count' bounds cron and every"),
-    ("{ cron: \"@daily\", §anchor: 2026-01-01, to: \"201234567890\", text: hi }", "'anchor' goes with every"),
+    ("{ in: 1h, count: §3, to: \"201234567890\", text: hi }", "'count' bounds cron and every"),
+    ("{ cron: \"@daily\", anchor: §2026-01-01, to: \"201234567890\", text: hi }", "'anchor' goes with every"),
     ("{ every: 1h, count: §0, to: \"201234567890\", text: hi }", "count"),
     ("{ in: 3s, to: \"201234567890\", text: hi, §nag: 1m }", "'nag' of job 'a' is not honoured"),
     ("{ in: 3s, to: \"201234567890\", text: hi, §nag: { every: 1m } }", "'nag' of job 'a' is not honoured"),
