@@ -30,6 +30,58 @@ impl Stopwatch {
     }
 }
 
+/// How the wall clock moved between two looks, other than by passing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Jump {
+    /// It is much later than when it was last looked at: the machine slept, the process was stopped, or somebody set
+    /// the clock.
+    Ahead {
+        /// The last look.
+        from: Timestamp,
+        /// This look.
+        to: Timestamp,
+    },
+    /// It was set back.
+    Back {
+        /// By how much.
+        by: Millis,
+    },
+}
+
+/// Notices jumps of the wall clock, by whoever looks at it at least once a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    wall: Timestamp,
+    since: Stopwatch,
+}
+
+/// A gap between two looks that is no mere delay: longer than a daemon's heartbeat may be late.
+const GAP: Millis = Millis::seconds(10);
+
+/// A step back that is no mere correction.
+const BACK: Millis = Millis::seconds(1);
+
+impl Watch {
+    /// Begins to look.
+    pub fn start() -> Watch {
+        Watch { wall: now(), since: Stopwatch::start() }
+    }
+
+    /// Looks again.
+    pub fn look(&mut self) -> (Timestamp, Option<Jump>) {
+        let (before, elapsed) = (self.wall, self.since.elapsed());
+        *self = Watch::start();
+        let jump = if self.wall.since(before) > GAP {
+            Some(Jump::Ahead { from: before, to: self.wall })
+        } else if before.since(self.wall) > BACK {
+            Some(Jump::Back { by: before.since(self.wall) + elapsed })
+        } else {
+            None
+        };
+        (self.wall, jump)
+    }
+}
+
 /// Waits for a length of time.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that sleeps")]
 pub async fn sleep(length: Millis) {

@@ -59,6 +59,8 @@ pub struct DaemonOptions {
     pub passive: bool,
     /// Remove jobs that the file no longer declares.
     pub prune: bool,
+    /// Do not doubt the clock.
+    pub trust_clock: bool,
     /// Where what happens is told.
     pub feed: Feed,
     /// Called before a second signal ends the process at once: whoever changed the terminal restores it.
@@ -131,11 +133,14 @@ pub struct RunEnd {
 /// # Errors
 /// [`DaemonError`] for everything that keeps it from running.
 pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
-    let started_at = clock::now();
     let took = Stopwatch::start();
     let _lock = take_lock(&options.database)?;
     let store = Arc::new(SqliteStore::open(&options.database, Opening::Daemon).await?);
     store.ensure_mode(if options.sandbox.is_some() { "sandbox" } else { "real" }).await?;
+    if !options.trust_clock {
+        upkeep::await_sane_clock(&store).await?;
+    }
+    let started_at = clock::now();
     let stop = CancellationToken::new();
     let mut instances = instances(&store, &options).await?;
     let listener = listen(&options).await?;

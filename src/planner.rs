@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt};
 use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{self, Stopwatch};
+use crate::clock::{self, Jump, Stopwatch};
 use crate::domain::draw::Draw;
 use crate::domain::job::{DEFAULT_MAX_LATENESS, Overlap};
 use crate::domain::misfire::{MissedRun, Policy};
@@ -59,8 +59,14 @@ impl Planner {
     /// Plans until told to stop.
     pub async fn run(self, stop: CancellationToken) {
         let mut changes = self.store.changes();
+        let mut watch = clock::Watch::start();
         while !stop.is_cancelled() {
+            let jump = watch.look().1;
             let looked = async {
+                if let Some(Jump::Ahead { from, to }) = jump {
+                    self.store.note_outage(from, to).await?;
+                    self.settle_passed(to).await?;
+                }
                 let next = self.plan_due(clock::now()).await?;
                 let gate = self.pass_gates(clock::now()).await?;
                 Ok::<_, StoreError>(next.into_iter().chain(gate).min())
@@ -98,30 +104,29 @@ impl Planner {
         }
     }
 
-    /// Before anything is sent after an outage: where a later occurrence is made up for, the one that was planned before
-    /// the outage gives way to it.
+    /// Before anything is sent after an outage: of the occurrences of a job that passed meanwhile, those planned before
+    /// the outage included, only so many are served as its policy says. The earlier ones give way.
     ///
     /// # Errors
     /// When the database cannot be read or written.
     pub async fn settle_passed(&self, now: Timestamp) -> Result<(), StoreError> {
         for stored in self.store.jobs_to_plan(now, JOBS).await? {
-            let passed = stored.next_at.is_some_and(|t| t < now) && stored.job.schedule.recurs();
-            if !passed || stored.resumes {
+            if stored.resumes || !stored.job.schedule.recurs() {
                 continue;
             }
             let zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
             let policy = policy(&stored, self.max_lateness(&stored).await?);
             let catch_up = policy.catch_up(passed_since(&stored, &zone, now), now);
-            let Some(first) = catch_up.first.filter(|_| catch_up.full) else { continue };
-            let Some(before) = self.store.untouched_since_outage(&stored.job.name, first).await? else { continue };
-            let event = Event::TooLate { reason: Reason::Misfire };
-            let note = "a later occurrence of its job is sent in its place";
-            let n = self.store.settle_waiting(before, event, note, now).await?;
-            tracing::warn!(
-                job = stored.job.name,
-                messages = n,
-                "an occurrence gives way to a later one after the outage"
-            );
+            let room = policy.most().saturating_sub(catch_up.served);
+            let before = catch_up.first.unwrap_or(now);
+            let untouched = self.store.untouched_since_outage(&stored.job.name, before).await?;
+            for (occurrence, nominal) in untouched.into_iter().skip(room) {
+                let event = Event::TooLate { reason: Reason::Misfire };
+                let note = "later occurrences of its job are sent in its place";
+                let messages = self.store.settle_waiting(occurrence, event, note, now).await?;
+                let job = stored.job.name.as_str();
+                tracing::warn!(job, %nominal, messages, "an occurrence gives way to later ones after the outage");
+            }
         }
         Ok(())
     }

@@ -7,8 +7,9 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::domain::sane;
 use crate::domain::time::Millis;
-use crate::store::{SqliteStore, Store};
+use crate::store::{SqliteStore, Store, StoreError};
 
 /// Early acks whose message never became known are kept this long.
 const ORPHANS_KEPT: Millis = Millis(24 * 3_600_000);
@@ -52,6 +53,37 @@ pub async fn heartbeat(store: Arc<SqliteStore>, stop: CancellationToken) {
             () = stop.cancelled() => {}
             () = clock::sleep(HEARTBEAT_EVERY) => {}
         }
+    }
+}
+
+/// How often a clock that cannot be right is looked at again.
+const CLOCK_LOOK: Millis = Millis::seconds(1);
+
+/// Waits until the clock can be right: nothing is planned or sent by one that shows 1970 or 2037.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn await_sane_clock(store: &SqliteStore) -> Result<(), StoreError> {
+    let last = store.alive_at().await?.map(|(at, _)| at);
+    let mut told = false;
+    loop {
+        let now = clock::now();
+        match sane::judge(now, last) {
+            Ok(()) if told => {
+                tracing::info!(clock = %now, "the clock is right again: the daemon starts");
+                return Ok(());
+            }
+            Ok(()) => return Ok(()),
+            Err(why) if !told => {
+                tracing::error!(
+                    clock = %now,
+                    "the clock cannot be right: {why}. Nothing is sent until it is set; where it is right all the same, start with --trust-clock"
+                );
+                told = true;
+            }
+            Err(_) => {}
+        }
+        clock::sleep(CLOCK_LOOK).await;
     }
 }
 

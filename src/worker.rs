@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::{self, Stopwatch};
+use crate::clock::{self, Jump, Stopwatch};
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Due, Facts, SendFacts, Verdict};
 use crate::domain::outcome::Outcome;
@@ -136,7 +136,9 @@ impl Worker {
         let mut changes = self.store.changes();
         let mut inputs = Vec::new();
         let mut stopping = false;
+        let mut watch = clock::Watch::start();
         loop {
+            self.notice(&mut watch);
             self.work();
             if stopping && self.engine.is_quiet() {
                 break;
@@ -165,6 +167,24 @@ impl Worker {
         drop(persist);
         tasks.close();
         tasks.wait().await;
+    }
+
+    /// Tells the engine when time itself stumbled.
+    fn notice(&mut self, watch: &mut clock::Watch) {
+        match watch.look() {
+            (_, None) => {}
+            (now, Some(Jump::Ahead { from, to })) => {
+                tracing::warn!(
+                    %from, %to, gap = %to.since(from),
+                    "nobody worked for a while: the machine slept, the process was stopped, or the clock was set ahead"
+                );
+                self.engine.handle(Input::Slept { from, to }, now);
+            }
+            (now, Some(Jump::Back { by })) => {
+                tracing::warn!(%by, %now, "the clock was set back: what is due keeps its instant");
+                self.engine.handle(Input::SetBack { by }, now);
+            }
+        }
     }
 
     /// Performs everything the engine wants done now.

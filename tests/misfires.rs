@@ -165,11 +165,11 @@ fn three_days_down_are_made_up_for_as_each_policy_says() {
 
 #[test]
 fn an_occurrence_that_comes_before_the_last_is_finished_is_handled_as_the_job_says() {
-    // Every second two messages, through lanes that take 0.8 s for each: every other occurrence comes too early.
+    // Every second two messages, through lanes that take 0.9 s for each: every other occurrence comes too early.
     let bench = Bench::new();
     let (mut instances, mut jobs) = (String::new(), String::new());
     for policy in ["skip", "queue", "replace", "allow"] {
-        writeln!(instances, "  {policy}: {{ gateway: sandbox, pacing: {{ gap: 800ms..800ms }} }}").unwrap();
+        writeln!(instances, "  {policy}: {{ gateway: sandbox, pacing: {{ gap: 900ms..900ms }} }}").unwrap();
         let schedule = "every: 1s, count: 4, typing: off";
         let to = "[\"201000000001\", \"201000000002\"]";
         writeln!(

@@ -79,6 +79,8 @@ enum Fact {
     Cancelled(MessageId),
     /// Everything is paused until then.
     Paused(Timestamp),
+    /// Nobody worked for a while.
+    Slept,
     Crash,
 }
 
@@ -98,6 +100,8 @@ struct World {
     end: Timestamp,
     /// Whether people cancel and pause meanwhile.
     people: bool,
+    /// Draws of when the machine sleeps, where it does.
+    naps: Option<Dice>,
 }
 
 impl World {
@@ -110,7 +114,8 @@ impl World {
             store.insert(&due(&mut dice, n, &lanes));
         }
         let (crashes_left, lies) = (dice.roll(0, 3), dice.roll(0, 40));
-        World::of(dice, now, Timestamp(END), lanes, store, crashes_left, lies)
+        let naps = (seed % 5 == 3).then(|| Dice(Draw::new(seed, "naps"), 0));
+        World { naps, ..World::of(dice, now, Timestamp(END), lanes, store, crashes_left, lies) }
     }
 
     fn of(
@@ -138,6 +143,7 @@ impl World {
             session_down_until: Timestamp(0),
             end,
             people: true,
+            naps: None,
         }
     }
 
@@ -164,6 +170,7 @@ impl World {
                 self.perform(effect);
             }
             self.meddle();
+            self.nap();
             let next_told = self.pending.keys().next().map(|(at, _)| *at);
             let wake = self.engine.poll_wakeup();
             let Some(next) = next_told.into_iter().chain(wake).min() else { break };
@@ -254,6 +261,22 @@ impl World {
             let after = self.dice.roll(0, 100);
             self.later(after, Pending::Input(Input::Nudge));
         }
+    }
+
+    /// The machine sleeps, or its clock is set ahead: nobody works for a while, and what was on its way arrives late.
+    fn nap(&mut self) {
+        let Some(dice) = &mut self.naps else { return };
+        if !dice.chance(1) {
+            return;
+        }
+        let (from, to) = (self.now, self.now + Millis(dice.roll(10_001, 120_000)));
+        self.note(Fact::Slept);
+        self.now = to;
+        self.outages.push((from, to));
+        for lane in &mut self.lanes {
+            lane.outages = self.outages.clone();
+        }
+        self.engine.handle(Input::Slept { from, to }, to);
     }
 
     fn write(&mut self, change: &Change) -> Verdict {
@@ -484,7 +507,8 @@ fn nothing_leaves_before_its_due(world: &World) {
 
 fn typing_comes_before_send(world: &World) {
     // Where nothing disturbs, every message with a lead that came in time shows typing its full lead before it leaves.
-    if world.lies > 0 || world.log.iter().any(|(_, f)| matches!(f, Fact::Crash | Fact::Cancelled(_))) {
+    let disturbs = |f: &Fact| matches!(f, Fact::Crash | Fact::Cancelled(_) | Fact::Slept);
+    if world.lies > 0 || world.log.iter().any(|(_, f)| disturbs(f)) {
         return;
     }
     let pause_ends: Vec<Timestamp> =

@@ -48,6 +48,10 @@ pub(super) struct RunArgs {
     /// Remove jobs that the file no longer declares
     #[arg(long)]
     prune: bool,
+    /// Run although the clock cannot be right: it shows a time before this program existed, more than a day before the
+    /// daemon last ran, or more than 400 days after
+    #[arg(long)]
+    trust_clock: bool,
     /// Read the file and say what would be applied, without touching anything
     #[arg(long)]
     dry_run: bool,
@@ -91,6 +95,7 @@ pub(super) async fn run(global: &Global, args: RunArgs, out: &Out) -> anyhow::Re
         until_idle,
         passive: args.passive,
         prune: args.prune,
+        trust_clock: args.trust_clock,
         feed,
         before_abrupt_end: live::restore,
     };

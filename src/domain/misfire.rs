@@ -73,8 +73,8 @@ pub struct Policy {
 pub struct CatchUp {
     /// The first occurrence to serve; those after it are served too.
     pub first: Option<Timestamp>,
-    /// Whether as many are served as may be: what else was waiting from before the outage is one too many.
-    pub full: bool,
+    /// How many those are.
+    pub served: usize,
     /// What is not served: first what is too late, then what gives way to later ones.
     pub missed: [Option<MissedRun>; 2],
 }
@@ -92,7 +92,7 @@ impl Policy {
     }
 
     /// How many missed occurrences are served.
-    fn most(&self) -> usize {
+    pub fn most(&self) -> usize {
         match self.misfire {
             Misfire::RunOnce => 1,
             Misfire::Skip | Misfire::RunAll => usize::try_from(self.max_catchup).unwrap_or(usize::MAX),
@@ -118,7 +118,7 @@ impl Policy {
             }
         }
         catch_up.first = in_time.front().copied();
-        catch_up.full = in_time.len() >= self.most();
+        catch_up.served = in_time.len();
         catch_up
     }
 }

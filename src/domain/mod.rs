@@ -23,6 +23,7 @@ pub mod reason;
 pub mod recipient;
 pub mod render;
 pub mod retry;
+pub mod sane;
 pub mod schedule;
 pub mod state;
 pub mod template;

@@ -78,6 +78,18 @@ pub enum Input {
         /// Why it still cannot.
         down: Option<(DownCause, String)>,
     },
+    /// Nobody worked between these two instants: the machine slept, the process was stopped, or the clock was set ahead.
+    Slept {
+        /// The last instant of work.
+        from: Timestamp,
+        /// The first one after it.
+        to: Timestamp,
+    },
+    /// The clock was set back.
+    SetBack {
+        /// By how much.
+        by: Millis,
+    },
     /// A durable commit took this long.
     CommitTook(Millis),
     /// Begin to stop: claim nothing more, let open sends finish, hand back the rest.

@@ -88,6 +88,8 @@ pub(super) struct Lane {
     pub claiming: bool,
     pub claim_again: bool,
     pub claim_at: Option<Timestamp>,
+    /// Nothing is claimed before it.
+    pub not_before: Timestamp,
     /// Whether the store has more that could be claimed now.
     pub more: bool,
     /// When the line must be looked at again.
@@ -97,7 +99,7 @@ pub(super) struct Lane {
     pub probe_at: Option<Timestamp>,
     pub probing: bool,
     setbacks: u32,
-    outages: Vec<(Timestamp, Timestamp)>,
+    pub outages: Vec<(Timestamp, Timestamp)>,
     draw: Draw,
 }
 
@@ -130,6 +132,7 @@ impl Lane {
             probing: false,
             setbacks: 0,
             outages: start.outages,
+            not_before: Timestamp(i64::MIN),
             draw,
         }
     }
@@ -317,7 +320,9 @@ impl Lane {
     /// The next instant at which this lane needs the engine.
     pub(super) fn wakeup(&self) -> Option<Timestamp> {
         let waits = match &self.standing {
-            Standing::Working => [self.claim_at.filter(|_| !self.claiming), self.plan_at],
+            Standing::Working => {
+                [self.claim_at.filter(|_| !self.claiming).map(|c| c.max(self.not_before)), self.plan_at]
+            }
             Standing::Resting { until, .. } => [Some(*until), None],
             Standing::Down { .. } => [self.probe_at, None],
         };

@@ -45,7 +45,7 @@ impl Engine {
 
     fn claim(&mut self, name: &InstanceName, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(name) else { return };
-        if lane.claiming || lane.claim_at.is_none_or(|c| c > now) {
+        if lane.claiming || lane.claim_at.is_none_or(|c| c.max(lane.not_before) > now) {
             return;
         }
         let limit = lane.capacity().saturating_sub(lane.waiting_ordinary());

@@ -14,6 +14,7 @@ mod input;
 mod lane;
 mod line;
 mod settle;
+mod steps;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
@@ -104,6 +105,8 @@ impl Engine {
             Input::Unsendable { id, reason, note } => self.unsendable(id, reason, note, now),
             Input::SendDone { id, outcome, facts } => self.send_done(id, &outcome, facts, now),
             Input::Probed { instance, down } => self.probed(&instance, down, now),
+            Input::Slept { from, to } => self.slept(from, to, now),
+            Input::SetBack { by } => self.set_back(by, now),
             Input::CommitTook(took) => self.commit_took(took),
             Input::Stop => self.stop(now),
         }

@@ -438,6 +438,9 @@ pub trait Store: Send + Sync + 'static {
         since: Timestamp,
     ) -> Result<Vec<(Timestamp, Timestamp)>, StoreError>;
 
+    /// Notes a stretch in which nobody worked.
+    async fn note_outage(&self, began: Timestamp, ended: Timestamp) -> Result<(), StoreError>;
+
     /// Doubts whose next look is due.
     async fn doubts_to_look_at(&self, now: Timestamp, limit: usize) -> Result<Vec<Doubt>, StoreError>;
 
@@ -498,9 +501,9 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<u64, StoreError>;
 
-    /// The occurrence of a job that was planned in time, passed before `now` while no daemon ran, and of which nothing
-    /// was begun.
-    async fn untouched_since_outage(&self, job: &str, now: Timestamp) -> Result<Option<i64>, StoreError>;
+    /// The occurrences of a job that were planned in time, passed before `before` while nobody worked, and of which
+    /// nothing was begun: the latest first, each with its nominal instant.
+    async fn untouched_since_outage(&self, job: &str, before: Timestamp) -> Result<Vec<(i64, Timestamp)>, StoreError>;
 
     /// Writes down that the daemon is alive, so that the next start knows since when it was not.
     async fn heartbeat(&self, now: Timestamp) -> Result<(), StoreError>;

@@ -317,6 +317,10 @@ impl Store for SqliteStore {
         sqlite_plan::next_plan_at(self).await
     }
 
+    async fn note_outage(&self, began: Timestamp, ended: Timestamp) -> Result<(), StoreError> {
+        sqlite_upkeep::note_outage(self.writer()?, began, ended).await
+    }
+
     async fn gates(&self, now: Timestamp) -> Result<Vec<Gate>, StoreError> {
         sqlite_overlap::gates(self, now).await
     }
@@ -347,8 +351,8 @@ impl Store for SqliteStore {
         sqlite_overlap::settle_waiting(self, occurrence, &event, note, now).await
     }
 
-    async fn untouched_since_outage(&self, job: &str, now: Timestamp) -> Result<Option<i64>, StoreError> {
-        sqlite_overlap::untouched_since_outage(self, job, now).await
+    async fn untouched_since_outage(&self, job: &str, before: Timestamp) -> Result<Vec<(i64, Timestamp)>, StoreError> {
+        sqlite_overlap::untouched_since_outage(self, job, before).await
     }
 
     async fn recipients(

@@ -167,12 +167,13 @@ pub(super) async fn settle_waiting(
 pub(super) async fn untouched_since_outage(
     store: &SqliteStore,
     job: &str,
-    now: Timestamp,
-) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar(include_str!("sql/untouched_since_outage.sql"))
+    before: Timestamp,
+) -> Result<Vec<(i64, Timestamp)>, StoreError> {
+    let rows = sqlx::query(include_str!("sql/untouched_since_outage.sql"))
         .bind(job.to_owned())
-        .bind(now.0)
-        .fetch_optional(&store.readers)
+        .bind(before.0)
+        .fetch_all(&store.readers)
         .await
-        .map_err(StoreError::database("find an occurrence that an outage kept from being served"))
+        .map_err(StoreError::database("find occurrences that an outage kept from being served"))?;
+    rows.iter().map(|r| Ok((get(r, 0)?, Timestamp(get(r, 1)?)))).collect()
 }

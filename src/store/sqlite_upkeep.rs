@@ -262,6 +262,22 @@ async fn recover(
     Ok(Recovery { in_doubt: counts[0], rescheduled: counts[1] })
 }
 
+pub(super) async fn note_outage(writer: &Writer, began: Timestamp, ended: Timestamp) -> Result<(), StoreError> {
+    writer
+        .run(move |c| {
+            Box::pin(async move {
+                sqlx::query("INSERT INTO outages (instance, began_at, ended_at) VALUES (NULL, ?1, ?2)")
+                    .bind(began.0)
+                    .bind(ended.0)
+                    .execute(c)
+                    .await
+                    .map_err(StoreError::database("note an outage"))
+            })
+        })
+        .await?;
+    Ok(())
+}
+
 pub(super) async fn count_ignored_hook(
     writer: &Writer,
     instance: &InstanceName,
