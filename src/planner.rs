@@ -8,10 +8,9 @@ use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Jump, Stopwatch};
-use crate::domain::draw::Draw;
 use crate::domain::job::{DEFAULT_MAX_LATENESS, Overlap};
 use crate::domain::misfire::{MissedRun, Policy};
-use crate::domain::schedule::Schedule;
+use crate::domain::occurrence::Layout;
 use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::typing::Typing;
@@ -236,7 +235,7 @@ impl Planner {
             next_at: decision.following,
             plan_at: decision.plan_at,
             missed: [None; 2],
-            gate_at: checked.then(|| nominal + self.jitter(&stored, nominal) - GATE_AHEAD),
+            gate_at: checked.then(|| nominal + self.layout(&stored, &zone).jitter(nominal) - GATE_AHEAD),
         };
         if state == StateName::Expired {
             tracing::warn!(job = stored.job.name, nominal = %nominal, "an occurrence is too late and recorded as expired");
@@ -256,6 +255,9 @@ impl Planner {
         let bodies: Vec<String> =
             contents.iter().map(|c| serde_json::to_string(&c.content).unwrap_or_default()).collect();
         let steps = u32::try_from(contents.len()).unwrap_or(1);
+        let zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
+        let layout = self.layout(stored, &zone);
+        let moment = (nominal, layout.jitter(nominal));
         let mut after = -1;
         loop {
             let recipients = self.store.recipients(stored.audience, after, CHUNK).await?;
@@ -263,8 +265,8 @@ impl Planner {
             after = recipients.last().map_or(after, |(place, _)| *place);
             let took = Stopwatch::start();
             for (step, (content, body)) in (0_i32..).zip(contents.iter().zip(&bodies)) {
-                let rows =
-                    recipients.iter().map(|r| self.row(stored, (step, content, body), nominal, r, now)).collect();
+                let row = |r| self.row(&layout, moment, (step, content, body), r, now);
+                let rows = recipients.iter().map(row).collect();
                 let job = &stored.job;
                 self.store
                     .insert(NewMessages {
@@ -290,38 +292,23 @@ impl Planner {
         }
     }
 
-    /// How much later than its nominal instant an occurrence is due: drawn once for all its recipients, and never as
-    /// far as the next occurrence.
-    fn jitter(&self, stored: &StoredJob, nominal: Timestamp) -> Millis {
-        let job = &stored.job;
-        let Some(jitter) = job.jitter else { return Millis::ZERO };
-        let zone = clock::zone(&job.zone).unwrap_or(TimeZone::UTC);
-        let next = job.schedule.next_after(nominal, stored.first_applied_at, &zone);
-        let most = next.map_or(jitter, |n| jitter.min(n.since(nominal) - Millis(1)));
-        let draw = Draw::new(self.seed, "jitter").with_text(&job.name).with_number(nominal.0);
-        Millis(draw.between(0, most.at_least_zero().0))
+    fn layout<'j>(&self, stored: &'j StoredJob, zone: &'j TimeZone) -> Layout<'j> {
+        let first_applied = stored.first_applied_at;
+        Layout { job: &stored.job, zone, size: stored.size, first_applied, seed: self.seed }
     }
 
     fn row(
         &self,
-        stored: &StoredJob,
+        layout: &Layout<'_>,
+        (nominal, jitter): (Timestamp, Millis),
         (step, content, body): (i32, &StoredContent, &str),
-        nominal: Timestamp,
         (place, recipient): &(i64, Recipient),
         now: Timestamp,
     ) -> NewMessage {
-        let job = &stored.job;
-        let draw = Draw::new(self.seed, "typing")
-            .with_text(&job.name)
-            .with_number(nominal.0)
-            .with_text(recipient.chat.as_str());
+        let manner = &layout.job.manner;
+        let draw = layout.typing_draw(nominal, recipient.chat.as_str());
         let lead = lead_of(&content.content, &content.manner.typing, &recipient.vars, nominal, &content.zone, draw);
-        let due_at = match job.schedule {
-            // Shorter than the lead: due when its typing has been seen.
-            Schedule::In(_) => nominal.max(stored.first_applied_at + lead),
-            Schedule::At(_) | Schedule::Every { .. } | Schedule::Cron { .. } => nominal,
-        };
-        let due_at = due_at + self.jitter(stored, nominal) + spread_over(job.spread, *place, stored.size);
+        let due_at = layout.due(nominal, jitter, *place, lead);
         let vars = crate::store::vars_json(&recipient.vars);
         NewMessage {
             id: self.ids.make(now),
@@ -331,20 +318,12 @@ impl Planner {
             due_at,
             wake_at: due_at - lead,
             lead,
-            expires_at: job.manner.expires.map(|e| e.of(due_at)),
-            class: job.manner.class,
+            expires_at: manner.expires.map(|e| e.of(due_at)),
+            class: manner.class,
             key: None,
             step,
         }
     }
-}
-
-/// How long after the first recipient the one at `place` is due: the span in as many even steps as there are
-/// recipients, so that the last one is due before its end.
-fn spread_over(span: Option<Millis>, place: i64, size: u64) -> Millis {
-    let Some(span) = span else { return Millis::ZERO };
-    let share = i128::from(span.0) * i128::from(place) / i128::from(size.max(1));
-    Millis(i64::try_from(share).unwrap_or(span.0))
 }
 
 /// What happens to a job's next occurrences.
@@ -414,6 +393,7 @@ mod tests {
     use crate::domain::content::Content;
     use crate::domain::id::InstanceName;
     use crate::domain::job::{Job, Manner};
+    use crate::domain::schedule::Schedule;
 
     fn stored(schedule: Schedule, next_at: i64) -> StoredJob {
         let job = Job {

@@ -17,6 +17,7 @@ pub mod id;
 pub mod job;
 pub mod message;
 pub mod misfire;
+pub mod occurrence;
 pub mod outcome;
 pub mod pace;
 pub mod reason;

@@ -1,0 +1,60 @@
+//! How the messages of one occurrence lie in time: what its jitter, its spread and its recipients make of the nominal
+//! instant. The planner and every prediction ask here.
+
+use jiff::tz::TimeZone;
+
+use crate::domain::draw::Draw;
+use crate::domain::job::Job;
+use crate::domain::schedule::Schedule;
+use crate::domain::time::{Millis, Timestamp};
+
+/// A job with what its occurrences are worked out from.
+#[derive(Clone, Debug)]
+pub struct Layout<'j> {
+    /// The job.
+    pub job: &'j Job,
+    /// The zone of its schedule.
+    pub zone: &'j TimeZone,
+    /// How many recipients it has.
+    pub size: u64,
+    /// When it entered the database.
+    pub first_applied: Timestamp,
+    /// The database's seed.
+    pub seed: u64,
+}
+
+impl Layout<'_> {
+    /// How much later than its nominal instant an occurrence is due: drawn once for all its recipients, and never as
+    /// far as the next occurrence.
+    pub fn jitter(&self, nominal: Timestamp) -> Millis {
+        let Some(jitter) = self.job.jitter else { return Millis::ZERO };
+        let next = self.job.schedule.next_after(nominal, self.first_applied, self.zone);
+        let most = next.map_or(jitter, |n| jitter.min(n.since(nominal) - Millis(1)));
+        let draw = Draw::new(self.seed, "jitter").with_text(&self.job.name).with_number(nominal.0);
+        Millis(draw.between(0, most.at_least_zero().0))
+    }
+
+    /// When the message of the recipient at `place` is due, whose typing takes `lead`; `jitter` is that of its
+    /// occurrence.
+    pub fn due(&self, nominal: Timestamp, jitter: Millis, place: i64, lead: Millis) -> Timestamp {
+        let due = match self.job.schedule {
+            // Shorter than the lead: due when its typing has been seen.
+            Schedule::In(_) => nominal.max(self.first_applied + lead),
+            Schedule::At(_) | Schedule::Every { .. } | Schedule::Cron { .. } => nominal,
+        };
+        due + jitter + self.spread_over(place)
+    }
+
+    /// How long after the first recipient the one at `place` is due: the span in as many even steps as there are
+    /// recipients, so that the last one is due before its end.
+    fn spread_over(&self, place: i64) -> Millis {
+        let Some(span) = self.job.spread else { return Millis::ZERO };
+        let share = i128::from(span.0) * i128::from(place) / i128::from(self.size.max(1));
+        Millis(i64::try_from(share).unwrap_or(span.0))
+    }
+
+    /// The base of the draws of a message's typing.
+    pub fn typing_draw(&self, nominal: Timestamp, chat: &str) -> Draw {
+        Draw::new(self.seed, "typing").with_text(&self.job.name).with_number(nominal.0).with_text(chat)
+    }
+}
