@@ -128,6 +128,22 @@ pub fn system_zone_name() -> String {
     TimeZone::system().iana_name().unwrap_or("UTC").to_owned()
 }
 
+/// Where systems keep their zone databases.
+const ZONE_FOLDERS: [&str; 3] = ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo"];
+
+/// The zones of a country (ISO 3166, two letters), the most populous first as far as the list knows; empty where the
+/// system has no such list.
+pub fn zones_of_country(code: &str) -> Vec<String> {
+    static LIST: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let list = LIST.get_or_init(|| {
+        let own = std::env::var("TZDIR").ok();
+        let folders = own.iter().map(String::as_str).chain(ZONE_FOLDERS);
+        folders.filter_map(|f| std::fs::read_to_string(format!("{f}/zone.tab")).ok()).next().unwrap_or_default()
+    });
+    let fields = list.lines().filter(|l| !l.starts_with('#')).map(|l| l.split('\t').collect::<Vec<_>>());
+    fields.filter(|f| f.first() == Some(&code)).filter_map(|f| f.get(2).map(|z| (*z).to_owned())).collect()
+}
+
 /// Which zone database is in use, and its version where it tells one.
 pub fn zones_version() -> String {
     for folder in ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo"] {

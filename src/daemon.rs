@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,7 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::doubt::DoubtSeeker;
 use crate::engine::LaneStart;
 use crate::feed::{Feed, News};
+use crate::follower::Follower;
 use crate::gateway::{self, Gateway};
 use crate::http;
 use crate::intake::{self, AppliedFile, IdMaker, IntakeError};
@@ -288,7 +289,8 @@ impl Parts {
         let worker =
             Worker::new(Arc::clone(&shared), if options.passive { Vec::new() } else { served }, options.feed.clone());
         let activity = worker.activity();
-        let receipts = Receipts::new(Arc::clone(&shared), self.inboxes(), options.feed.clone());
+        let news = Arc::new(Notify::new());
+        let receipts = Receipts::new(Arc::clone(&self.store), self.inboxes(), options.feed.clone(), Arc::clone(&news));
         let last = CancellationToken::new();
         let (ready, is_ready) = watch::channel(false);
         let mut others = Vec::new();
@@ -305,7 +307,10 @@ impl Parts {
         }
         others.push(tokio::spawn(upkeep::heartbeat(Arc::clone(&self.store), last.clone())));
         others.push(tokio::spawn(upkeep::expire(Arc::clone(&self.store), last.clone())));
-        let planner = Planner::new(Arc::clone(&shared), Arc::new(IdMaker::default()), self.store.seed());
+        let ids = Arc::new(IdMaker::default());
+        let follower = Follower::new(Arc::clone(&self.store), Arc::clone(&ids), news);
+        others.push(tokio::spawn(follower.run(self.stop.clone())));
+        let planner = Planner::new(Arc::clone(&shared), ids, self.store.seed());
         planner.settle_passed(clock::now()).await?;
         others.push(tokio::spawn(planner.run(self.stop.clone())));
         if !options.passive {

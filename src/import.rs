@@ -329,7 +329,8 @@ fn check(import: &Import, now: Timestamp) -> Result<(Imported, Vec<u8>), Flaw> {
     }
     let mut walk = Walk::new(import, now);
     let mut done = Imported::default();
-    let mut moments = Moments { due: now, nominal: Some(now), late_by: Millis::ZERO, zone: walk.zone.clone() };
+    let mut moments =
+        Moments { due: now, nominal: Some(now), event: None, late_by: Millis::ZERO, zone: walk.zone.clone() };
     table.rows(|row| {
         done.rows += 1;
         let verdict = row.and_then(|row| {
@@ -413,7 +414,8 @@ fn read_again(
     let table = Table::open(&import.file)?;
     let compiled: Vec<CompiledContent> = import.contents.iter().filter_map(|c| c.content.compile().ok()).collect();
     let mut walk = Walk::new(import, now);
-    let mut moments = Moments { due: now, nominal: Some(now), late_by: Millis::ZERO, zone: walk.zone.clone() };
+    let mut moments =
+        Moments { due: now, nominal: Some(now), event: None, late_by: Millis::ZERO, zone: walk.zone.clone() };
     let mut chunk = Vec::with_capacity(CHUNK);
     table.rows(|row| {
         // What is wrong was told by the check.
@@ -472,6 +474,10 @@ fn batches(
                         class: m.class,
                         key: m.key.clone().filter(|_| n == 0),
                         step: if n == 0 { *step } else { n },
+                        state: if late { StateName::Expired } else { StateName::Scheduled },
+                        reason: late.then_some(Reason::Misfire),
+                        followed: false,
+                        follows: None,
                     }
                 })
                 .collect();
@@ -485,8 +491,6 @@ fn batches(
                 content: content.id,
                 steps,
                 audience: Some(open.audience),
-                state: if late { StateName::Expired } else { StateName::Scheduled },
-                reason: late.then_some(Reason::Misfire),
                 rows,
                 publish: None,
                 now,

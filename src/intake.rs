@@ -68,7 +68,7 @@ pub async fn apply_file(
     let mut jobs = Vec::with_capacity(settings.jobs.len());
     for job in &settings.jobs {
         let audience = store_audience(store, job).await?;
-        let zone = clock::zone(&job.job.zone).unwrap_or(jiff::tz::TimeZone::UTC);
+        let zone = clock::zone(job.job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
         let max_lateness = job.job.max_lateness(now, &zone);
         jobs.push(JobApply { job: job.job.clone(), audience, max_lateness });
     }
@@ -112,7 +112,7 @@ impl Planned {
 }
 
 fn planned(job: &JobSettings, change: Applied, cancels: u64, first_applied: Timestamp, now: Timestamp) -> PlannedJob {
-    let zone = clock::zone(&job.job.zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    let zone = clock::zone(job.job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
     let schedule = &job.job.schedule;
     let next = match change {
         Applied::Added => schedule.first(first_applied, &zone),
@@ -268,6 +268,10 @@ pub async fn send_one(
         class,
         key: key.clone(),
         step: 0,
+        state: StateName::Scheduled,
+        reason: None,
+        followed: false,
+        follows: None,
     };
     let messages = NewMessages {
         job: None,
@@ -276,8 +280,6 @@ pub async fn send_one(
         content,
         steps: 1,
         audience: None,
-        state: StateName::Scheduled,
-        reason: None,
         rows: vec![row],
         publish: None,
         now,
@@ -299,7 +301,7 @@ pub fn lead_of(content: &Content, typing: &Typing, vars: &Vars, due: Timestamp, 
         Typing::Off | Typing::Lead(_) => 0,
         Typing::BySpeed { .. } => {
             let zone = clock::zone(zone).unwrap_or(jiff::tz::TimeZone::UTC);
-            let moments = Moments { due, nominal: Some(due), late_by: Millis::ZERO, zone };
+            let moments = Moments { due, nominal: Some(due), event: Some(due), late_by: Millis::ZERO, zone };
             // A text that cannot be rendered is found out before the send; its lead does not matter.
             content.compile().ok().and_then(|c| c.render(vars, &moments).ok()).map_or(0, |r| r.typed_chars())
         }

@@ -8,10 +8,11 @@ use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Jump, Stopwatch};
-use crate::domain::job::{DEFAULT_MAX_LATENESS, Overlap};
+use crate::domain::job::{DEFAULT_MAX_LATENESS, Job, Overlap};
 use crate::domain::misfire::{MissedRun, Policy};
-use crate::domain::occurrence::Layout;
+use crate::domain::occurrence::{Layout, Whose};
 use crate::domain::state::{Event, Reason, StateName};
+use crate::domain::template::ZONE_VAR;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::typing::Typing;
 use crate::intake::{SharedIds, lead_of};
@@ -110,10 +111,10 @@ impl Planner {
     /// When the database cannot be read or written.
     pub async fn settle_passed(&self, now: Timestamp) -> Result<(), StoreError> {
         for stored in self.store.jobs_to_plan(now, JOBS).await? {
-            if stored.resumes || !stored.job.schedule.recurs() {
+            if stored.resumes || !stored.job.schedule.recurs() || stored.job.manner.own_clock {
                 continue;
             }
-            let zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
+            let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(TimeZone::UTC);
             let policy = policy(&stored, self.max_lateness(&stored).await?);
             let catch_up = policy.catch_up(passed_since(&stored, &zone, now), now);
             let room = policy.most().saturating_sub(catch_up.served);
@@ -193,7 +194,13 @@ impl Planner {
         // Due when its typing has been seen, as a single message is.
         let nominal = now + longest_lead(&stored.job.manner.typing);
         // The job's next occurrence is another one, so that nothing advances.
-        let publish = Publish { next_at: stored.next_at, plan_at: stored.next_at, missed: [None; 2], gate_at: None };
+        let publish = Publish {
+            next_at: stored.next_at,
+            plan_at: stored.next_at,
+            missed: [None; 2],
+            gate_at: None,
+            event_at: None,
+        };
         self.insert(stored, &contents, nominal, StateName::Scheduled, publish, now).await?;
         Ok(nominal)
     }
@@ -207,7 +214,7 @@ impl Planner {
     }
 
     async fn plan(&self, stored: StoredJob, now: Timestamp) -> Result<(), StoreError> {
-        let zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
+        let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(TimeZone::UTC);
         let contents = self.contents(&stored).await?;
         let max_lateness = contents.first().map_or(DEFAULT_MAX_LATENESS, |c| c.max_lateness);
         let decision = decide(&stored, max_lateness, &zone, now);
@@ -226,16 +233,19 @@ impl Planner {
             // expected.
             let next_at = decision.serve.map(|(nominal, _)| nominal);
             let plan_at = next_at.map(|_| now);
-            let step = Publish { next_at, plan_at, missed: decision.missed, gate_at: None };
+            let step = Publish { next_at, plan_at, missed: decision.missed, gate_at: None, event_at: None };
             return self.store.advance_job(&stored.job.name, stored.next_at, step).await;
         };
         let job = &stored.job;
-        let checked = job.schedule.recurs() && job.manner.overlap != Overlap::Allow && !stored.resumes;
+        // On clocks of their own, recipients of two occurrences may well be due side by side.
+        let may_overlap = job.manner.overlap == Overlap::Allow || job.manner.own_clock;
+        let checked = job.schedule.recurs() && !may_overlap && !stored.resumes;
         let publish = Publish {
             next_at: decision.following,
             plan_at: decision.plan_at,
             missed: [None; 2],
             gate_at: checked.then(|| nominal + self.layout(&stored, &zone).jitter(nominal) - GATE_AHEAD),
+            event_at: job.schedule.event_at(),
         };
         if state == StateName::Expired {
             tracing::warn!(job = stored.job.name, nominal = %nominal, "an occurrence is too late and recorded as expired");
@@ -255,9 +265,20 @@ impl Planner {
         let bodies: Vec<String> =
             contents.iter().map(|c| serde_json::to_string(&c.content).unwrap_or_default()).collect();
         let steps = u32::try_from(contents.len()).unwrap_or(1);
-        let zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
+        let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(TimeZone::UTC);
+        let job_zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
         let layout = self.layout(stored, &zone);
-        let moment = (nominal, layout.jitter(nominal));
+        let max_lateness = contents.first().map_or(DEFAULT_MAX_LATENESS, |c| c.max_lateness);
+        let each = (own_instants(&stored.job) && !stored.resumes).then(|| policy(stored, max_lateness).allowed());
+        let planned = PlannedOccurrence {
+            layout: &layout,
+            job_zone: &job_zone,
+            nominal,
+            jitter: layout.jitter(nominal),
+            useless_from: layout.useless_from(nominal),
+            state,
+            allowed_each: each,
+        };
         let mut after = -1;
         loop {
             let recipients = self.store.recipients(stored.audience, after, CHUNK).await?;
@@ -265,7 +286,7 @@ impl Planner {
             after = recipients.last().map_or(after, |(place, _)| *place);
             let took = Stopwatch::start();
             for (step, (content, body)) in (0_i32..).zip(contents.iter().zip(&bodies)) {
-                let row = |r| self.row(&layout, moment, (step, content, body), r, now);
+                let row = |r| self.row(&planned, (step, content, body), r, now);
                 let rows = recipients.iter().map(row).collect();
                 let job = &stored.job;
                 self.store
@@ -276,8 +297,6 @@ impl Planner {
                         content: content.id,
                         steps,
                         audience: Some(stored.audience),
-                        state,
-                        reason: (state == StateName::Expired).then_some(Reason::Misfire),
                         rows,
                         publish: (last && i64::from(step) + 1 == i64::from(steps)).then_some(publish),
                         now,
@@ -299,17 +318,21 @@ impl Planner {
 
     fn row(
         &self,
-        layout: &Layout<'_>,
-        (nominal, jitter): (Timestamp, Millis),
+        planned: &PlannedOccurrence<'_>,
         (step, content, body): (i32, &StoredContent, &str),
         (place, recipient): &(i64, Recipient),
         now: Timestamp,
     ) -> NewMessage {
+        let PlannedOccurrence { layout, nominal, jitter, .. } = *planned;
         let manner = &layout.job.manner;
         let draw = layout.typing_draw(nominal, recipient.chat.as_str());
         let lead = lead_of(&content.content, &content.manner.typing, &recipient.vars, nominal, &content.zone, draw);
-        let due_at = layout.due(nominal, jitter, *place, lead);
+        let own = recipient.vars.get(ZONE_VAR).and_then(|name| clock::zone(name.trim()).ok());
+        let whose = Whose { place: *place, zone: own.as_ref().unwrap_or(planned.job_zone) };
+        let due_at = layout.due(nominal, jitter, &whose, lead);
         let vars = crate::store::vars_json(&recipient.vars);
+        let expires = manner.expires.map(|e| e.of(due_at));
+        let (state, reason) = planned.fate(due_at, now);
         NewMessage {
             id: self.ids.make(now),
             guard: guard(&recipient.chat, body, vars.as_deref()),
@@ -318,11 +341,45 @@ impl Planner {
             due_at,
             wake_at: due_at - lead,
             lead,
-            expires_at: manner.expires.map(|e| e.of(due_at)),
+            expires_at: expires.into_iter().chain(planned.useless_from).min(),
             class: manner.class,
             key: None,
             step,
+            state,
+            reason,
+            followed: manner.follow.is_some(),
+            follows: None,
         }
+    }
+}
+
+/// An occurrence whose messages are being made.
+#[derive(Clone, Copy)]
+struct PlannedOccurrence<'p> {
+    layout: &'p Layout<'p>,
+    /// The clock of recipients whose own is unknown.
+    job_zone: &'p TimeZone,
+    nominal: Timestamp,
+    jitter: Millis,
+    /// When the event begins of which it reminds beforehand.
+    useless_from: Option<Timestamp>,
+    /// Whether the whole occurrence is too late and only recorded.
+    state: StateName,
+    /// How late each recipient's message may be, where each has an instant of its own.
+    allowed_each: Option<Millis>,
+}
+
+impl PlannedOccurrence<'_> {
+    /// How a message begins that is due at an instant.
+    fn fate(&self, due_at: Timestamp, now: Timestamp) -> (StateName, Option<Reason>) {
+        if self.useless_from.is_some_and(|event| event <= now) {
+            return (StateName::Skipped, Some(Reason::EventPassed));
+        }
+        let late = self.allowed_each.is_some_and(|allowed| now.since(due_at) > allowed);
+        if late || self.state == StateName::Expired {
+            return (StateName::Expired, Some(Reason::Misfire));
+        }
+        (StateName::Scheduled, None)
     }
 }
 
@@ -350,32 +407,49 @@ fn passed_since<'s>(stored: &'s StoredJob, zone: &'s TimeZone, now: Timestamp) -
     stored.job.schedule.all_after(after, stored.first_applied_at, zone).take_while(move |t| *t <= now)
 }
 
+/// Whether the recipients of one occurrence are due at instants of their own, each judged by itself.
+fn own_instants(job: &Job) -> bool {
+    job.manner.own_clock || job.schedule.event_at().is_some()
+}
+
+/// Clocks on Earth are at most this far ahead of UTC, and the slowest so far behind.
+const FASTEST_CLOCK: Millis = Millis(14 * 3_600_000);
+const SLOWEST_CLOCK: Millis = Millis(12 * 3_600_000);
+
 /// Decides which occurrence is planned next and how.
 fn decide(stored: &StoredJob, max_lateness: Millis, zone: &TimeZone, now: Timestamp) -> Decision {
     let schedule = &stored.job.schedule;
     let after = |t| schedule.next_after(t, stored.first_applied_at, zone);
     let policy = policy(stored, max_lateness);
     let recurs = schedule.recurs();
+    // On clocks of their own, an occurrence has passed when it has on the slowest of them.
+    let own_clock = stored.job.manner.own_clock;
+    let passed = if own_clock { now - SLOWEST_CLOCK } else { now };
     let mut missed = [None; 2];
     let serve = match stored.next_at {
         None => None,
         // Begun before, and only replaced by a changed job: what is late about it is its pacing.
-        Some(next) if stored.resumes || next >= now => Some((next, StateName::Scheduled)),
+        Some(next) if stored.resumes || next >= passed || own_instants(&stored.job) && !recurs => {
+            Some((next, StateName::Scheduled))
+        }
         Some(next) if !recurs => {
             let late = now.since(next) > policy.allowed();
             Some((next, if late { StateName::Expired } else { StateName::Scheduled }))
         }
         Some(_) => {
-            let catch_up = policy.catch_up(passed_since(stored, zone, now), now);
+            let catch_up = policy.catch_up(passed_since(stored, zone, passed), passed);
             missed = catch_up.missed;
-            catch_up.first.or_else(|| after(now)).map(|t| (t, StateName::Scheduled))
+            catch_up.first.or_else(|| after(passed)).map(|t| (t, StateName::Scheduled))
         }
     };
     let following = serve.and_then(|(nominal, _)| after(nominal));
-    let longest_lead = longest_lead(&stored.job.manner.typing);
+    let ahead = longest_lead(&stored.job.manner.typing) + AHEAD;
     // Instants that are all known are all planned at once; a recurring job keeps one occurrence ahead.
-    let plan_at =
-        serve.zip(following).map(|((nominal, _), f)| if recurs { nominal.min(f - longest_lead - AHEAD) } else { now });
+    let plan_at = serve.zip(following).map(|((nominal, _), f)| match (recurs, own_clock) {
+        (false, _) => now,
+        (true, false) => nominal.min(f - ahead),
+        (true, true) => f - ahead - FASTEST_CLOCK,
+    });
     Decision { serve, missed, following, plan_at }
 }
 
@@ -392,7 +466,7 @@ mod tests {
     use super::*;
     use crate::domain::content::Content;
     use crate::domain::id::InstanceName;
-    use crate::domain::job::{Job, Manner};
+    use crate::domain::job::Manner;
     use crate::domain::schedule::Schedule;
 
     fn stored(schedule: Schedule, next_at: i64) -> StoredJob {

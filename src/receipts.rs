@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use tokio::sync::Notify;
+
 use crate::clock;
 use crate::domain::id::InstanceName;
 use crate::domain::time::Timestamp;
 use crate::feed::{Feed, News};
 use crate::gateway::signature::HookProof;
 use crate::gateway::{Gateway, HookEvent};
-use crate::store::{AckNews, Store};
+use crate::store::{AckNews, ReplyNews, SqliteStore, Store};
 
 /// What a webhook's sender is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,16 +41,22 @@ pub struct Inbox {
 /// See the [module](self).
 #[derive(Clone)]
 pub struct Receipts {
-    store: Arc<dyn Store>,
+    store: Arc<SqliteStore>,
     inboxes: Arc<HashMap<InstanceName, Inbox>>,
     last_ack_ms: Arc<AtomicI64>,
     feed: Feed,
+    news: Arc<Notify>,
 }
 
 impl Receipts {
-    /// Takes in webhooks of these instances.
-    pub fn new(store: Arc<dyn Store>, inboxes: HashMap<InstanceName, Inbox>, feed: Feed) -> Receipts {
-        Receipts { store, inboxes: Arc::new(inboxes), last_ack_ms: Arc::default(), feed }
+    /// Takes in webhooks of these instances; who follows messages is told by `news`.
+    pub fn new(
+        store: Arc<SqliteStore>,
+        inboxes: HashMap<InstanceName, Inbox>,
+        feed: Feed,
+        news: Arc<Notify>,
+    ) -> Receipts {
+        Receipts { store, inboxes: Arc::new(inboxes), last_ack_ms: Arc::default(), feed, news }
     }
 
     /// When the latest ack of this run was recorded.
@@ -82,7 +90,7 @@ impl Receipts {
             }
         };
         let now = clock::now();
-        let mut acks = Vec::new();
+        let (mut acks, mut replies) = (Vec::new(), Vec::new());
         let mut taken = Taken::Recorded;
         for event in events {
             match event {
@@ -97,8 +105,19 @@ impl Receipts {
                         source: "webhook",
                     });
                 }
+                HookEvent::Reply { chat, gateway_id } => {
+                    tracing::info!(gateway_id, "somebody wrote");
+                    replies.push(ReplyNews { instance: name.clone(), gateway_id, chat, at: now });
+                }
                 HookEvent::Other { event } => taken = self.ignore(&name, &event).await,
             }
+        }
+        if !replies.is_empty() {
+            if let Err(e) = self.store.record_replies(replies).await {
+                tracing::error!(instance, error = %e, "replies could not be stored");
+                return Taken::Unavailable;
+            }
+            self.news.notify_one();
         }
         if acks.is_empty() {
             return taken;
@@ -111,6 +130,7 @@ impl Receipts {
             Ok(_) => {
                 told.into_iter().for_each(|n| self.feed.tell(n));
                 self.last_ack_ms.fetch_max(now.0, Ordering::Relaxed);
+                self.news.notify_one();
                 Taken::Recorded
             }
             Err(e) => {

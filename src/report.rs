@@ -4,11 +4,12 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::ack::Ack;
+use crate::domain::follow::{Followed, Kind};
 use crate::domain::id::MessageId;
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
 use crate::engine::explain::{Explanation, Gate};
-use crate::store::view::{AttemptView, DoubtView, MessageDetail, MessageView, StatsView};
+use crate::store::view::{AttemptView, DoubtView, FollowUpView, FollowerView, MessageDetail, MessageView, StatsView};
 
 fn instant(t: Option<Timestamp>) -> Value {
     t.map_or(Value::Null, |t| Value::String(t.to_rfc3339()))
@@ -67,7 +68,29 @@ pub fn detail(d: &MessageDetail, explanation: &Explanation) -> Value {
     all.insert("attempt_log".to_owned(), d.attempts.iter().map(attempt).collect());
     all.insert("acks".to_owned(), Value::Array(acks));
     all.insert("events".to_owned(), Value::Array(events));
+    let follow_up = d.follow_up.as_ref();
+    all.insert("follow_up".to_owned(), follow_up.filter(|f| f.state.is_some()).map_or(Value::Null, followed));
+    all.insert("follows".to_owned(), json!(follow_up.and_then(|f| f.follows).map(|id| id.to_string())));
     Value::Object(all)
+}
+
+/// How following a message stands.
+fn followed(f: &FollowUpView) -> Value {
+    let follower = |v: &FollowerView| {
+        let (kind, number) = match v.follower.kind {
+            Kind::Nag(n) => ("nag", u64::from(n)),
+            Kind::Escalation(place) => ("escalation", u64::try_from(place + 1).unwrap_or(0)),
+        };
+        json!({
+            "id": v.id.to_string(), "kind": kind, "number": number, "state": v.follower.state.name(),
+            "due_at": v.follower.due_at.to_rfc3339(), "sent_at": instant(v.follower.sent_at),
+        })
+    };
+    json!({
+        "state": f.state.map(Followed::name),
+        "next_at": instant(f.next_at),
+        "messages": f.followers.iter().map(follower).collect::<Vec<_>>(),
+    })
 }
 
 /// Gates with whether they are passed, as `explain` prints them.

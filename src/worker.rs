@@ -12,11 +12,12 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{self, Jump, Stopwatch};
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Due, Facts, SendFacts, Verdict};
+use crate::domain::occurrence;
 use crate::domain::outcome::Outcome;
 use crate::domain::recipient::Chat;
 use crate::domain::render::Rendered;
 use crate::domain::state::Reason;
-use crate::domain::template::{Moments, ZONE_VAR};
+use crate::domain::template::{Moments, Vars, ZONE_VAR};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::window::{OpenHours, Window, WindowZone};
 use crate::engine::{CLAIM_AHEAD, Effect, Engine, Input, LaneStart, Standing};
@@ -451,13 +452,29 @@ pub fn hours(instance: Option<&Window>, claimed: &Claimed) -> Vec<OpenHours> {
             WindowZone::Sender => sender(),
             WindowZone::Named(name) => clock::zone(name).unwrap_or_else(|_| sender()),
             // Never no window: where the recipient's zone is unknown, the sender's counts.
-            WindowZone::Recipient => {
-                claimed.vars.get(ZONE_VAR).and_then(|name| clock::zone(name).ok()).unwrap_or_else(sender)
-            }
+            WindowZone::Recipient => recipient_zone(&claimed.vars).unwrap_or_else(sender),
         };
         OpenHours { days: w.days, hours: w.hours, zone }
     };
     instance.into_iter().chain(own).map(resolve).collect()
+}
+
+/// The instants a message's templates may speak of, on the job's clock, or on its recipient's where that one counts.
+fn moments(claimed: &Claimed, slot: Timestamp) -> Moments {
+    let (due, event) = (claimed.due.due_at, claimed.due.event_at);
+    let job_zone = || clock::zone(&claimed.content.zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    let own_clock = claimed.content.manner.own_clock;
+    let zone = match own_clock || event.is_some() {
+        true => recipient_zone(&claimed.vars).unwrap_or_else(job_zone),
+        false => job_zone(),
+    };
+    let nominal = claimed.nominal_at.map(|n| if own_clock { occurrence::own_clock(n, &zone) } else { n });
+    Moments { due, nominal, event, late_by: slot.since(due), zone }
+}
+
+/// The clock of a recipient, where it is known.
+fn recipient_zone(vars: &Vars) -> Option<jiff::tz::TimeZone> {
+    vars.get(ZONE_VAR).and_then(|name| clock::zone(name.trim()).ok())
 }
 
 /// Fills in a message's templates. Runs under `catch_unwind`: a template must never take the worker with it.
@@ -467,12 +484,7 @@ pub fn render(claimed: &Claimed, slot: Timestamp) -> Result<Rendered, (Reason, S
         let note = "the stored content does not match the hash taken when the message was planned";
         return Err((Reason::Damaged, note.to_owned()));
     }
-    let moments = Moments {
-        due: claimed.due.due_at,
-        nominal: claimed.nominal_at,
-        late_by: slot.since(claimed.due.due_at),
-        zone: clock::zone(&claimed.content.zone).unwrap_or(jiff::tz::TimeZone::UTC),
-    };
+    let moments = moments(claimed, slot);
     let rendering = AssertUnwindSafe(|| {
         let compiled = claimed.content.content.compile().map_err(|e| e.to_string())?;
         compiled.render(&claimed.vars, &moments).map_err(|e| e.to_string())

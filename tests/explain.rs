@@ -43,6 +43,7 @@ fn due(n: u8, in_ms: i64) -> Due {
         retry: RetryPolicy::default(),
         max_lateness: Millis(3_600_000),
         expires_at: None,
+        event_at: None,
         hours: Vec::new(),
         kept_waiting: false,
         leads_on: false,

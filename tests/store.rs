@@ -45,6 +45,10 @@ async fn insert(store: &SqliteStore, n: u8, class: Class) {
             class,
             key: None,
             step: 0,
+            state: StateName::Scheduled,
+            reason: None,
+            followed: false,
+            follows: None,
         };
         let messages = NewMessages {
             job: None,
@@ -53,8 +57,6 @@ async fn insert(store: &SqliteStore, n: u8, class: Class) {
             content,
             steps: 1,
             audience: None,
-            state: StateName::Scheduled,
-            reason: None,
             rows: vec![row],
             publish: None,
             now: Timestamp(1),

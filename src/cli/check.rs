@@ -69,7 +69,7 @@ fn finding_json(f: &Finding) -> Value {
 
 /// The coming occurrences of a job as if it were applied now.
 fn coming(job: &JobSettings, now: Timestamp) -> (TimeZone, Vec<Timestamp>) {
-    let zone = clock::zone(&job.job.zone).unwrap_or(TimeZone::UTC);
+    let zone = clock::zone(job.job.schedule_zone()).unwrap_or(TimeZone::UTC);
     let mut next = job.job.schedule.first(now, &zone);
     let mut all = Vec::new();
     while let Some(t) = next {

@@ -255,7 +255,7 @@ pub(super) async fn found(store: &SqliteStore, name: &str) -> anyhow::Result<Job
 }
 
 fn zone_of(view: &JobView) -> TimeZone {
-    clock::zone(&view.stored.job.zone).unwrap_or(TimeZone::UTC)
+    clock::zone(view.stored.job.schedule_zone()).unwrap_or(TimeZone::UTC)
 }
 
 /// Coming occurrences after now.
@@ -323,6 +323,10 @@ fn schedule_text(schedule: &Schedule) -> String {
         }
         Schedule::In(delay) => format!("in {delay}"),
         Schedule::Every { period, .. } => format!("every {period}"),
+        Schedule::Event { at, remind } => {
+            let distances: Vec<String> = remind.iter().map(ToString::to_string).collect();
+            format!("event {} remind {}", at.to_rfc3339(), distances.join(", "))
+        }
         Schedule::Cron { patterns, .. } => format!("cron {}", patterns.join("; ")),
     }
 }

@@ -150,7 +150,7 @@ fn message(
     let Some(content) = args.content.read(kind)? else {
         return Err(told(Exit::Usage, "what shall be sent? --text \"Hi\", --image URL, … (see --help)"));
     };
-    let moments = Moments { due: now, nominal: None, late_by: Millis::ZERO, zone: zone.clone() };
+    let moments = Moments { due: now, nominal: None, event: None, late_by: Millis::ZERO, zone: zone.clone() };
     content
         .compile()
         .map_err(|e| e.to_string())

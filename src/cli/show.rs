@@ -6,13 +6,14 @@ use crate::cli::place::Zone;
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::content::Body;
+use crate::domain::follow::Kind;
 use crate::domain::id::MessageId;
 use crate::domain::time::Timestamp;
 use crate::engine::explain::Explanation;
 use crate::explain;
 use crate::report;
 use crate::store::Opening;
-use crate::store::view::MessageDetail;
+use crate::store::view::{FollowUpView, MessageDetail};
 
 /// Show one message: timeline, attempts with both responses, acks
 #[derive(clap::Args, Debug)]
@@ -71,6 +72,9 @@ fn words(d: &MessageDetail, explanation: &Explanation, zone: &Zone) -> String {
         let until = g.until.map(|t| format!(" until {}", at(t))).unwrap_or_default();
         lines.push(format!("waits     {}{until}  {}", g.name.name(), safe(g.note.as_deref().unwrap_or(""))));
     }
+    if let Some(f) = &d.follow_up {
+        lines.extend(followed(f, zone));
+    }
     lines.push(String::new());
     for e in &d.events {
         let from = e.from.as_deref().map(|f| format!("{f} → ")).unwrap_or_default();
@@ -104,4 +108,25 @@ fn words(d: &MessageDetail, explanation: &Explanation, zone: &Zone) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// How following it stands.
+fn followed(f: &FollowUpView, zone: &Zone) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(id) = f.follows {
+        lines.push(format!("follows   {id}"));
+    }
+    if let Some(state) = f.state {
+        let next = f.next_at.map(|t| format!(", looked at next {}", zone.show_exactly(t))).unwrap_or_default();
+        lines.push(format!("followed  {}{next}", state.name()));
+    }
+    for v in &f.followers {
+        let name = match v.follower.kind {
+            Kind::Nag(n) => format!("nag {n}"),
+            Kind::Escalation(place) => format!("escalation {}", place + 1),
+        };
+        let at = zone.show_exactly(v.follower.sent_at.unwrap_or(v.follower.due_at));
+        lines.push(format!("          {name}  {}  {at}  {}", v.follower.state.name(), v.id));
+    }
+    lines
 }

@@ -40,6 +40,19 @@ impl Said {
     }
 }
 
+/// A text as a content, tried once where it needs no recipient.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn content_text(text: &str, kind: Kind, moments: &Moments) -> Result<Content, String> {
+    let content = Content::text(text);
+    let compiled = content.compile().map_err(|e| e.to_string())?;
+    if !compiled.needs_vars() {
+        try_one(&compiled, Some(kind), &Vars::new(), moments)?;
+    }
+    Ok(content)
+}
+
 fn try_one(content: &CompiledContent, kind: Option<Kind>, vars: &Vars, moments: &Moments) -> Result<(), String> {
     let rendered = content.render(vars, moments).map_err(|e| e.to_string())?;
     kind.map_or(Ok(()), |k| k.check_content(&rendered))

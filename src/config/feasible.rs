@@ -64,7 +64,7 @@ fn cannot_finish(job: &JobSettings, pacing: &Pacing, now: Timestamp) -> Option<S
     if takes <= Millis::ZERO {
         return None;
     }
-    let zone = clock::zone(&job.job.zone).unwrap_or(TimeZone::UTC);
+    let zone = clock::zone(job.job.schedule_zone()).unwrap_or(TimeZone::UTC);
     let room = match job.job.manner.expires {
         Some(Expires::After(length)) => Some((length + job.job.spread.unwrap_or_default(), "it expires")),
         Some(Expires::At(_)) | None => job.job.schedule.period(now, &zone).map(|p| (p, "the next occurrence comes")),

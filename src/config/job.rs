@@ -3,25 +3,27 @@
 use jiff::tz::TimeZone;
 
 use crate::clock;
+use crate::config::InstanceSettings;
+use crate::config::follow;
 use crate::config::manner;
 use crate::config::read::{Map, Reading};
 use crate::config::recipients::Recipients;
 use crate::config::schedule::When;
 use crate::config::tree::{Node, Value};
+use crate::config::whereabouts::Whereabouts;
 use crate::domain::content::KINDS;
 use crate::domain::id::InstanceName;
 use crate::domain::job::{Job, Manner};
+use crate::domain::schedule::Schedule;
 use crate::domain::template::Moments;
 use crate::domain::time::{Millis, Timestamp};
+use crate::domain::window::{Window, WindowZone};
 use crate::gateway::Kind;
 
-const KEYS: [&str; 16] = [
-    "at", "in", "every", "cron", "anchor", "starts", "ends", "count", "exclude", "jitter", "timezone", "to",
+const KEYS: [&str; 17] = [
+    "at", "in", "every", "cron", "remind", "anchor", "starts", "ends", "count", "exclude", "jitter", "timezone", "to",
     "messages", "reply_to", "instance", "spread",
 ];
-
-/// Keys the contract knows and this version does not honour yet.
-const LATER: [&str; 3] = ["remind", "nag", "escalate"];
 
 /// Recipients are spread over a month at most.
 const SPREAD_LIMIT: Millis = Millis(31 * 86_400_000);
@@ -41,6 +43,8 @@ pub struct JobSettings {
 pub(crate) struct Around<'s> {
     /// The instances the file declares, usable or not.
     pub declared: &'s [(InstanceName, Kind)],
+    /// Those of them that can be used.
+    pub instances: &'s [InstanceSettings],
     /// The instance of jobs that name none.
     pub default_instance: Option<&'s InstanceName>,
     /// The manner of jobs that say nothing else.
@@ -55,27 +59,45 @@ impl Reading<'_> {
     /// Reads a job.
     pub(crate) fn job(&mut self, name: &str, node: &Node, around: &Around<'_>) -> Option<JobSettings> {
         let what = format!("job '{name}'");
-        let known: Vec<&str> = KEYS.iter().chain(&KINDS).chain(&manner::KEYS).copied().collect();
-        let map = self.map(node, &what, &known, &LATER)?;
-        if let Some(n) = map.get("event").filter(|n| matches!(n.value, Value::Scalar { .. })) {
-            let hint = "as a content it is a map: event: { name: …, start: … }".to_owned();
-            self.error(
-                n,
-                format!("the key 'event' of {what} is not honoured as an instant by this version yet"),
-                Some(hint),
-            );
-        }
-        let (zone_name, zone) = self.zone(&map, around.zone)?;
-        let when = When { name, what: &what, zone_name: &zone_name, zone: &zone, now: around.now };
+        let known: Vec<&str> = KEYS.iter().chain(&KINDS).chain(&manner::KEYS).chain(&follow::KEYS).copied().collect();
+        let map = self.map(node, &what, &known, &[])?;
+        let own_clock =
+            matches!(map.get("timezone").map(|n| &n.value), Some(Value::Scalar { text, .. }) if text == "recipient");
+        let (zone_name, zone) = if own_clock {
+            (around.zone.to_owned(), clock::zone(around.zone).ok()?)
+        } else {
+            self.zone(&map, around.zone)?
+        };
+        // Each recipient's clock shows every hour of a day once: UTC stands for it.
+        let schedule_zone = if own_clock { TimeZone::UTC } else { zone.clone() };
+        let when = When { name, what: &what, zone_name: &zone_name, zone: &schedule_zone, own_clock, now: around.now };
         let schedule = self.schedule(&map, &when);
-        let manner = self.manner(&map, around.defaults, &zone);
+        let mut manner = self.manner(&map, around.defaults, &zone);
+        manner.own_clock = own_clock;
         let spread = map.get("spread").and_then(|n| self.duration_in(n, "spread", Millis::ZERO, SPREAD_LIMIT));
         let jitter = map.get("jitter").and_then(|n| self.duration_in(n, "jitter", Millis::ZERO, SPREAD_LIMIT));
         let instance = self.job_instance(&map, &what, around);
-        let moments = Moments { due: around.now, nominal: Some(around.now), late_by: Millis::ZERO, zone };
+        let event = schedule.as_ref().and_then(Schedule::event_at);
+        let moments = Moments { due: around.now, nominal: Some(around.now), event, late_by: Millis::ZERO, zone };
         let said = self.said(&map, &what, instance.map(|(_, kind)| *kind), &moments);
+        if let Some((instance, kind)) = instance {
+            manner.follow = self.follow_up(&map, &what, (instance, *kind), around, &moments);
+        }
+        let of_instance = |name: &InstanceName| around.instances.iter().find(|i| i.name == *name)?.window.as_ref();
+        let by_recipient = |w: Option<&Window>| w.is_some_and(|w| w.zone == WindowZone::Recipient);
+        let wanted = own_clock
+            || event.is_some()
+            || by_recipient(manner.window.as_ref())
+            || instance.is_some_and(|(name, _)| by_recipient(of_instance(name)));
         let recipients = match (map.get("to"), instance) {
-            (Some(to), Some((_, kind))) => self.recipients(to, &what, *kind, said.as_ref(), &moments),
+            (Some(to), Some((_, kind))) => {
+                let mut whereabouts = wanted.then(|| Whereabouts::new(&zone_name, around.now));
+                let read = self.recipients(to, &what, *kind, (said.as_ref(), &moments), whereabouts.as_mut());
+                if let Some(w) = whereabouts.filter(|_| own_clock) {
+                    w.warn(self, to, &what);
+                }
+                read
+            }
             (None, _) => {
                 self.error(node, format!("{what} has no recipient"), Some("to: \"+49 170 1234567\"".to_owned()));
                 None

@@ -1,9 +1,11 @@
 //! The jobs file: what was written becomes what is meant, or every error of it in one run.
 
 pub(crate) mod content;
+mod event;
 mod exclude;
 mod feasible;
 mod finding;
+mod follow;
 mod instance;
 mod job;
 mod manner;
@@ -12,6 +14,7 @@ mod recipients;
 mod schedule;
 mod secret;
 pub(crate) mod tree;
+mod whereabouts;
 mod window;
 
 use std::path::{Path, PathBuf};
@@ -229,6 +232,7 @@ impl Reading<'_> {
         let (default_instance, defaults) = self.defaults(map.get("defaults"), &declared, &zone);
         let around = job::Around {
             declared: &declared,
+            instances: &instances,
             default_instance: default_instance.as_ref(),
             defaults: &defaults,
             zone: &zone,

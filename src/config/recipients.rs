@@ -10,6 +10,7 @@ use crate::config::content::Said;
 use crate::config::finding::Finding;
 use crate::config::read::{Reading, describe, suggest};
 use crate::config::tree::{Node, Value};
+use crate::config::whereabouts::Whereabouts;
 use crate::domain::recipient::Chat;
 use crate::domain::template::{Moments, ZONE_VAR};
 use crate::gateway::Kind;
@@ -25,6 +26,8 @@ pub struct Recipients {
     pub size: u64,
     /// SHA-256 over all of them, by which a stored list is found again.
     pub fingerprint: Vec<u8>,
+    /// Finds out the zones of those that do not say theirs, where they matter.
+    whereabouts: Option<Whereabouts>,
 }
 
 /// Where recipients come from.
@@ -57,8 +60,12 @@ impl Recipients {
             Source::Inline(list) => list.iter().cloned().for_each(each),
             Source::Csv(csv) => {
                 let mut print = Fingerprint::default();
+                let mut whereabouts = self.whereabouts.clone();
                 csv.rows(|_, row| {
-                    let recipient = row?;
+                    let mut recipient = row?;
+                    if let Some(w) = &mut whereabouts {
+                        w.fill_in(&recipient.chat, &mut recipient.vars);
+                    }
                     print.add(&recipient);
                     each(recipient);
                     Ok(())
@@ -106,17 +113,17 @@ impl Reading<'_> {
         node: &Node,
         what: &str,
         kind: Kind,
-        said: Option<&Said>,
-        moments: &Moments,
+        texts: (Option<&Said>, &Moments),
+        whereabouts: Option<&mut Whereabouts>,
     ) -> Option<Recipients> {
         match &node.value {
-            Value::Map(_) => self.csv(node, what, kind, said, moments),
+            Value::Map(_) => self.csv(node, what, kind, texts, whereabouts),
             Value::List(list) if list.is_empty() => {
                 self.error(node, format!("{what} has an empty list of recipients"), None);
                 None
             }
-            Value::List(list) => self.inline(list.iter().collect(), kind, said, moments),
-            Value::Scalar { .. } => self.inline(vec![node], kind, said, moments),
+            Value::List(list) => self.inline(list.iter().collect(), kind, texts, whereabouts),
+            Value::Scalar { .. } => self.inline(vec![node], kind, texts, whereabouts),
             Value::Null => {
                 self.error(node, format!("{what} has no recipient"), None);
                 None
@@ -124,7 +131,13 @@ impl Reading<'_> {
         }
     }
 
-    fn inline(&mut self, nodes: Vec<&Node>, kind: Kind, said: Option<&Said>, moments: &Moments) -> Option<Recipients> {
+    fn inline(
+        &mut self,
+        nodes: Vec<&Node>,
+        kind: Kind,
+        (said, moments): (Option<&Said>, &Moments),
+        mut whereabouts: Option<&mut Whereabouts>,
+    ) -> Option<Recipients> {
         let mut met: HashMap<Chat, usize> = HashMap::new();
         let mut list = Vec::with_capacity(nodes.len());
         let mut print = Fingerprint::default();
@@ -146,7 +159,10 @@ impl Reading<'_> {
                 self.error(node, format!("{chat} stands twice: on line {line} and on line {}", node.line), None);
                 continue;
             }
-            let recipient = Recipient { chat, vars: Default::default() };
+            let mut recipient = Recipient { chat, vars: Default::default() };
+            if let Some(w) = whereabouts.as_deref_mut() {
+                w.fill_in(&recipient.chat, &mut recipient.vars);
+            }
             if let Some(Err(e)) = said.map(|s| s.try_for(kind, &recipient.vars, moments)) {
                 self.error(node, format!("the content for {}: {e}", recipient.chat), None);
             }
@@ -155,7 +171,8 @@ impl Reading<'_> {
         }
         let size = u64::try_from(list.len()).unwrap_or(0);
         let clean = self.errors.len() == before;
-        clean.then(|| Recipients { source: Source::Inline(list), size, fingerprint: print.finish() })
+        let fingerprint = print.finish();
+        clean.then_some(Recipients { source: Source::Inline(list), size, fingerprint, whereabouts: None })
     }
 
     fn csv(
@@ -163,8 +180,8 @@ impl Reading<'_> {
         node: &Node,
         what: &str,
         kind: Kind,
-        said: Option<&Said>,
-        moments: &Moments,
+        (said, moments): (Option<&Said>, &Moments),
+        mut whereabouts: Option<&mut Whereabouts>,
     ) -> Option<Recipients> {
         let map = self.map(node, &format!("to of {what}"), &["csv", "chat"], &["list"])?;
         let Some(path_node) = map.get("csv") else {
@@ -179,13 +196,16 @@ impl Reading<'_> {
         let mut size = 0;
         let mut errors = Vec::new();
         let read = source.rows(|line, row| {
-            let recipient = match row {
+            let mut recipient = match row {
                 Ok(recipient) => recipient,
                 Err(finding) => {
                     errors.push(finding);
                     return Ok(());
                 }
             };
+            if let Some(w) = whereabouts.as_deref_mut() {
+                w.fill_in(&recipient.chat, &mut recipient.vars);
+            }
             if let Some(first) = met.insert(recipient.chat.clone(), line) {
                 let message = format!("{} stands twice: on line {first} and on line {line}", recipient.chat);
                 errors.push(source.finding(line, 0, message, None));
@@ -205,7 +225,8 @@ impl Reading<'_> {
         }
         let clean = errors.is_empty();
         errors.into_iter().for_each(|e| self.push_error(e));
-        clean.then(|| Recipients { source: Source::Csv(source), size, fingerprint: print.finish() })
+        let (fingerprint, whereabouts) = (print.finish(), whereabouts.map(|w| w.clone()));
+        clean.then_some(Recipients { source: Source::Csv(source), size, fingerprint, whereabouts })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::tz::TimeZone;
 
+use crate::config::event;
 use crate::config::read::{Map, Reading, short};
 use crate::config::tree::{Node, Value};
 use crate::domain::cron::{self, CronError, Transition, settle_spread, transitions};
@@ -9,7 +10,7 @@ use crate::domain::schedule::{Bounds, COUNT_LIMIT, Pattern, SHORTEST_PERIOD, Sch
 use crate::domain::time::{Millis, Timestamp, civil_of, parse_instant};
 
 /// The keys of which a job has exactly one.
-const KINDS: [&str; 4] = ["at", "in", "every", "cron"];
+const KINDS: [&str; 5] = ["at", "in", "every", "cron", "event"];
 
 /// The keys that bound a recurring schedule.
 const BOUNDS: [&str; 4] = ["starts", "ends", "count", "exclude"];
@@ -32,6 +33,8 @@ pub(crate) struct When<'w> {
     pub zone_name: &'w str,
     /// The zone.
     pub zone: &'w TimeZone,
+    /// Whether its hours are those of each recipient's own clock.
+    pub own_clock: bool,
     /// Serves only to find what is past and what is to come.
     pub now: Timestamp,
 }
@@ -39,7 +42,9 @@ pub(crate) struct When<'w> {
 impl Reading<'_> {
     /// The schedule of a job.
     pub(crate) fn schedule(&mut self, map: &Map<'_>, when: &When<'_>) -> Option<Schedule> {
-        let given: Vec<&str> = KINDS.into_iter().filter(|k| map.get(k).is_some()).collect();
+        // An `event` that is a map is a content.
+        let is_schedule = |k: &str, n: &Node| k != "event" || event::is_instant(n);
+        let given: Vec<&str> = KINDS.into_iter().filter(|k| map.get(k).is_some_and(|n| is_schedule(k, n))).collect();
         let &[kind] = given.as_slice() else {
             let message = match given.len() {
                 0 => format!("{} says nowhere when it is due", when.what),
@@ -49,7 +54,7 @@ impl Reading<'_> {
             return None;
         };
         let node = map.get(kind)?;
-        if matches!(kind, "at" | "in") {
+        if matches!(kind, "at" | "in" | "event") {
             for n in BOUNDS.iter().filter_map(|key| map.get(key).map(|n| (key, n))) {
                 self.error(n.1, format!("'{}' bounds cron and every; it means nothing beside '{kind}'", n.0), None);
             }
@@ -59,8 +64,18 @@ impl Reading<'_> {
         {
             self.error(n, format!("'anchor' goes with every; it means nothing beside '{kind}'"), None);
         }
+        if kind != "event"
+            && let Some(n) = map.get("remind")
+        {
+            self.error(n, format!("'remind' goes with an event; it means nothing beside '{kind}'"), None);
+        }
+        if when.own_clock && !matches!(kind, "at" | "cron") {
+            let hint = "each recipient's own clock goes with cron and at".to_owned();
+            self.error(node, format!("'timezone: recipient' means nothing beside '{kind}'"), Some(hint));
+        }
         let bounds = self.bounds(map, when);
         match kind {
+            "event" => self.event(map, node, when),
             "at" => self.at(node, when),
             "in" => Some(Schedule::In(self.duration_in(node, "in", Millis::ZERO, TEN_YEARS)?)),
             "every" => {
@@ -139,6 +154,10 @@ impl Reading<'_> {
             .iter()
             .map(|n| {
                 let instant = self.instant(n, "at", when.zone, false)?;
+                if when.own_clock && self.text(n, "at").is_some_and(|t| civil_of(&t).is_none()) {
+                    let hint = "each recipient's clock shows it at another instant: write it without".to_owned();
+                    self.error(n, "an instant with an offset is the same on every clock", Some(hint));
+                }
                 self.at_a_transition(n, instant, when);
                 Some(instant)
             })
@@ -150,7 +169,7 @@ impl Reading<'_> {
     }
 
     /// Says where the clock makes an `at` mean something else than it says.
-    fn at_a_transition(&mut self, node: &Node, instant: Timestamp, when: &When<'_>) {
+    pub(super) fn at_a_transition(&mut self, node: &Node, instant: Timestamp, when: &When<'_>) {
         let Some(text) = self.text(node, "at") else { return };
         let Some(civil) = civil_of(&text) else { return };
         let zone = when.zone_name;
@@ -175,7 +194,7 @@ impl Reading<'_> {
         }
     }
 
-    fn instant(&mut self, node: &Node, what: &str, zone: &TimeZone, end_of_day: bool) -> Option<Timestamp> {
+    pub(super) fn instant(&mut self, node: &Node, what: &str, zone: &TimeZone, end_of_day: bool) -> Option<Timestamp> {
         let text = self.text(node, what)?;
         let instant = parse_instant(&text, zone, end_of_day);
         if instant.is_none() {

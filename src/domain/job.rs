@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::class::Class;
 use crate::domain::content::Content;
+use crate::domain::follow::FollowUp;
 use crate::domain::id::InstanceName;
 use crate::domain::misfire::Misfire;
 use crate::domain::retry::RetryPolicy;
@@ -20,7 +21,8 @@ pub struct Job {
     pub name: String,
     /// When.
     pub schedule: Schedule,
-    /// The zone of the schedule and of instants in its texts, by its IANA name.
+    /// The zone of the schedule and of instants in its texts, by its IANA name; where each recipient's own clock counts,
+    /// of those whose zone is unknown.
     pub zone: String,
     /// Through which account.
     pub instance: InstanceName,
@@ -70,6 +72,12 @@ pub struct Manner {
     /// When it is of no use any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Expires>,
+    /// Whether its hours are those of each recipient's own clock (`timezone: recipient`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_clock: bool,
+    /// What follows it until it is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow: Option<FollowUp>,
 }
 
 /// When a message is of no use any more.
@@ -107,6 +115,8 @@ impl Default for Manner {
             class: Class::default(),
             window: None,
             expires: None,
+            own_clock: false,
+            follow: None,
         }
     }
 }
@@ -159,7 +169,17 @@ pub enum OnDoubt {
 /// The bound on lateness where neither the job nor its schedule gives a smaller one.
 pub const DEFAULT_MAX_LATENESS: Millis = Millis(3_600_000);
 
+/// The zone in which the hours of a job on its recipients' own clocks are read: it has every hour of every day, each
+/// once.
+const EVERY_HOUR: &str = "UTC";
+
 impl Job {
+    /// The zone of its schedule, by its IANA name. Where each recipient's own clock counts, its nominal instants are
+    /// named by that wall clock time in UTC.
+    pub fn schedule_zone(&self) -> &str {
+        if self.manner.own_clock { EVERY_HOUR } else { &self.zone }
+    }
+
     /// How much time outages and retries may cost a message of this job: what it says, else the smaller of half its
     /// period and one hour.
     pub fn max_lateness(&self, now: Timestamp, zone: &jiff::tz::TimeZone) -> Millis {

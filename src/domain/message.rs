@@ -42,6 +42,8 @@ pub struct Due {
     pub max_lateness: Millis,
     /// After this instant it must not leave any more.
     pub expires_at: Option<Timestamp>,
+    /// When the event begins that it belongs to.
+    pub event_at: Option<Timestamp>,
     /// The windows in which it may leave; all of them must be open.
     pub hours: Vec<OpenHours>,
     /// Whether an earlier message of its sequence kept it waiting, or a person's pause kept it past its target: it is

@@ -11,8 +11,11 @@
 pub mod ack;
 pub mod class;
 pub mod content;
+pub mod country;
 pub mod cron;
 pub mod draw;
+pub mod event;
+pub mod follow;
 pub mod id;
 pub mod job;
 pub mod message;

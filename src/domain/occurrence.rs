@@ -3,6 +3,7 @@
 
 use jiff::tz::TimeZone;
 
+use crate::domain::cron::first_instant;
 use crate::domain::draw::Draw;
 use crate::domain::job::Job;
 use crate::domain::schedule::Schedule;
@@ -23,6 +24,20 @@ pub struct Layout<'j> {
     pub seed: u64,
 }
 
+/// A recipient as far as the layout needs to know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Whose<'z> {
+    /// Its place in the audience, from 0.
+    pub place: i64,
+    /// Its clock, or the job's where it is unknown.
+    pub zone: &'z TimeZone,
+}
+
+/// The instant at which a clock shows the wall clock time that names a nominal instant in UTC.
+pub fn own_clock(nominal: Timestamp, zone: &TimeZone) -> Timestamp {
+    first_instant(nominal.in_zone(&TimeZone::UTC).datetime(), zone).unwrap_or(nominal)
+}
+
 impl Layout<'_> {
     /// How much later than its nominal instant an occurrence is due: drawn once for all its recipients, and never as
     /// far as the next occurrence.
@@ -34,15 +49,32 @@ impl Layout<'_> {
         Millis(draw.between(0, most.at_least_zero().0))
     }
 
-    /// When the message of the recipient at `place` is due, whose typing takes `lead`; `jitter` is that of its
-    /// occurrence.
-    pub fn due(&self, nominal: Timestamp, jitter: Millis, place: i64, lead: Millis) -> Timestamp {
-        let due = match self.job.schedule {
+    /// When the message of a recipient is due, whose typing takes `lead`; `jitter` is that of its occurrence.
+    pub fn due(&self, nominal: Timestamp, jitter: Millis, whose: &Whose<'_>, lead: Millis) -> Timestamp {
+        let due = match &self.job.schedule {
             // Shorter than the lead: due when its typing has been seen.
             Schedule::In(_) => nominal.max(self.first_applied + lead),
+            Schedule::Event { at, remind } => {
+                let named = remind.iter().find(|r| r.instant(*at, self.zone) == Some(nominal));
+                named.and_then(|r| r.instant(*at, whose.zone)).unwrap_or(nominal)
+            }
+            Schedule::At(_) | Schedule::Every { .. } | Schedule::Cron { .. } if self.job.manner.own_clock => {
+                own_clock(nominal, whose.zone)
+            }
             Schedule::At(_) | Schedule::Every { .. } | Schedule::Cron { .. } => nominal,
         };
-        due + jitter + self.spread_over(place)
+        due + jitter + self.spread_over(whose.place)
+    }
+
+    /// When the event begins that an occurrence reminds of beforehand; `None` for what comes after it, or without one.
+    pub fn useless_from(&self, nominal: Timestamp) -> Option<Timestamp> {
+        match &self.job.schedule {
+            Schedule::Event { at, remind } => {
+                let named = remind.iter().find(|r| r.instant(*at, self.zone) == Some(nominal));
+                named.filter(|r| r.is_before()).map(|_| *at)
+            }
+            Schedule::At(_) | Schedule::In(_) | Schedule::Every { .. } | Schedule::Cron { .. } => None,
+        }
     }
 
     /// How long after the first recipient the one at `place` is due: the span in as many even steps as there are

@@ -68,11 +68,17 @@ pub enum Reason {
     Overlap,
     /// A later occurrence of its job took its place before it was finished.
     Overtaken,
+    /// The event it reminds of had begun.
+    EventPassed,
+    /// The event it reminds of was called off.
+    EventCancelled,
+    /// What it follows was read or answered before.
+    Reached,
 }
 
 impl Reason {
     /// Every reason with its sentence: what the reference prints and a test holds against the code.
-    pub const ALL: [(Reason, &'static str, &'static str); 31] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 34] = [
         (Reason::Refused, "refused", "The gateway refused the message for good."),
         (Reason::TriesUsedUp, "tries_used_up", "Every try of `retry.attempts` was used up."),
         (Reason::CancelledByPerson, "cancelled_by_person", "Somebody cancelled it."),
@@ -116,6 +122,9 @@ impl Reason {
         (Reason::Sequence, "sequence", "An earlier message of its sequence did not go out."),
         (Reason::Overlap, "overlap", "The occurrence before it was not finished (`overlap: skip`)."),
         (Reason::Overtaken, "overtaken", "The next occurrence came before it was finished (`overlap: replace`)."),
+        (Reason::EventPassed, "event_passed", "The event it reminds of had begun."),
+        (Reason::EventCancelled, "event_cancelled", "The event it reminds of was called off."),
+        (Reason::Reached, "reached", "What it follows was read, or answered, before it left."),
     ];
 
     /// The code used in JSON and in the database.

@@ -308,8 +308,13 @@ mod tests {
 
     fn render(json: &str) -> Result<Rendered, String> {
         let content: Content = serde_json::from_str(json).unwrap();
-        let moments =
-            Moments { due: Timestamp(0), nominal: None, late_by: Millis::ZERO, zone: jiff::tz::TimeZone::UTC };
+        let moments = Moments {
+            due: Timestamp(0),
+            nominal: None,
+            event: None,
+            late_by: Millis::ZERO,
+            zone: jiff::tz::TimeZone::UTC,
+        };
         content.compile().unwrap().render(&Vars::new(), &moments).map_err(|e| e.to_string())
     }
 

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::cron::{self, Cron, CronError, first_instant};
+use crate::domain::event::{self, Remind};
 use crate::domain::time::{Millis, Timestamp, parse_duration};
 
 /// The "when" of a job. Zones are kept by name beside it and handed in as values.
@@ -28,6 +29,13 @@ pub enum Schedule {
         /// What bounds it.
         #[serde(flatten)]
         bounds: Bounds,
+    },
+    /// So far before and after an event.
+    Event {
+        /// When the event begins.
+        at: Timestamp,
+        /// Its reminders.
+        remind: Vec<Remind>,
     },
     /// When any of these patterns matches the wall clock of the job's zone.
     Cron {
@@ -183,7 +191,7 @@ impl Schedule {
     /// What bounds it, where it recurs.
     pub fn bounds(&self) -> Option<&Bounds> {
         match self {
-            Schedule::At(_) | Schedule::In(_) => None,
+            Schedule::At(_) | Schedule::In(_) | Schedule::Event { .. } => None,
             Schedule::Every { bounds, .. } | Schedule::Cron { bounds, .. } => Some(bounds),
         }
     }
@@ -198,7 +206,7 @@ impl Schedule {
             Source::Every { period, origin }
         };
         let sources = match self {
-            Schedule::At(_) | Schedule::In(_) => return None,
+            Schedule::At(_) | Schedule::In(_) | Schedule::Event { .. } => return None,
             Schedule::Every { period, anchor, .. } => vec![every(*period, *anchor)],
             Schedule::Cron { patterns, .. } => patterns
                 .iter()
@@ -220,6 +228,7 @@ impl Schedule {
         match self {
             Schedule::At(instants) => instants.get(instants.partition_point(|t| *t <= after)).copied(),
             Schedule::In(delay) => Some(first_applied + *delay).filter(|t| *t > after),
+            Schedule::Event { at, remind } => event::instants(*at, remind, zone).into_iter().find(|t| *t > after),
             Schedule::Every { .. } | Schedule::Cron { .. } => self.times(first_applied, zone)?.after(after),
         }
     }
@@ -244,16 +253,25 @@ impl Schedule {
         match self {
             Schedule::At(instants) => instants.first().copied(),
             Schedule::In(delay) => Some(first_applied + *delay),
+            Schedule::Event { at, remind } => event::instants(*at, remind, zone).first().copied(),
             Schedule::Every { .. } | Schedule::Cron { .. } => {
                 self.next_after(first_applied - Millis(1), first_applied, zone)
             }
         }
     }
 
+    /// When its event begins, where it has one.
+    pub fn event_at(&self) -> Option<Timestamp> {
+        match self {
+            Schedule::Event { at, .. } => Some(*at),
+            Schedule::At(_) | Schedule::In(_) | Schedule::Every { .. } | Schedule::Cron { .. } => None,
+        }
+    }
+
     /// The distance between two occurrences where the schedule recurs; for cron, between the next two.
     pub fn period(&self, now: Timestamp, zone: &TimeZone) -> Option<Millis> {
         match self {
-            Schedule::At(_) | Schedule::In(_) => None,
+            Schedule::At(_) | Schedule::In(_) | Schedule::Event { .. } => None,
             Schedule::Every { period, .. } => Some(*period),
             Schedule::Cron { .. } => {
                 let mut next = self.all_after(now, now, zone);
@@ -276,6 +294,10 @@ impl Schedule {
                 format!("at {}{more}", all.join(", "))
             }
             Schedule::In(delay) => format!("once, {delay} after the file is first applied"),
+            Schedule::Event { at, remind } => {
+                let distances: Vec<String> = remind.iter().map(Remind::to_string).collect();
+                format!("{} of {}", distances.join(", "), at.in_zone(zone).strftime("%Y-%m-%d %H:%M"))
+            }
             Schedule::Every { period, .. } => format!("every {period}"),
             Schedule::Cron { patterns, .. } => {
                 let words: Vec<String> = patterns

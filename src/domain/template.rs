@@ -19,6 +19,8 @@ pub struct Moments {
     pub due: Timestamp,
     /// The occurrence's name, where there is one.
     pub nominal: Option<Timestamp>,
+    /// When the event begins that it reminds of, where there is one.
+    pub event: Option<Timestamp>,
     /// How late the message is.
     pub late_by: Millis,
     /// The zone in which instants are written out.
@@ -153,6 +155,9 @@ fn context(vars: &Vars, moments: &Moments) -> Value {
     if let Some(nominal) = moments.nominal {
         all.insert("nominal", instant(nominal));
     }
+    if let Some(event) = moments.event {
+        all.insert("event", instant(event));
+    }
     all.insert("late_by", Value::from(moments.late_by.at_least_zero().to_string()));
     Value::from(all.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<BTreeMap<String, Value>>())
 }
@@ -190,6 +195,7 @@ mod tests {
         Moments {
             due: Timestamp(1_796_115_600_000),
             nominal: Some(Timestamp(1_796_115_600_000)),
+            event: Some(Timestamp(1_796_119_200_000)),
             late_by: Millis(1_500),
             zone,
         }
@@ -206,6 +212,8 @@ mod tests {
             t.render(&vars(&[("name", "Ada")]), &moments()).unwrap(),
             "Hi Ada, 2026-12-01 at 10:00 (2026-12-01T10:00:00+01:00)"
         );
+        let t = Template::compile("Dentist at {{ event | time }}, {{ late_by }} late").unwrap();
+        assert_eq!(t.render(&vars(&[]), &moments()).unwrap(), "Dentist at 11:00, 1.5s late");
     }
 
     #[test]

@@ -132,9 +132,14 @@ impl Engine {
 
     /// Ends the stay of a message whose last instant has passed.
     pub(super) fn expire(&mut self, id: MessageId, now: Timestamp) {
-        let Some(until) = self.hands.get(&id).and_then(|h| h.due.expires_at) else { return };
-        let note = format!("it was not to leave after {until}");
-        self.settle_unmarked(id, &Event::TooLate { reason: Reason::Expires }, note, now);
+        let Some(due) = self.hands.get(&id).map(|h| &h.due) else { return };
+        let Some(until) = due.expires_at else { return };
+        let (event, note) = if due.event_at == Some(until) {
+            (Event::Unsendable { reason: Reason::EventPassed }, format!("the event it reminds of began at {until}"))
+        } else {
+            (Event::TooLate { reason: Reason::Expires }, format!("it was not to leave after {until}"))
+        };
+        self.settle_unmarked(id, &event, note, now);
     }
 
     /// Gives a message whose windows are closed back to the store until they open.

@@ -95,6 +95,13 @@ pub enum HookEvent {
         /// The level.
         ack: Ack,
     },
+    /// Somebody wrote.
+    Reply {
+        /// In which chat.
+        chat: Chat,
+        /// The bare id of their message.
+        gateway_id: String,
+    },
     /// Rightly formed, but nothing this program acts on.
     Other {
         /// What it calls itself.

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::domain::ack::Ack;
+use crate::domain::recipient::Chat;
 use crate::gateway::wawp_answer::{bare_id, gateway_id};
 use crate::gateway::{BadHook, HookEvent};
 
@@ -33,10 +34,13 @@ fn event(value: &Value) -> Option<HookEvent> {
     let other = || {
         Some(HookEvent::Other { event: if name.is_empty() { "without a name".to_owned() } else { name.to_owned() } })
     };
+    let payload = value.get("payload").or_else(|| value.get("data")).unwrap_or(value);
+    if matches!(name, "message" | "message.any") {
+        return reply(payload).or_else(other);
+    }
     if !matches!(name, "message.ack" | "message.ack.group") {
         return other();
     }
-    let payload = value.get("payload").or_else(|| value.get("data")).unwrap_or(value);
     if payload.get("fromMe") == Some(&Value::Bool(false)) {
         return None;
     }
@@ -45,6 +49,16 @@ fn event(value: &Value) -> Option<HookEvent> {
     let Some(gateway_id) = named.or_else(|| gateway_id(payload)) else { return other() };
     let participant = payload.get("participant").and_then(Value::as_str).unwrap_or("").to_owned();
     Some(HookEvent::Ack { gateway_id, participant, ack })
+}
+
+/// A message from somebody else; what this account sent itself is none.
+fn reply(payload: &Value) -> Option<HookEvent> {
+    if payload.get("fromMe") != Some(&Value::Bool(false)) {
+        return None;
+    }
+    let from = payload.get("from").and_then(Value::as_str).filter(|f| !f.is_empty())?;
+    let gateway_id = payload.get("id").and_then(Value::as_str).map(bare_id).filter(|id| !id.is_empty())?;
+    Some(HookEvent::Reply { chat: Chat::from_stored(from), gateway_id })
 }
 
 #[cfg(test)]
@@ -69,6 +83,21 @@ mod tests {
             [ack("3EB0AA", "", Ack::Device), ack("3EB0BB", "9999@lid", Ack::Read), ack("3EB0CC", "", Ack::Error)]
         );
         assert_eq!(parse(direct.to_string().as_bytes()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_somebody_writes_is_a_reply_and_what_we_sent_is_none() {
+        let message = |event: &str, from_me: bool| {
+            let payload = json!({"id": "false_201234567890@c.us_3A5F", "from": "201234567890@c.us", "fromMe": from_me,
+                                 "body": "on my way"});
+            parse(json!({"event": event, "payload": payload}).to_string().as_bytes()).unwrap()
+        };
+        let chat = Chat::from_stored("201234567890@c.us");
+        for event in ["message", "message.any"] {
+            let reply = HookEvent::Reply { chat: chat.clone(), gateway_id: "3A5F".into() };
+            assert_eq!(message(event, false), [reply]);
+            assert!(matches!(message(event, true)[0], HookEvent::Other { .. }));
+        }
     }
 
     #[test]

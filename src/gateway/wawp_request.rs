@@ -162,8 +162,13 @@ mod tests {
 
     fn rendered(content: &str) -> Rendered {
         let content: Content = serde_json::from_str(content).unwrap();
-        let moments =
-            Moments { due: Timestamp(0), nominal: None, late_by: Millis::ZERO, zone: jiff::tz::TimeZone::UTC };
+        let moments = Moments {
+            due: Timestamp(0),
+            nominal: None,
+            event: None,
+            late_by: Millis::ZERO,
+            zone: jiff::tz::TimeZone::UTC,
+        };
         content.compile().unwrap().render(&Vars::new(), &moments).unwrap()
     }
 

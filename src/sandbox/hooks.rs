@@ -12,7 +12,7 @@ use crate::domain::ack::Ack;
 use crate::domain::time::Millis;
 use crate::gateway::http::{ClientError, HttpClient, HttpOutcome};
 use crate::gateway::signature::{Algorithm, DEFAULT_HEADER, sign};
-use crate::sandbox::scenario::AckPlan;
+use crate::sandbox::scenario::{AckPlan, Answer, Meets, Scenario};
 
 /// Webhooks on their way at once.
 const AT_ONCE: usize = 32;
@@ -28,44 +28,84 @@ const LIMIT: Millis = Millis::seconds(5);
 pub(super) struct Hooks {
     target: Arc<Mutex<Option<String>>>,
     secret: Option<SecretString>,
-    plan: AckPlan,
+    plans: Arc<Plans>,
     client: HttpClient,
     gate: Arc<Semaphore>,
 }
 
+/// What is posted about which messages.
+#[derive(Debug)]
+struct Plans {
+    acks: AckPlan,
+    acks_of: Vec<(Meets, AckPlan)>,
+    replies: Vec<Answer>,
+}
+
+/// A message that was carried out.
+#[derive(Clone)]
+struct About {
+    instance_id: String,
+    chat: String,
+    gateway_id: String,
+    text: String,
+}
+
 /// The acks of one message, not yet begun.
-pub(super) struct Acks(Option<(Hooks, String, String, String)>);
+pub(super) struct Acks(Option<(Hooks, About)>);
 
 impl Hooks {
     pub(super) fn new(
         target: Option<String>,
         secret: Option<SecretString>,
-        plan: AckPlan,
+        scenario: &Scenario,
     ) -> Result<Hooks, ClientError> {
+        let plans = Arc::new(Plans {
+            acks: scenario.acks.clone(),
+            acks_of: scenario.acks_of.clone(),
+            replies: scenario.replies.clone(),
+        });
         let client = HttpClient::new(Millis::seconds(2))?;
         let (target, gate) = (Arc::new(Mutex::new(target)), Arc::new(Semaphore::new(AT_ONCE)));
-        Ok(Hooks { target, secret, plan, client, gate })
+        Ok(Hooks { target, secret, plans, client, gate })
     }
 
     pub(super) fn redirect(&self, target: String) {
         *self.target.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(target);
     }
 
-    pub(super) fn acks_for(&self, instance_id: &str, chat: &str, gateway_id: &str) -> Acks {
-        Acks(Some((self.clone(), instance_id.to_owned(), chat.to_owned(), gateway_id.to_owned())))
+    pub(super) fn acks_for(&self, instance_id: &str, chat: &str, gateway_id: &str, text: &str) -> Acks {
+        let about = About {
+            instance_id: instance_id.to_owned(),
+            chat: chat.to_owned(),
+            gateway_id: gateway_id.to_owned(),
+            text: text.to_owned(),
+        };
+        Acks(Some((self.clone(), about)))
     }
 
-    async fn play(self, instance_id: String, chat: String, gateway_id: String) {
-        let target = self.target.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let Some(target) = target else { return };
-        let name = instance_id.strip_prefix("sandbox-").unwrap_or(&instance_id);
-        let url = target.replace("{instance_id}", name);
-        for (wait, ack) in self.plan.steps(&gateway_id) {
+    /// Where webhooks of an account go.
+    fn url(&self, instance_id: &str) -> Option<String> {
+        let target = self.target.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()?;
+        let name = instance_id.strip_prefix("sandbox-").unwrap_or(instance_id);
+        Some(target.replace("{instance_id}", name))
+    }
+
+    async fn play(self, about: About) {
+        let Some(url) = self.url(&about.instance_id) else { return };
+        let About { instance_id, chat, gateway_id, text } = about;
+        let own = self.plans.acks_of.iter().find(|(meets, _)| meets.fits(&chat, &text)).map(|(_, plan)| plan);
+        for (wait, ack) in own.unwrap_or(&self.plans.acks).steps(&gateway_id) {
             clock::sleep(wait).await;
             for participant in participants(&chat) {
                 self.post(&url, &event(&instance_id, &chat, &gateway_id, *participant, ack)).await;
             }
         }
+    }
+
+    async fn write_back(self, about: About, answer: Answer) {
+        let Some(url) = self.url(&about.instance_id) else { return };
+        clock::sleep(answer.after).await;
+        self.post(&url, &message(&about, &answer.text)).await;
     }
 
     async fn post(&self, url: &str, event: &serde_json::Value) {
@@ -102,9 +142,12 @@ impl Acks {
 
     /// Begins to post them, each in its time.
     pub(super) fn start(self) {
-        if let Some((hooks, instance_id, chat, gateway_id)) = self.0 {
-            tokio::spawn(hooks.play(instance_id, chat, gateway_id));
+        let Some((hooks, about)) = self.0 else { return };
+        let replies = hooks.plans.replies.iter().filter(|r| r.to.fits(&about.chat, &about.text));
+        for answer in replies.cloned() {
+            tokio::spawn(hooks.clone().write_back(about.clone(), answer));
         }
+        tokio::spawn(hooks.play(about));
     }
 }
 
@@ -128,6 +171,24 @@ fn event(instance_id: &str, chat: &str, gateway_id: &str, participant: Option<&s
         "payload": {
             "id": serialized, "from": chat, "to": null, "participant": participant, "fromMe": true,
             "ack": ack.level(), "ackName": ack.name().to_uppercase(),
+        },
+        "engine": "SANDBOX",
+    })
+}
+
+/// What somebody writes back in the chat of a message.
+fn message(about: &About, text: &str) -> serde_json::Value {
+    let now = clock::now();
+    let id = format!("3A{:010X}{}", now.0, &about.gateway_id[about.gateway_id.len().saturating_sub(6)..]);
+    json!({
+        "id": format!("evt_{id}"),
+        "timestamp": now,
+        "event": "message",
+        "session": about.instance_id,
+        "instance_id": about.instance_id,
+        "payload": {
+            "id": format!("false_{}_{id}", about.chat), "from": about.chat, "fromMe": false, "body": text,
+            "timestamp": now.0 / 1_000,
         },
         "engine": "SANDBOX",
     })

@@ -103,7 +103,7 @@ impl Sandbox {
             Some(path) => Journal::open(path).map_err(|e| SandboxError::Journal(path.clone(), e))?,
             None => Journal::none(),
         };
-        let hooks = Hooks::new(options.hook, options.hook_secret, options.scenario.acks.clone())?;
+        let hooks = Hooks::new(options.hook, options.hook_secret, &options.scenario)?;
         let inner = Inner {
             plays: scenario::Plays::new(&options.scenario),
             scenario: options.scenario,
@@ -229,7 +229,7 @@ impl Inner {
             (Some(chat), endpoint) if endpoint.is_send() => {
                 let message = self.chats.add(&call.instance_id, chat, call.text(), now);
                 entry.gateway_id = Some(message.id.clone());
-                let acks = self.hooks.acks_for(&call.instance_id, chat, &message.id);
+                let acks = self.hooks.acks_for(&call.instance_id, chat, &message.id, &message.text);
                 (answer::Done::Sent(message), acks)
             }
             (Some(chat), Endpoint::History) => {

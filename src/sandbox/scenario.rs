@@ -19,6 +19,10 @@ pub struct Scenario {
     pub answering: Wait,
     /// How acks come.
     pub acks: AckPlan,
+    /// How they come for messages to some chats (with `*`) that hold some text: the first that fits.
+    pub acks_of: Vec<(Meets, AckPlan)>,
+    /// What is written back.
+    pub replies: Vec<Answer>,
     /// The shape of a success.
     pub shape: Shape,
     /// The only token taken; any if absent.
@@ -31,6 +35,33 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// The seed of its draws.
     pub seed: u64,
+}
+
+/// Which messages something is about.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Meets {
+    /// Only those to these chats, with `*`.
+    pub chat: Option<String>,
+    /// Only those that hold this text.
+    pub text: Option<String>,
+}
+
+impl Meets {
+    /// Whether a message is meant.
+    pub fn fits(&self, chat: &str, text: &str) -> bool {
+        self.chat.as_ref().is_none_or(|p| fits(p, chat)) && self.text.as_ref().is_none_or(|t| text.contains(t.as_str()))
+    }
+}
+
+/// What somebody writes back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// To which messages.
+    pub to: Meets,
+    /// How long after they were carried out.
+    pub after: Millis,
+    /// What.
+    pub text: String,
 }
 
 /// The engine a success looks like.

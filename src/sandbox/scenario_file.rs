@@ -9,7 +9,13 @@ use crate::config::tree::{self, Node, Value};
 use crate::config::{ConfigError, Finding};
 use crate::domain::ack::Ack;
 use crate::domain::time::Millis;
-use crate::sandbox::scenario::{AckPlan, Does, Fault, Manner, On, Scenario, Shape};
+use crate::sandbox::scenario::{AckPlan, Answer, Does, Fault, Manner, Meets, On, Scenario, Shape};
+
+/// What says which messages are meant.
+const MEETS_KEYS: [&str; 2] = ["chat", "text"];
+
+/// What says how acks come.
+const ACK_KEYS: [&str; 5] = ["levels", "first", "step", "repeat", "shuffle"];
 
 /// Longest wait a scenario may ask for.
 const LONGEST: Millis = Millis(86_400_000);
@@ -55,6 +61,8 @@ impl Reading<'_> {
             "doing",
             "answering",
             "acks",
+            "acks_of",
+            "replies",
             "shape",
             "access_token",
             "session_down",
@@ -73,7 +81,19 @@ impl Reading<'_> {
             scenario.answering = self.range(n, "answering")?;
         }
         if let Some(n) = map.get("acks") {
-            scenario.acks = self.ack_plan(n)?;
+            scenario.acks = self.ack_plan(n, &ACK_KEYS)?.1;
+        }
+        for n in list(map.get("acks_of")) {
+            let known: Vec<&str> = MEETS_KEYS.iter().chain(&ACK_KEYS).copied().collect();
+            let plan = self.ack_plan(n, &known)?;
+            scenario.acks_of.push(plan);
+        }
+        for n in list(map.get("replies")) {
+            let m = self.map(n, "replies", &["chat", "text", "after", "say"], &[])?;
+            let to = self.meets(&m)?;
+            let after = m.get("after").map_or(Some(Millis::seconds(1)), |n| self.duration(n, "after"))?;
+            let text = m.get("say").map_or(Some("ok".to_owned()), |n| self.text(n, "say"))?;
+            scenario.replies.push(Answer { to, after, text });
         }
         if let Some(n) = map.get("shape") {
             let shape = |t: &str| match t {
@@ -105,8 +125,20 @@ impl Reading<'_> {
         Some(scenario)
     }
 
-    fn ack_plan(&mut self, node: &Node) -> Option<AckPlan> {
-        let map = self.map(node, "acks", &["levels", "first", "step", "repeat", "shuffle"], &[])?;
+    fn meets(&mut self, map: &Map<'_>) -> Option<Meets> {
+        let mut meets = Meets::default();
+        if let Some(n) = map.get("chat") {
+            meets.chat = Some(self.text(n, "chat")?);
+        }
+        if let Some(n) = map.get("text") {
+            meets.text = Some(self.text(n, "text")?);
+        }
+        Some(meets)
+    }
+
+    fn ack_plan(&mut self, node: &Node, known: &[&str]) -> Option<(Meets, AckPlan)> {
+        let map = self.map(node, "acks", known, &[])?;
+        let meets = self.meets(&map)?;
         let mut plan = AckPlan::default();
         if map.has("levels") {
             let words = Ack::ALL.map(Ack::name);
@@ -126,7 +158,7 @@ impl Reading<'_> {
         if let Some(n) = map.get("shuffle") {
             plan.shuffle = self.flag(n, "acks.shuffle")?;
         }
-        Some(plan)
+        Some((meets, plan))
     }
 
     fn fault(&mut self, node: &Node) -> Option<Fault> {

@@ -11,6 +11,7 @@ mod sqlite_apply;
 mod sqlite_audience;
 mod sqlite_care;
 mod sqlite_claim;
+mod sqlite_follow;
 mod sqlite_import;
 mod sqlite_jobs;
 mod sqlite_overlap;
@@ -44,6 +45,7 @@ pub use lock::{DaemonLock, ImportLock};
 pub use sqlite::{Opening, SqliteStore};
 pub(crate) use sqlite_audience::vars_json;
 pub use sqlite_care::Pruned;
+pub use sqlite_follow::{FollowedMessage, step_of};
 pub use sqlite_import::{ImportEnd, OpenImport};
 
 /// A content with its manner of sending, as stored once for many messages.
@@ -119,6 +121,19 @@ pub struct AckNews {
     pub at: Timestamp,
     /// How it came: `webhook`.
     pub source: &'static str,
+}
+
+/// That somebody wrote, as a webhook tells it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReplyNews {
+    /// To which instance.
+    pub instance: InstanceName,
+    /// The bare id of their message.
+    pub gateway_id: String,
+    /// In which chat.
+    pub chat: Chat,
+    /// When it was told.
+    pub at: Timestamp,
 }
 
 /// What became of a batch of acks.
@@ -214,8 +229,17 @@ pub struct NewMessage {
     pub class: Class,
     /// Makes it idempotent: a message whose key is known is not stored again.
     pub key: Option<String>,
-    /// Its place in a sequence; below zero for the second, third … message to a chat within one import.
+    /// Its place in a sequence; below zero for the second, third … message to a chat within one import, and for what
+    /// follows another message.
     pub step: i32,
+    /// `Scheduled`, or `Expired` or `Skipped` for what is only recorded.
+    pub state: StateName,
+    /// Why, where not scheduled.
+    pub reason: Option<Reason>,
+    /// Whether it is followed until it is answered.
+    pub followed: bool,
+    /// The message it follows.
+    pub follows: Option<MessageId>,
 }
 
 /// Messages stored in one go: a single one, or a chunk of an occurrence.
@@ -233,10 +257,6 @@ pub struct NewMessages {
     pub steps: u32,
     /// Its audience, where there is one.
     pub audience: Option<i64>,
-    /// `Scheduled`, or `Expired` for a misfire that is only recorded.
-    pub state: StateName,
-    /// Why, where not scheduled.
-    pub reason: Option<Reason>,
     /// The messages.
     pub rows: Vec<NewMessage>,
     /// Makes the occurrence visible and advances the job, with its last chunk.
@@ -256,6 +276,8 @@ pub struct Publish {
     pub missed: [Option<MissedRun>; 2],
     /// When it is to be looked at whether the occurrence before it is finished.
     pub gate_at: Option<Timestamp>,
+    /// When the event begins that it reminds of.
+    pub event_at: Option<Timestamp>,
 }
 
 /// An occurrence about which it is to be found out whether the one before it is finished.

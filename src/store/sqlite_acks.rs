@@ -36,5 +36,6 @@ pub(super) async fn adopt_orphans(connection: &mut SqliteConnection, messages: V
 }
 
 async fn raise(connection: &mut SqliteConnection, messages: Vec<Value>) -> Result<(), StoreError> {
-    insert(connection, include_str!("sql/raise_acks.sql"), messages, "raise acks").await.map(|_| ())
+    insert(connection, include_str!("sql/raise_acks.sql"), messages.clone(), "raise acks").await?;
+    super::sqlite_follow::wake(connection, messages).await
 }

@@ -126,9 +126,10 @@ async fn claimed(store: &SqliteStore, instance: &InstanceName, row: &SqliteRow) 
         retry: content.manner.retry.clone(),
         max_lateness,
         expires_at: get::<Option<i64>>(row, 16)?.map(Timestamp),
+        event_at: get::<Option<i64>>(row, 19)?.map(Timestamp),
         hours: Vec::new(),
         kept_waiting: get::<i64>(row, 14)? > 0,
-        leads_on: get::<i64>(row, 14)? + 1 < get::<i64>(row, 15)?,
+        leads_on: (0..get::<i64>(row, 15)? - 1).contains(&get::<i64>(row, 14)?),
         draw,
     };
     let released = get::<Option<String>>(row, 17)?.is_some_and(|r| r == Reason::Released.name());
@@ -209,7 +210,7 @@ impl SqliteStore {
         let mut all = Vec::with_capacity(rows.len());
         for row in &rows {
             let message = claimed(self, instance, row).await?;
-            all.push((message, Timestamp(get(row, 19)?)));
+            all.push((message, Timestamp(get(row, 20)?)));
         }
         Ok(all)
     }
@@ -225,17 +226,17 @@ impl SqliteStore {
             .await
             .map_err(StoreError::database("read a message"))?;
         let Some(row) = row else { return Ok(None) };
-        let instance = InstanceName::new(&get::<String>(&row, 19)?);
-        let waits_for = match get::<Option<Vec<u8>>>(&row, 21)? {
-            Some(_) => Some(id(&row, 21)?),
+        let instance = InstanceName::new(&get::<String>(&row, 20)?);
+        let waits_for = match get::<Option<Vec<u8>>>(&row, 22)? {
+            Some(_) => Some(id(&row, 22)?),
             None => None,
         };
         let claimed = claimed(self, &instance, &row).await?;
         Ok(Some(Seen {
             claimed,
-            planning: get::<i64>(&row, 20)? != 0,
+            planning: get::<i64>(&row, 21)? != 0,
             waits_for,
-            slot: get::<Option<i64>>(&row, 22)?.map(Timestamp),
+            slot: get::<Option<i64>>(&row, 23)?.map(Timestamp),
         }))
     }
 }
@@ -294,13 +295,13 @@ pub(super) async fn doubts_to_look_at(
         .map_err(StoreError::database("find doubts to look at"))?;
     let mut doubts = Vec::with_capacity(rows.len());
     for row in &rows {
-        let instance = InstanceName::new(&get::<String>(row, 19)?);
+        let instance = InstanceName::new(&get::<String>(row, 20)?);
         doubts.push(Doubt {
             claimed: claimed(store, &instance, row).await?,
-            number: get::<i64>(row, 20)?.try_into().unwrap_or(1),
-            marked_at: Timestamp(get(row, 21)?),
-            slot_at: Timestamp(get(row, 22)?),
-            empty_looks: get::<i64>(row, 23)?.try_into().unwrap_or(0),
+            number: get::<i64>(row, 21)?.try_into().unwrap_or(1),
+            marked_at: Timestamp(get(row, 22)?),
+            slot_at: Timestamp(get(row, 23)?),
+            empty_looks: get::<i64>(row, 24)?.try_into().unwrap_or(0),
         });
     }
     Ok(doubts)

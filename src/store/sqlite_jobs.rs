@@ -164,7 +164,7 @@ async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Time
         Some(row) => Timestamp(get(row, 1)?),
         None => now,
     };
-    let zone = crate::clock::zone(&job.zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    let zone = crate::clock::zone(job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
     let next_at = match &known {
         None => job.schedule.first(first_applied_at, &zone),
         Some(_) => resume_from(connection, &job, first_applied_at, &zone, now).await?,
@@ -226,6 +226,8 @@ async fn resume_from(
             .map_err(StoreError::database(doing))?;
     let next = match (&job.schedule, fired) {
         (Schedule::Every { .. } | Schedule::Cron { .. }, _) => job.schedule.next_after(now, first_applied_at, zone),
+        // Each of its reminders has its own fate: what went out already is not planned again.
+        (Schedule::Event { .. }, _) => job.schedule.first(first_applied_at, zone),
         (Schedule::At(_) | Schedule::In(_), Some(fired)) => {
             job.schedule.next_after(Timestamp(fired), first_applied_at, zone)
         }

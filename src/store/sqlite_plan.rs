@@ -167,11 +167,12 @@ pub(super) async fn insert(connection: &mut SqliteConnection, messages: NewMessa
     if let (Some(job), Some(nominal), Some(publish)) = (&messages.job, messages.nominal_at, messages.publish) {
         // What is at its gate already stays hidden until it has passed it.
         let hidden = publish.gate_at.is_some_and(|t| t <= messages.now);
-        sqlx::query("UPDATE occurrences SET state = ?4, planned_at = ?2, gate_at = ?3 WHERE id = ?1")
+        sqlx::query("UPDATE occurrences SET state = ?4, planned_at = ?2, gate_at = ?3, event_at = ?5 WHERE id = ?1")
             .bind(occurrence)
             .bind(messages.now.0)
             .bind(publish.gate_at.map(|t| t.0))
             .bind(if hidden { "planning" } else { "planned" })
+            .bind(publish.event_at.map(|t| t.0))
             .execute(&mut *connection)
             .await
             .map_err(StoreError::database(doing))?;
@@ -199,7 +200,11 @@ pub(super) async fn insert_rows(
             m.class.code(),
             m.class.rank(),
             m.key,
-            m.step
+            m.step,
+            m.state.name(),
+            m.reason.map(|r| r.name()),
+            i64::from(m.followed),
+            m.follows.map(hex)
         ])
     };
     let done = sqlx::query(include_str!("sql/insert_messages.sql"))
@@ -209,8 +214,6 @@ pub(super) async fn insert_rows(
         .bind(messages.instance.0.to_string())
         .bind(messages.content)
         .bind(messages.audience)
-        .bind(messages.state.name())
-        .bind(messages.reason.map(|r| r.name()))
         .bind(i64::from(messages.steps))
         .bind(messages.now.0)
         .execute(connection)

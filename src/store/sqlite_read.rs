@@ -107,6 +107,7 @@ impl SqliteStore {
             content: serde_json::from_str(&body).map_err(wrong)?,
             vars: read_vars(get::<Option<String>>(&row, 20)?.as_deref()),
             acks: self.acks(of).await?,
+            follow_up: self.follow_view(of).await?,
             message,
             attempts,
             events,

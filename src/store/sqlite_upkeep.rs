@@ -399,9 +399,15 @@ pub(super) async fn expire(store: &SqliteStore, now: Timestamp) -> Result<u64, S
             "held" => State::Held,
             _ => State::Scheduled { wake_at: Timestamp(get(row, 2)?) },
         };
-        let Ok(transition) = state::apply(&state, &Event::TooLate { reason: Reason::Expires }) else { continue };
+        let (until, event_at): (i64, Option<i64>) = (get(row, 4)?, get(row, 5)?);
+        let until = Timestamp(until);
+        let (event, note) = if event_at == Some(until.0) && state != State::Held {
+            (Event::Unsendable { reason: Reason::EventPassed }, format!("the event it reminds of began at {until}"))
+        } else {
+            (Event::TooLate { reason: Reason::Expires }, format!("it was not to leave after {until}"))
+        };
+        let Ok(transition) = state::apply(&state, &event) else { continue };
         let attempts = get::<i64>(row, 3)?.try_into().unwrap_or(0);
-        let note = format!("it was not to leave after {}", Timestamp(get(row, 4)?));
         changes.push(Change { id: id(row, 0)?, attempts, at: now, transition, facts: Facts::Note(note) });
     }
     if changes.is_empty() {

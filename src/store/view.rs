@@ -3,6 +3,7 @@
 use crate::domain::ack::Ack;
 use crate::domain::class::Class;
 use crate::domain::content::Content;
+use crate::domain::follow::{Followed, Follower};
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::state::StateName;
 use crate::domain::template::Vars;
@@ -75,6 +76,8 @@ pub struct MessageDetail {
     pub acks: Vec<AckView>,
     /// Its whole timeline by time.
     pub events: Vec<EventView>,
+    /// How following it stands, where it is followed or follows another.
+    pub follow_up: Option<FollowUpView>,
     /// How its instance stands, where it does not send: state, reason, until.
     pub blocked: Option<(String, Option<String>, Option<Timestamp>)>,
 }
@@ -119,6 +122,28 @@ pub struct AckView {
     pub at: Timestamp,
     pub participant: Option<String>,
     pub source: String,
+}
+
+/// How following a message stands.
+#[derive(Clone, Debug)]
+pub struct FollowUpView {
+    /// How it stands, where it is followed.
+    pub state: Option<Followed>,
+    /// The message it follows itself.
+    pub follows: Option<MessageId>,
+    /// When it is looked at next, where nothing is told before.
+    pub next_at: Option<Timestamp>,
+    /// What follows it, the earliest first.
+    pub followers: Vec<FollowerView>,
+}
+
+/// A message that follows another.
+#[derive(Clone, Copy, Debug)]
+pub struct FollowerView {
+    /// Its id.
+    pub id: MessageId,
+    /// Which one, and where it is.
+    pub follower: Follower,
 }
 
 /// One step of a message's timeline.

@@ -2,6 +2,7 @@
 -- message of its sequence it waits for.
 SELECT m.id, m.chat, m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries, m.first_marked_at,
        m.guard, m.job, o.nominal_at, r.vars, m.step, m.steps, m.expires_at, m.reason, m.key IS NOT NULL,
+       o.event_at,
        m.instance, coalesce(o.state = 'planning', 0),
        (SELECT p.id FROM messages AS p
         WHERE m.step > 0 AND p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1

@@ -17,3 +17,6 @@ SELECT EXISTS (
                    OR (p.scope = 'job' AND p.name = m.job)))
 ) OR EXISTS (SELECT 1 FROM jobs WHERE plan_at <= ?1 AND next_at <= ?1)
   OR EXISTS (SELECT 1 FROM occurrences WHERE gate_at IS NOT NULL AND gate_at <= ?1 AND state = 'planning')
+  OR EXISTS (SELECT 1 FROM messages
+             WHERE follow_at IS NOT NULL AND follow_at <= ?1
+               AND state IN ('sent', 'failed', 'expired', 'skipped', 'cancelled'))

@@ -1,0 +1,172 @@
+//! Follows messages until they are answered: sends them again, tells somebody else, and takes back what became needless.
+//! What is to be done is decided by [`FollowUp::decide`]; every nag and every escalation is a row of the queue.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::domain::draw::Draw;
+use crate::domain::follow::{FollowUp, Followed, Kind};
+use crate::domain::job::Manner;
+use crate::domain::message::{Change, Facts};
+use crate::domain::state::{self, Event, Reason, StateName};
+use crate::domain::time::{Millis, Timestamp};
+use crate::intake::{SharedIds, lead_of};
+use crate::store::{FollowedMessage, NewMessage, NewMessages, SqliteStore, StoreError, guard, step_of, vars_json};
+
+/// Looked at least this often: a message that was just sent is noticed no later.
+const LOOK_EVERY: Millis = Millis(500);
+
+/// Messages looked at in one go.
+const AT_ONCE: u32 = 500;
+
+/// See the [module](self).
+pub struct Follower {
+    store: Arc<SqliteStore>,
+    ids: SharedIds,
+    news: Arc<Notify>,
+}
+
+impl Follower {
+    /// A follower that also looks when it is told of `news`: an ack, or a reply.
+    pub fn new(store: Arc<SqliteStore>, ids: SharedIds, news: Arc<Notify>) -> Follower {
+        Follower { store, ids, news }
+    }
+
+    /// Follows until told to stop.
+    pub async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(e) = self.look(clock::now()).await {
+                tracing::warn!(error = %e, "what is followed could not be looked at; it is tried again");
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.news.notified() => {}
+                () = clock::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    async fn look(&self, now: Timestamp) -> Result<(), StoreError> {
+        for id in self.store.to_follow(now, AT_ONCE).await? {
+            if let Some(message) = self.store.followed(id).await? {
+                self.go_on(&message, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn go_on(&self, message: &FollowedMessage, now: Timestamp) -> Result<(), StoreError> {
+        use StateName::{Expired, Failed, Sent};
+        let follow = message.claimed.content.manner.follow.as_ref().filter(|_| message.job_known);
+        let Some(follow) = follow.filter(|_| matches!(message.family.state, Sent | Failed | Expired)) else {
+            // Taken back or never to be sent, or its job is gone: nothing follows it.
+            let left = message.followed.filter(|_| message.family.state == Sent).map(|_| Followed::Unknown);
+            return self.store.follow(message, Vec::new(), left, None, now).await.map(|_| ());
+        };
+        let decision = follow.decide(&message.family, message.claimed.due.lead, now);
+        let taken_back: Vec<Change> = message
+            .waiting
+            .iter()
+            .filter(|(kind, ..)| decision.take_back.contains(kind))
+            .filter_map(|(_, id, attempts, state)| {
+                let transition = state::apply(state, &Event::Cancelled { reason: Reason::Reached }).ok()?;
+                let facts = Facts::Note("what it follows was read or answered".to_owned());
+                Some(Change { id: *id, attempts: *attempts, at: now, transition, facts })
+            })
+            .collect();
+        if !taken_back.is_empty() {
+            self.store.take_back(taken_back).await?;
+        }
+        let mut followers = Vec::with_capacity(decision.create.len());
+        for (kind, due) in &decision.create {
+            followers.push(self.follower(message, follow, *kind, *due, now).await?);
+        }
+        if self.store.follow(message, followers, Some(decision.followed), decision.look_at, now).await? {
+            tell(message, &decision.create, decision.followed);
+        }
+        Ok(())
+    }
+
+    async fn follower(
+        &self,
+        message: &FollowedMessage,
+        follow: &FollowUp,
+        kind: Kind,
+        due_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<NewMessages, StoreError> {
+        let (claimed, stored) = (&message.claimed, &message.claimed.content);
+        let mut manner = Manner { follow: None, ..stored.manner.clone() };
+        let (mut content, mut chat) = (stored.content.clone(), claimed.due.chat.clone());
+        let mut instance = claimed.due.instance.clone();
+        let mut useless_from = None;
+        match kind {
+            Kind::Nag(_) => {
+                manner.window = follow.nag.as_ref().and_then(|n| n.window.clone()).or(manner.window);
+                useless_from = claimed.due.event_at.filter(|event| claimed.due.due_at < *event);
+            }
+            Kind::Escalation(place) => {
+                if let Some(step) = follow.escalate.get(place) {
+                    chat = step.to.clone().unwrap_or(chat);
+                    instance = step.instance.clone().unwrap_or(instance);
+                    content = step.content.clone().unwrap_or(content);
+                }
+            }
+        }
+        let step = step_of(kind, message.place);
+        let draw = Draw::new(self.store.seed(), "typing")
+            .with_text(claimed.job.as_deref().unwrap_or(""))
+            .with_number(due_at.0)
+            .with_text(chat.as_str());
+        let lead = lead_of(&content, &manner.typing, &claimed.vars, due_at, &stored.zone, draw);
+        let body = serde_json::to_string(&content).unwrap_or_default();
+        let (class, expires) = (manner.class, manner.expires.map(|e| e.of(due_at)));
+        let id = self.store.store_content(content, manner, stored.zone.clone(), stored.max_lateness).await?;
+        let row = NewMessage {
+            id: self.ids.make(now),
+            guard: guard(&chat, &body, vars_json(&claimed.vars).as_deref()),
+            chat,
+            place: message.place,
+            due_at,
+            wake_at: due_at - lead,
+            lead,
+            expires_at: expires.into_iter().chain(useless_from).min(),
+            class,
+            key: None,
+            step,
+            state: StateName::Scheduled,
+            reason: None,
+            followed: false,
+            follows: Some(claimed.due.id),
+        };
+        Ok(NewMessages {
+            job: claimed.job.clone(),
+            nominal_at: claimed.nominal_at,
+            instance,
+            content: id,
+            steps: 1,
+            audience: message.audience,
+            rows: vec![row],
+            publish: None,
+            now,
+        })
+    }
+}
+
+fn tell(message: &FollowedMessage, created: &[(Kind, Timestamp)], followed: Followed) {
+    let id = message.claimed.due.id;
+    for (kind, due) in created {
+        match kind {
+            Kind::Nag(n) => tracing::info!(%id, n, %due, "not answered: it is sent again"),
+            Kind::Escalation(n) => tracing::warn!(%id, step = n + 1, %due, "not answered: it is escalated"),
+        }
+    }
+    match followed {
+        Followed::Waiting => {}
+        Followed::Reached => tracing::info!(%id, "what it was followed for came"),
+        Followed::Unknown => tracing::warn!(%id, "not answered in time: whether it was read is unknown"),
+    }
+}

@@ -1,0 +1,314 @@
+//! Messages that are followed until they are answered, and what follows them.
+
+use serde_json::{Value, json};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use crate::domain::ack::Ack;
+use crate::domain::follow::{Family, Followed, Follower, Kind};
+use crate::domain::id::MessageId;
+use crate::domain::message::Change;
+use crate::domain::state::{Reason, State, StateName};
+use crate::domain::time::Timestamp;
+use crate::store::sqlite_apply::{hex, insert};
+use crate::store::sqlite_claim::{get, id};
+use crate::store::sqlite_plan::insert_rows;
+use crate::store::view::{FollowUpView, FollowerView};
+use crate::store::{Claimed, NewMessages, ReplyNews, SqliteStore, StoreError};
+
+/// Steps of escalations begin here; nags are numbered below.
+const ESCALATIONS_FROM: i64 = 1_000;
+
+/// Escalations of one recipient are numbered within so many.
+const ESCALATIONS_OF_ONE: i64 = 16;
+
+/// The states in which what follows is decided.
+const RESTING: &str = "('sent', 'failed', 'expired', 'skipped', 'cancelled')";
+
+/// A message that is followed, with everything that decides about it.
+#[derive(Clone, Debug)]
+pub struct FollowedMessage {
+    /// The message, as a claim would hand it over.
+    pub claimed: Claimed,
+    /// Its recipients' list, and its place there.
+    pub audience: Option<i64>,
+    /// See `audience`.
+    pub place: Option<i64>,
+    /// Its occurrence's row.
+    pub occurrence: Option<i64>,
+    /// What is known of it and its followers.
+    pub family: Family,
+    /// Its followers that still wait: how they would be taken back.
+    pub waiting: Vec<(Kind, MessageId, u32, State)>,
+    /// When it was to be looked at: the look counts only while this is so.
+    pub follow_at: Option<Timestamp>,
+    /// How it stands.
+    pub followed: Option<Followed>,
+    /// Whether its job still exists.
+    pub job_known: bool,
+}
+
+/// The step under which a follower is stored.
+pub fn step_of(kind: Kind, place: Option<i64>) -> i32 {
+    let step = match kind {
+        Kind::Nag(n) => i64::from(n),
+        Kind::Escalation(i) => {
+            ESCALATIONS_FROM + place.unwrap_or(0) * ESCALATIONS_OF_ONE + i64::try_from(i).unwrap_or(0)
+        }
+    };
+    i32::try_from(-step).unwrap_or(i32::MIN)
+}
+
+fn kind_of(step: i64) -> Kind {
+    match -step {
+        n if n < ESCALATIONS_FROM => Kind::Nag(u32::try_from(n).unwrap_or(0)),
+        n => Kind::Escalation(usize::try_from((n - ESCALATIONS_FROM) % ESCALATIONS_OF_ONE).unwrap_or(0)),
+    }
+}
+
+impl SqliteStore {
+    /// Messages whose followers are to be looked at by `now`, the earliest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn to_follow(&self, now: Timestamp, limit: u32) -> Result<Vec<MessageId>, StoreError> {
+        let statement = format!(
+            "SELECT DISTINCT id FROM (SELECT coalesce(follows, id) AS id FROM messages
+             WHERE follow_at IS NOT NULL AND follow_at <= ?1 AND state IN {RESTING} ORDER BY follow_at LIMIT ?2)"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
+            .bind(now.0)
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("find messages to follow"))?;
+        rows.iter().map(|r| id(r, 0)).collect()
+    }
+
+    /// A message that is followed, with everything that decides about it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn followed(&self, of: MessageId) -> Result<Option<FollowedMessage>, StoreError> {
+        let doing = "read a message that is followed";
+        let Some(seen) = self.claimed(of).await? else { return Ok(None) };
+        let row = sqlx::query(include_str!("sql/followed.sql"))
+            .bind(of.0.to_vec())
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database(doing))?;
+        let rows = sqlx::query(include_str!("sql/family.sql"))
+            .bind(of.0.to_vec())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database(doing))?;
+        let Some(first) = rows.first() else { return Ok(None) };
+        let mut family = Family {
+            state: state(first)?,
+            since: Timestamp(get::<Option<i64>>(first, 6)?.unwrap_or(get(first, 5)?)),
+            ack: None,
+            replied: get::<i64>(&row, 6)? != 0,
+            followers: Vec::with_capacity(rows.len() - 1),
+        };
+        let mut waiting = Vec::new();
+        for r in &rows {
+            let ack = get::<Option<i64>>(r, 9)?.and_then(Ack::from_level);
+            family.ack = ack.map_or(family.ack, |a| Some(Ack::raise(family.ack, a)));
+            if get::<i64>(r, 1)? == 0 {
+                continue;
+            }
+            let follower = follower(r)?;
+            let attempts = get::<i64>(r, 8)?.try_into().unwrap_or(0);
+            let open = match follower.state {
+                StateName::Scheduled => Some(State::Scheduled { wake_at: Timestamp(get(r, 7)?) }),
+                StateName::Typing => Some(State::Typing),
+                StateName::Held => Some(State::Held),
+                _ => None,
+            };
+            waiting.extend(open.map(|state| Ok::<_, StoreError>((follower.kind, id(r, 0)?, attempts, state))));
+            family.followers.push(follower);
+        }
+        Ok(Some(FollowedMessage {
+            claimed: seen.claimed,
+            audience: get(&row, 0)?,
+            place: get(&row, 1)?,
+            occurrence: get(&row, 2)?,
+            family,
+            waiting: waiting.into_iter().collect::<Result<_, _>>()?,
+            follow_at: get::<Option<i64>>(&row, 3)?.map(Timestamp),
+            followed: get::<Option<String>>(&row, 4)?.and_then(|f| Followed::from_name(&f)),
+            job_known: get::<i64>(&row, 5)? != 0,
+        }))
+    }
+
+    /// Stores followers and how it goes on with the message they follow, where it was not looked at again meanwhile.
+    /// Answers whether it was done.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn follow(
+        &self,
+        message: &FollowedMessage,
+        followers: Vec<NewMessages>,
+        followed: Option<Followed>,
+        look_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (id, occurrence) = (message.claimed.due.id, message.occurrence);
+        let (expected, before) = (message.follow_at, message.followed);
+        let state = message.family.state.name();
+        let done = self
+            .writer()?
+            .run(move |c| {
+                Box::pin(async move {
+                    let step = Step { id, expected, followed, look_at, state, tell: before != followed, now };
+                    if !go_on(c, &step).await? {
+                        return Ok(false);
+                    }
+                    for rows in followers {
+                        insert_rows(c, &rows, occurrence).await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .await?;
+        self.writer()?.tell();
+        Ok(done)
+    }
+
+    /// Takes back followers that still wait. What is marked meanwhile goes out.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn take_back(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.writer()?.apply(changes).await?;
+        self.writer()?.tell();
+        Ok(())
+    }
+
+    /// Notes that somebody wrote, once however often it is told.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn record_replies(&self, replies: Vec<ReplyNews>) -> Result<(), StoreError> {
+        let rows: Vec<Value> =
+            replies.iter().map(|r| json!([r.instance.0, r.gateway_id, r.chat.as_str(), r.at])).collect();
+        self.writer()?
+            .run(move |c| {
+                Box::pin(async move {
+                    let statement = "INSERT INTO replies (instance, gateway_id, chat, at)
+                        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1) WHERE true
+                        ON CONFLICT DO NOTHING";
+                    insert(c, statement, rows.clone(), "note replies").await?;
+                    insert(c, include_str!("sql/wake_replied.sql"), rows, "note replies").await.map(|_| ())
+                })
+            })
+            .await
+    }
+
+    /// How following a message stands, as `show` tells it; `None` where it neither is followed nor follows.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn follow_view(&self, of: MessageId) -> Result<Option<FollowUpView>, StoreError> {
+        let doing = "read what follows a message";
+        let row = sqlx::query("SELECT followed, follow_at, follows FROM messages WHERE id = ?1")
+            .bind(of.0.to_vec())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(StoreError::database(doing))?;
+        let Some(row) = row else { return Ok(None) };
+        let followed: Option<String> = get(&row, 0)?;
+        let follows = match get::<Option<Vec<u8>>>(&row, 2)? {
+            Some(_) => Some(id(&row, 2)?),
+            None => None,
+        };
+        if followed.is_none() && follows.is_none() {
+            return Ok(None);
+        }
+        let rows = sqlx::query(include_str!("sql/family.sql"))
+            .bind(of.0.to_vec())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database(doing))?;
+        let followers = rows
+            .iter()
+            .skip(1)
+            .map(|r| Ok(FollowerView { id: id(r, 0)?, follower: follower(r)? }))
+            .collect::<Result<_, StoreError>>()?;
+        let next_at = get::<Option<i64>>(&row, 1)?.filter(|t| *t > 0).map(Timestamp);
+        Ok(Some(FollowUpView { state: followed.and_then(|f| Followed::from_name(&f)), follows, next_at, followers }))
+    }
+}
+
+/// One step of following a message.
+struct Step {
+    id: MessageId,
+    expected: Option<Timestamp>,
+    followed: Option<Followed>,
+    look_at: Option<Timestamp>,
+    state: &'static str,
+    tell: bool,
+    now: Timestamp,
+}
+
+async fn go_on(connection: &mut SqliteConnection, step: &Step) -> Result<bool, StoreError> {
+    let doing = "go on following a message";
+    let done = sqlx::query(
+        "UPDATE messages SET followed = ?3, follow_at = ?4 WHERE id = ?1 AND follow_at IS ?2 AND state = ?5",
+    )
+    .bind(step.id.0.to_vec())
+    .bind(step.expected.map(|t| t.0))
+    .bind(step.followed.map(Followed::name))
+    .bind(step.look_at.map(|t| t.0))
+    .bind(step.state)
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    // The news of followers that rest is taken in.
+    let statement = format!(
+        "UPDATE messages SET follow_at = NULL WHERE follows = ?1 AND follow_at IS NOT NULL AND state IN {RESTING}"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(statement))
+        .bind(step.id.0.to_vec())
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    let note = match step.followed {
+        Some(Followed::Reached) => "what it was followed for came",
+        Some(Followed::Unknown) => "everything was done and nothing came: whether it was read is unknown",
+        Some(Followed::Waiting) | None => return Ok(true),
+    };
+    if step.tell {
+        let events = vec![json!([hex(step.id), step.now, step.state, step.state, note])];
+        insert(connection, include_str!("sql/insert_events.sql"), events, doing).await?;
+    }
+    Ok(true)
+}
+
+/// News about messages: what is followed is looked at.
+pub(super) async fn wake(connection: &mut SqliteConnection, messages: Vec<Value>) -> Result<(), StoreError> {
+    insert(connection, include_str!("sql/wake_followers.sql"), messages, "look at what is followed").await.map(|_| ())
+}
+
+fn state(row: &SqliteRow) -> Result<StateName, StoreError> {
+    let name: String = get(row, 3)?;
+    let wrong = || StoreError::Inconsistent { table: "messages", column: "state", what: name.clone() };
+    StateName::from_name(&name).ok_or_else(wrong)
+}
+
+fn follower(row: &SqliteRow) -> Result<Follower, StoreError> {
+    let state = state(row)?;
+    let reason = get::<Option<String>>(row, 4)?.and_then(|r| Reason::from_name(&r));
+    let taken_back = state == StateName::Cancelled && reason != Some(Reason::Reached);
+    Ok(Follower {
+        kind: kind_of(get(row, 2)?),
+        state,
+        taken_back,
+        due_at: Timestamp(get(row, 5)?),
+        sent_at: get::<Option<i64>>(row, 6)?.map(Timestamp),
+    })
+}

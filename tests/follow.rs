@@ -1,0 +1,172 @@
+//! Nagging until a message is read or answered, and telling somebody else when it is not: real processes, a sandbox that
+//! reads, stays silent, or answers late.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
+
+#[path = "support/process.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
+mod process;
+
+use std::time::Duration;
+
+use process::{Bench, Running, until};
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(40);
+
+fn start(bench: &Bench, jobs: &str, scenario: &str) -> Running {
+    let head = "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox }, spare: { gateway: sandbox } }\n\
+                defaults: { instance: shop, typing: { lead: 500ms } }\njobs:\n";
+    bench.write("jobs.yaml", &format!("{head}{jobs}"));
+    bench.write("scenario.yaml", scenario);
+    let ready = bench.log().matches("ready").count();
+    let running = bench.start(&[
+        "run",
+        "jobs.yaml",
+        "--sandbox",
+        "--scenario",
+        "scenario.yaml",
+        "--listen",
+        "127.0.0.1:0",
+        "--journal",
+        "journal",
+    ]);
+    until("it is ready", LIMIT, || bench.log().matches("ready").count() > ready);
+    running
+}
+
+/// The first message of a job, whole.
+fn first(bench: &Bench, job: &str) -> Option<Value> {
+    let list = bench.json(&["list", "--job", job]);
+    let messages = list["messages"].as_array().unwrap();
+    let id = messages.last()?["id"].as_str().unwrap().to_owned();
+    Some(bench.json(&["show", &id]))
+}
+
+fn followed(bench: &Bench, job: &str) -> String {
+    first(bench, job).and_then(|m| m["follow_up"]["state"].as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Its followers: kind, number and state of each.
+fn followers(bench: &Bench, job: &str) -> Vec<String> {
+    let all = first(bench, job).unwrap()["follow_up"]["messages"].as_array().unwrap().clone();
+    all.iter()
+        .map(|f| format!("{} {} {}", f["kind"].as_str().unwrap(), f["number"], f["state"].as_str().unwrap()))
+        .collect()
+}
+
+fn sends_to(bench: &Bench, chat: &str) -> Vec<i64> {
+    let sends = bench.journal().into_iter().filter(|l| l.done && l.path.ends_with("/send/text") && l.chat.starts_with(chat));
+    sends.map(|l| l.received_ms).collect()
+}
+
+#[test]
+fn a_message_is_sent_again_until_it_is_read_and_what_waits_then_is_taken_back() {
+    let bench = Bench::new();
+    // Nothing is read but what comes last: the second nag. It is read 3 s after it came, when the third is on its way.
+    let scenario = "acks: { levels: [server, device] }\n\
+                    acks_of: [{ chat: \"201000000002*\", levels: [read], first: 2200ms }]\n";
+    let jobs = "  silent: { in: 1s, to: \"201000000001\", text: hi, nag: { every: 2s, max: 2, until: read } }\n  \
+                read: { in: 1s, to: \"201000000002\", text: hi, nag: { every: 3s, max: 5, until: read } }\n";
+    let _daemon = start(&bench, jobs, scenario);
+    until("both come to rest", LIMIT, || {
+        followed(&bench, "silent") == "unknown" && followed(&bench, "read") == "reached"
+    });
+    assert_eq!(followers(&bench, "silent"), ["nag 1 sent", "nag 2 sent"]);
+    let first_message = first(&bench, "silent").unwrap();
+    assert_eq!(first_message["state"], "sent", "a receipt that never comes is no failure");
+    let sends = sends_to(&bench, "201000000001");
+    assert_eq!(sends.len(), 3);
+    for pair in sends.windows(2) {
+        assert!((1_950..2_200).contains(&(pair[1] - pair[0])), "{sends:?}");
+    }
+    // Read after 2.2 s, while the nag due at 3 s was waiting or being typed.
+    assert_eq!(followers(&bench, "read"), ["nag 1 cancelled"]);
+    assert_eq!(sends_to(&bench, "201000000002").len(), 1);
+    let stats = bench.json(&["list", "--job", "read", "--state", "cancelled"]);
+    assert_eq!(stats["messages"][0]["reason"], "reached");
+}
+
+#[test]
+fn a_late_receipt_turns_unknown_into_reached() {
+    let bench = Bench::new();
+    let scenario = "acks: { levels: [read], first: 5s }\n";
+    let jobs = "  late: { in: 1s, to: \"201000000001\", text: hi, nag: { every: 1s, max: 1, until: read } }\n";
+    let _daemon = start(&bench, jobs, scenario);
+    until("it is unknown", LIMIT, || followed(&bench, "late") == "unknown");
+    until("the late receipt counts", LIMIT, || followed(&bench, "late") == "reached");
+    assert_eq!(followers(&bench, "late"), ["nag 1 sent"]);
+}
+
+#[test]
+fn a_reply_ends_the_nagging_where_reading_does_not() {
+    let bench = Bench::new();
+    let scenario = "acks: { levels: [server, device, read], first: 50ms, step: 50ms }\n\
+                    replies: [{ chat: \"201000000001*\", after: 3500ms, say: \"on my way\" }]\n";
+    let jobs = "  asked: { in: 1s, to: \"201000000001\", text: hi, nag: { every: 2s, max: 9, until: reply } }\n";
+    let _daemon = start(&bench, jobs, scenario);
+    until("somebody answered", LIMIT, || followed(&bench, "asked") == "reached");
+    let sent = followers(&bench, "asked").into_iter().filter(|f| f.ends_with("sent")).count();
+    assert_eq!(sent, 1, "one nag at 2 s, the answer to the first at 3.5 s: {:?}", followers(&bench, "asked"));
+}
+
+#[test]
+fn what_is_not_read_in_time_is_told_to_others_through_another_account() {
+    let bench = Bench::new();
+    // The doctor reads at once, the patient never does; a third was never reached at all.
+    let scenario = "acks: { levels: [server] }\nacks_of: [{ text: \"has not\", levels: [read], first: 100ms }]\n\
+                    not_on_whatsapp: [\"201000000003*\"]\n";
+    let steps = "escalate: [{ after: 2s, instance: spare }, \
+                 { after: 4s, to: \"201000000009\", text: \"{{ name }} has not read it\" }, \
+                 { after: 9s, to: \"201000000008\" }]";
+    let jobs = format!("  patients: {{ in: 1s, to: {{ csv: patients.csv }}, text: \"hi {{{{ name }}}}\", {steps} }}\n");
+    bench.write("patients.csv", "to,name\n201000000001,Ada\n201000000003,Bob\n");
+    let _daemon = start(&bench, &jobs, scenario);
+    let message = |to: &str| {
+        let list = bench.json(&["list", "--job", "patients", "--to", to]);
+        let all = list["messages"].as_array().unwrap().clone();
+        let firsts: Vec<Value> = all
+            .iter()
+            .map(|m| bench.json(&["show", m["id"].as_str().unwrap()]))
+            .filter(|m| m["follows"].is_null())
+            .collect();
+        firsts.into_iter().next()
+    };
+    let state = |to: &str| message(to).and_then(|m| m["follow_up"]["state"].as_str().map(str::to_owned));
+    until("both come to rest", LIMIT, || {
+        ["201000000001@c.us", "201000000003@c.us"].iter().all(|to| state(to).as_deref() == Some("reached"))
+    });
+    for (to, first_step) in [("201000000001@c.us", "sent"), ("201000000003@c.us", "failed")] {
+        let message = message(to).unwrap();
+        let steps: Vec<String> = message["follow_up"]["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|f| format!("{} {}", f["number"], f["state"].as_str().unwrap()))
+            .collect();
+        assert_eq!(steps, [format!("1 {first_step}"), "2 sent".to_owned(), "3 cancelled".to_owned()], "{to}");
+        let second = message["follow_up"]["messages"][0]["id"].as_str().unwrap();
+        assert_eq!(bench.json(&["show", second])["instance"], "spare");
+    }
+    // The doctor read about each of them, so nobody else is told.
+    assert_eq!(sends_to(&bench, "201000000009").len(), 2);
+    assert_eq!(sends_to(&bench, "201000000008").len(), 0);
+}
+
+#[test]
+fn a_nag_survives_kill_9_and_a_changed_job() {
+    let bench = Bench::new();
+    let scenario = "acks: { levels: [server] }\n";
+    let job = |text: &str| {
+        format!("  slow: {{ in: 1s, to: \"201000000001\", text: \"{text}\", nag: {{ every: 6s, max: 1 }} }}\n")
+    };
+    let mut daemon = start(&bench, &job("hi"), scenario);
+    until("the nag waits", LIMIT, || {
+        first(&bench, "slow").is_some_and(|m| m["follow_up"]["messages"].as_array().is_some_and(|m| !m.is_empty()))
+    });
+    daemon.0.kill().unwrap();
+    daemon.0.wait().unwrap();
+    let _daemon = start(&bench, &job("hello"), scenario);
+    until("it is sent", LIMIT, || followed(&bench, "slow") == "unknown");
+    assert_eq!(sends_to(&bench, "201000000001").len(), 2);
+}
