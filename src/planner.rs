@@ -490,6 +490,8 @@ mod tests {
             first_applied_at: Timestamp(0),
             next_at: Some(Timestamp(next_at)),
             resumes: false,
+            declared_event: None,
+            event_cancelled: false,
         }
     }
 

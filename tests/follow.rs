@@ -56,7 +56,8 @@ fn followers(bench: &Bench, job: &str) -> Vec<String> {
 }
 
 fn sends_to(bench: &Bench, chat: &str) -> Vec<i64> {
-    let sends = bench.journal().into_iter().filter(|l| l.done && l.path.ends_with("/send/text") && l.chat.starts_with(chat));
+    let sends =
+        bench.journal().into_iter().filter(|l| l.done && l.path.ends_with("/send/text") && l.chat.starts_with(chat));
     sends.map(|l| l.received_ms).collect()
 }
 

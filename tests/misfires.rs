@@ -78,6 +78,8 @@ fn after_downtime(down: i64, expected: &[(&str, &str)]) {
             ("cron", "cron: \"*/5 * * * *\""),
             ("every", "every: 5m, anchor: 2026-06-10T12:02:00Z"),
             ("at", "at: 2026-06-10T12:01:30Z"),
+            ("reminder", "event: 2026-06-10T12:15:00Z, remind: -13m30s"),
+            ("far", "event: 2026-06-20T12:01:30Z, remind: -10d"),
         ]
         .into_iter()
         .enumerate()
@@ -91,7 +93,7 @@ fn after_downtime(down: i64, expected: &[(&str, &str)]) {
     bench.write("jobs.yaml", &file);
     // Everything is planned ahead while the daemon runs for a moment right after noon.
     let begin = ms(NOON) + 10_000;
-    run(&bench, &clock, begin, |b| b.log().contains("ready") && b.messages().len() >= 9);
+    run(&bench, &clock, begin, |b| b.log().contains("ready") && b.messages().len() >= 15);
     let end = begin + down;
     let settled = |b: &Bench| {
         let stats = b.json(&["stats"]);
@@ -123,6 +125,12 @@ fn what_is_in_time_after_a_minute_or_two_is_sent() {
             ("every-run_all", "2 sent"),
             ("every-run_once", "2 sent"),
             ("every-skip", "2 sent"),
+            ("far-run_all", "1 sent"),
+            ("far-run_once", "1 sent"),
+            ("far-skip", "1 sent"),
+            ("reminder-run_all", "1 sent"),
+            ("reminder-run_once", "1 sent"),
+            ("reminder-skip", "1 sent"),
         ],
     );
 }
@@ -141,6 +149,12 @@ fn an_hour_down_is_made_up_for_as_each_policy_says() {
             ("every-run_all", "2 expired misfire, 7..37 7 late, 42..47 2 catchup, 52 sent, 57 sent"),
             ("every-run_once", "2 expired misfire, 7..37 7 late, 42..52 3 superseded, 57 sent"),
             ("every-skip", "2 expired too_late, 7..57 11 late"),
+            ("far-run_all", "1 expired too_late"),
+            ("far-run_once", "1 expired too_late"),
+            ("far-skip", "1 expired too_late"),
+            ("reminder-run_all", "1 skipped event_passed"),
+            ("reminder-run_once", "1 skipped event_passed"),
+            ("reminder-skip", "1 skipped event_passed"),
         ],
     );
 }
@@ -159,6 +173,12 @@ fn three_days_down_are_made_up_for_as_each_policy_says() {
             ("every-run_all", "2 expired misfire, 7..4297 859 late, 4302..4307 2 catchup, 4312 sent, 4317 sent"),
             ("every-run_once", "2 expired misfire, 7..4297 859 late, 4302..4312 3 superseded, 4317 sent"),
             ("every-skip", "2 expired too_late, 7..4317 863 late"),
+            ("far-run_all", "1 expired too_late"),
+            ("far-run_once", "1 expired too_late"),
+            ("far-skip", "1 expired too_late"),
+            ("reminder-run_all", "1 skipped event_passed"),
+            ("reminder-run_once", "1 skipped event_passed"),
+            ("reminder-skip", "1 skipped event_passed"),
         ],
     );
 }

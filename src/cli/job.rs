@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::cli::exit::{Exit, told};
+use crate::cli::filter::instant;
 use crate::cli::out::{Out, counted, safe, table};
 use crate::cli::pause::{PauseHow, pause_scope, resume_scope};
 use crate::cli::{Global, place, plan};
@@ -71,6 +72,20 @@ pub(super) enum JobCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Move the event of a job, or call it off: its reminders move, or are cancelled
+    Event {
+        /// The job
+        name: String,
+        /// When it begins now: 2026-12-04T09:00 in the job's zone, or with an offset
+        #[arg(long, value_name = "INSTANT", required_unless_present = "cancel", conflicts_with = "cancel")]
+        at: Option<String>,
+        /// It does not take place
+        #[arg(long)]
+        cancel: bool,
+        /// Say what would be moved or cancelled
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Remove a job; what still waits of it is cancelled
     Remove {
         /// The job
@@ -92,6 +107,7 @@ pub(super) async fn job(global: &Global, command: JobCommand, out: &Out) -> anyh
         JobCommand::Pause { name, how } => pause_scope(global, PauseScope::Job(name), how, out).await,
         JobCommand::Resume { name, dry_run } => resume_scope(global, PauseScope::Job(name), dry_run, out).await,
         JobCommand::RunNow { name, dry_run } => run_now(global, &name, dry_run, out).await,
+        JobCommand::Event { name, at, cancel: _, dry_run } => event(global, &name, at, dry_run, out).await,
         JobCommand::Remove { name, dry_run } => remove(global, &name, dry_run, out).await,
     }
 }
@@ -163,6 +179,15 @@ async fn show(global: &Global, name: &str, out: &Out) -> anyhow::Result<Exit> {
     ];
     lines
         .extend(job.then.iter().map(|c| format!("then       {}", safe(&serde_json::to_string(c).unwrap_or_default()))));
+    if let (Some(declared), Some(at)) = (view.stored.declared_event, job.schedule.event_at()) {
+        let shown = |t: Timestamp| t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M %Z").to_string();
+        let how = match (view.stored.event_cancelled, at == declared) {
+            (true, _) => ", called off".to_owned(),
+            (false, false) => format!(", moved from {}", shown(declared)),
+            (false, true) => String::new(),
+        };
+        lines.push(format!("event      {}{how}", shown(at)));
+    }
     lines.push(format!("messages   {}", counts_words(&view)));
     for p in pauses.iter().filter(|p| p.scope.stops(&job.instance.0, Some(&job.name))) {
         let end = p.until.map_or(String::new(), |t| format!(" until {t}"));
@@ -218,6 +243,61 @@ async fn run_now(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyho
     Ok(Exit::Ok)
 }
 
+async fn event(global: &Global, name: &str, at: Option<String>, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Beside).await?;
+    let done = move_event(&store, name, at, dry_run).await;
+    let now = clock::now();
+    let after = found(&store, name).await;
+    store.close().await;
+    let ((at, replaced), view) = (done?, after?);
+    // A dry run has not moved it: what would come is worked out beside.
+    let mut job = view.stored.job.clone();
+    at.into_iter().for_each(|at| job.schedule.move_event(at));
+    let zone = clock::zone(job.schedule_zone()).unwrap_or(TimeZone::UTC);
+    let next: Vec<Timestamp> = match at {
+        Some(_) => job.schedule.all_after(now, view.stored.first_applied_at, &zone).take(COMING).collect(),
+        None => Vec::new(),
+    };
+    if out.json {
+        out.document(&json!({
+            "job": name, "event_at": at.map(Timestamp::to_rfc3339), "cancelled": at.is_none(), "replaced": replaced,
+            "next": next.iter().map(|t| t.to_rfc3339()).collect::<Vec<_>>(), "done": !dry_run,
+        }))?;
+        return Ok(Exit::Ok);
+    }
+    let local = |t: Timestamp| t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string();
+    let would = if dry_run { "would be " } else { "" };
+    let mut lines = vec![match at {
+        Some(at) => format!("the event of '{name}' {would}moved to {}, {replaced} reminders replaced", local(at)),
+        None => format!("the event of '{name}' {would}called off, {replaced} reminders cancelled"),
+    }];
+    lines.extend(next.iter().map(|t| format!("next       {}", local(*t))));
+    out.data(&lines.join("\n"))?;
+    Ok(Exit::Ok)
+}
+
+/// Moves an event. Answers where to, and how many reminders waited.
+async fn move_event(
+    store: &SqliteStore,
+    name: &str,
+    at: Option<String>,
+    dry_run: bool,
+) -> anyhow::Result<(Option<Timestamp>, u64)> {
+    let (view, now) = (found(store, name).await?, clock::now());
+    if view.stored.declared_event.is_none() {
+        let what = view.stored.job.schedule.words(&zone_of(&view));
+        return Err(told(Exit::Refused, format!("'{name}' reminds of no event: it is due {what}")));
+    }
+    let at = match at {
+        Some(text) => Some(instant("--at", &text, &zone_of(&view))?),
+        None => None,
+    };
+    if dry_run {
+        return Ok((at, store.waiting_of_job(name).await?));
+    }
+    Ok((at, store.move_event(name, at, now).await?.unwrap_or(0)))
+}
+
 async fn remove(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
     let store = place::open(global, Opening::Beside).await?;
     let checked = found(&store, name).await;
@@ -260,6 +340,9 @@ fn zone_of(view: &JobView) -> TimeZone {
 
 /// Coming occurrences after now.
 fn coming(view: &JobView, now: Timestamp, count: usize) -> Vec<Timestamp> {
+    if view.stored.event_cancelled {
+        return Vec::new();
+    }
     let (zone, first) = (zone_of(view), view.stored.first_applied_at);
     let mut all = Vec::new();
     let mut after = now;
@@ -308,6 +391,11 @@ fn json_of(view: &JobView, pauses: &[Pause], now: Timestamp) -> Value {
         "words": job.schedule.words(&zone_of(view)),
         "zone": job.zone,
         "state": state(view, pauses),
+        "event": view.stored.declared_event.map(|declared| json!({
+            "at": job.schedule.event_at().map(Timestamp::to_rfc3339),
+            "declared_at": declared.to_rfc3339(),
+            "cancelled": view.stored.event_cancelled,
+        })),
         "next": coming(view, now, COMING).iter().map(|t| t.to_rfc3339()).collect::<Vec<_>>(),
         "last": view.last.as_ref().map(|(t, s)| json!({ "nominal": t.to_rfc3339(), "state": s })),
         "counts": counts,

@@ -268,6 +268,13 @@ impl Schedule {
         }
     }
 
+    /// Has its event begin at another instant, where it has one.
+    pub fn move_event(&mut self, to: Timestamp) {
+        if let Schedule::Event { at, .. } = self {
+            *at = to;
+        }
+    }
+
     /// The distance between two occurrences where the schedule recurs; for cron, between the next two.
     pub fn period(&self, now: Timestamp, zone: &TimeZone) -> Option<Millis> {
         match self {

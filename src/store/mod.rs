@@ -11,6 +11,7 @@ mod sqlite_apply;
 mod sqlite_audience;
 mod sqlite_care;
 mod sqlite_claim;
+mod sqlite_event;
 mod sqlite_follow;
 mod sqlite_import;
 mod sqlite_jobs;
@@ -204,6 +205,10 @@ pub struct StoredJob {
     pub next_at: Option<Timestamp>,
     /// Whether that occurrence was begun before: its messages are being replaced, and it is no misfire.
     pub resumes: bool,
+    /// When the jobs file says that its event begins; a person may have moved it since.
+    pub declared_event: Option<Timestamp>,
+    /// Whether a person called its event off.
+    pub event_cancelled: bool,
 }
 
 /// A message about to be stored.

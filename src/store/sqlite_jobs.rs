@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
 use crate::domain::job::Job;
 use crate::domain::schedule::Schedule;
@@ -138,11 +139,14 @@ async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Time
     let definition = serde_json::to_string(&job).unwrap_or_default();
     let print = print_of(&job, audience);
     let doing = "apply a job";
-    let known = sqlx::query("SELECT fingerprint, first_applied_at, vanished FROM jobs WHERE name = ?1")
-        .bind(job.name.clone())
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(StoreError::database(doing))?;
+    let known = sqlx::query(
+        "SELECT fingerprint, first_applied_at, vanished, definition, event_moved_to, event_cancelled
+         FROM jobs WHERE name = ?1",
+    )
+    .bind(job.name.clone())
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
     if let Some(row) = &known
         && get::<Vec<u8>>(row, 0)? == print
     {
@@ -154,6 +158,15 @@ async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Time
                 .map_err(StoreError::database(doing))?;
         }
         return Ok(Applied::Unchanged);
+    }
+    // An event that a person moved or called off stays so, as long as the file says of it what it said.
+    let mut job = job;
+    let (moved_to, cancelled) = match &known {
+        Some(row) => kept_event(row, &job)?,
+        None => (None, false),
+    };
+    if let Some(moved) = moved_to {
+        job.schedule.move_event(Timestamp(moved));
     }
     let content = store_content(connection, &job.content, &job.manner, &job.zone, max_lateness).await?;
     let mut then = Vec::with_capacity(job.then.len());
@@ -167,7 +180,7 @@ async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Time
     let zone = crate::clock::zone(job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
     let next_at = match &known {
         None => job.schedule.first(first_applied_at, &zone),
-        Some(_) => resume_from(connection, &job, first_applied_at, &zone, now).await?,
+        Some(_) => resume_from(connection, &job, first_applied_at, &zone, now).await?.filter(|_| !cancelled),
     };
     sqlx::query(include_str!("sql/upsert_job.sql"))
         .bind(job.name.clone())
@@ -180,15 +193,26 @@ async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Time
         .bind(next_at.map(|t| t.0))
         .bind(next_at.map(|_| now.0))
         .bind((!then.is_empty()).then(|| json!(then).to_string()))
+        .bind(moved_to)
+        .bind(i64::from(cancelled))
         .execute(connection)
         .await
         .map_err(StoreError::database(doing))?;
     Ok(if known.is_some() { Applied::Changed } else { Applied::Added })
 }
 
+/// Where a person moved the event of a job to, and whether it was called off, if the file still says what it said.
+fn kept_event(row: &SqliteRow, job: &Job) -> Result<(Option<i64>, bool), StoreError> {
+    let before = serde_json::from_str::<Job>(&get::<String>(row, 3)?).ok().and_then(|j| j.schedule.event_at());
+    if before.is_none() || before != job.schedule.event_at() {
+        return Ok((None, false));
+    }
+    Ok((get(row, 4)?, get::<i64>(row, 5)? != 0))
+}
+
 /// Where a changed job goes on: at its earliest occurrence that still has waiting messages, if the new schedule knows
 /// that one too, else at its next. The occurrences are hidden until their messages are planned anew.
-async fn resume_from(
+pub(super) async fn resume_from(
     connection: &mut SqliteConnection,
     job: &Job,
     first_applied_at: Timestamp,

@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::content::Content;
-use crate::domain::job::Manner;
+use crate::domain::job::{Job, Manner};
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_apply::hex;
@@ -124,8 +124,15 @@ pub(super) fn stored_job(row: &SqliteRow) -> Result<StoredJob, StoreError> {
         };
         contents.extend(serde_json::from_str::<Vec<i64>>(&more).map_err(wrong)?);
     }
+    let mut job: Job = serde_json::from_str(&definition).map_err(wrong)?;
+    let declared_event = job.schedule.event_at();
+    if let Some(moved) = get::<Option<i64>>(row, 8)? {
+        job.schedule.move_event(Timestamp(moved));
+    }
     Ok(StoredJob {
-        job: serde_json::from_str(&definition).map_err(wrong)?,
+        job,
+        declared_event,
+        event_cancelled: get::<i64>(row, 9)? != 0,
         contents,
         audience: get(row, 3)?,
         size: get::<i64>(row, 4)?.try_into().unwrap_or(0),
