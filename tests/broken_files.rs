@@ -62,7 +62,7 @@ const IN_JOBS: [(&str, &str); 70] = [
         "{ in: 3s, to: \"201234567890\", event: §{ name: e, start: 2099-01-01T10:00, end: 2099-01-01T09:00 } }",
         "must come after the start",
     ),
-    ("{ in: 3s, to: \"201234567890\", event: §2099-01-01T10:00, text: hi }", "not honoured as an instant"),
+    ("§{ in: 3s, to: \"201234567890\", event: 2099-01-01T10:00, text: hi }", "has several schedules: in, event"),
     ("{ in: 3s, to: \"201234567890\", messages: §[] }", "must hold 1 to 20 contents"),
     ("{ in: 3s, to: \"201234567890\", messages: §hi }", "must be a list"),
     ("{ in: 3s, to: \"201234567890\", messages: [{ text: hi }, { §txt: hi }] }", "unknown key 'txt'"),
@@ -102,8 +102,8 @@ const IN_JOBS: [(&str, &str); 70] = [
     ("{ in: 1h, count: §3, to: \"201234567890\", text: hi }", "'count' bounds cron and every"),
     ("{ cron: \"@daily\", anchor: §2026-01-01, to: \"201234567890\", text: hi }", "'anchor' goes with every"),
     ("{ every: 1h, count: §0, to: \"201234567890\", text: hi }", "count"),
-    ("{ in: 3s, to: \"201234567890\", text: hi, §nag: 1m }", "'nag' of job 'a' is not honoured"),
-    ("{ in: 3s, to: \"201234567890\", text: hi, §nag: { every: 1m } }", "'nag' of job 'a' is not honoured"),
+    ("{ in: 3s, to: \"201234567890\", text: hi, nag: §1m }", "nag must be a map"),
+    ("{ in: 3s, to: \"201234567890\", text: hi, nag: §{ every: 1m } }", "nag needs max"),
     ("{ in: 3s, to: \"201234567890\", text: hi, §text: ho }", "stands twice"),
 ];
 

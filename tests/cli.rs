@@ -21,7 +21,7 @@ const BAD_FILES: [(&str, &[&str]); 22] = [
     ("version: 2\ninstances: { a: { gateway: sandbox, base_url: \"http://x\" } }\n", &["version '2'"]),
     ("version: 1\njobs: [\n", &["not YAML"]),
     ("jobs:\n  a: { in: 3s, too: \"201234567890\", text: hi }\n", &["4:", "unknown key 'too'", "did you mean 'to'"]),
-    ("jobs:\n  a: { in: 3s, to: \"201234567890\", text: hi, nag: 1m }\n", &["'nag'", "not honoured"]),
+    ("jobs:\n  a: { in: 3s, to: \"201234567890\", text: hi, nag: 1m }\n", &["nag must be a map"]),
     (
         "jobs:\n  a: { in: 3s, to: \"201234567890\", text: hi, window: { hours: \"9-20\" } }\n",
         &["window.hours", "09:00-20:00"],

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::class::Class;
 use crate::domain::content::KINDS;
+use crate::domain::follow::Until;
 use crate::gateway::Kind;
 
 fn text(what: &str) -> Value {
@@ -36,7 +37,7 @@ fn one_or_more(item: &Value) -> Value {
 
 /// The schema, draft 2020-12.
 pub(super) fn of_jobs_file() -> Value {
-    let job: Vec<(&str, Value)> = schedule().into_iter().chain(what()).chain(manner()).collect();
+    let job: Vec<(&str, Value)> = schedule().into_iter().chain(what()).chain(manner()).chain(follow()).collect();
     let defaults: Vec<(&str, Value)> =
         std::iter::once(("instance", text("The instance of jobs that name none."))).chain(manner()).collect();
     let named = |of: Value| json!({ "type": "object", "additionalProperties": of });
@@ -79,6 +80,7 @@ fn schedule() -> Vec<(&'static str, Value)> {
         ("in", text("This long after the file is first applied.")),
         ("every", text("Again and again, this far apart.")),
         ("cron", one_or_more(&text("A cron pattern of five to seven fields, or several."))),
+        ("remind", one_or_more(&text("How far from its event it is due: -1d@18:00, -2h, +3d."))),
         ("anchor", text("An instant at which `every` fires, and so all others.")),
         ("starts", text("Nothing before this instant.")),
         ("ends", text("Nothing after this instant.")),
@@ -97,7 +99,7 @@ fn schedule() -> Vec<(&'static str, Value)> {
             })),
         ),
         ("jitter", text("Every occurrence is due up to so much later, drawn once.")),
-        ("timezone", text("The zone of this job.")),
+        ("timezone", text("The zone of this job, or recipient: each one's own clock.")),
         ("spread", text("Recipients are due evenly over this span.")),
         ("instance", text("Through which account.")),
         (
@@ -213,7 +215,39 @@ fn what() -> Vec<(&'static str, Value)> {
         "type": "array", "items": object("One message of a sequence.", &step, &[]), "minItems": 1, "maxItems": 20,
         "description": "Several contents, sent in order; what follows one that is not sent is not sent either.",
     });
-    contents().into_iter().chain([reply, ("messages", steps)]).collect()
+    // At a job, an instant under `event` is one to remind of.
+    let of_job = |(key, schema): (&'static str, Value)| match key {
+        "event" => (key, json!({ "anyOf": [schema, text("The instant of an event, reminded of by `remind`.")] })),
+        _ => (key, schema),
+    };
+    contents().into_iter().map(of_job).chain([reply, ("messages", steps)]).collect()
+}
+
+/// What follows a message until it is answered.
+fn follow() -> Vec<(&'static str, Value)> {
+    let until = || words("What ends it.", &Until::WORDS);
+    let nag = object(
+        "It is sent again until it is answered.",
+        &[
+            ("every", text("How long after the one before.")),
+            ("max", number("How often at most, besides the first.")),
+            ("until", until()),
+            ("window", window()),
+        ],
+        &["every", "max"],
+    );
+    let escalate = object(
+        "Somebody else is told when it is not answered in time.",
+        &[
+            ("after", text("How long after the first message.")),
+            ("until", until()),
+            ("to", json!({ "type": ["string", "integer"], "description": "To whom." })),
+            ("instance", text("Through which account.")),
+            ("text", text("What it says, where not the same.")),
+        ],
+        &["after"],
+    );
+    vec![("nag", nag), ("escalate", one_or_more(&escalate))]
 }
 
 fn manner() -> Vec<(&'static str, Value)> {
