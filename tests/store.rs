@@ -261,6 +261,12 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         "raise_acks",
         "messages_of_acks",
         "adopt_orphan_acks",
+        "to_follow",
+        "family",
+        "followed",
+        "wake_followers",
+        "wake_replied",
+        "news_taken_in",
     ] {
         let sql = std::fs::read_to_string(format!("src/store/sql/{name}.sql")).unwrap();
         let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))

@@ -22,9 +22,6 @@ const ESCALATIONS_FROM: i64 = 1_000;
 /// Escalations of one recipient are numbered within so many.
 const ESCALATIONS_OF_ONE: i64 = 16;
 
-/// The states in which what follows is decided.
-const RESTING: &str = "('sent', 'failed', 'expired', 'skipped', 'cancelled')";
-
 /// A message that is followed, with everything that decides about it.
 #[derive(Clone, Debug)]
 pub struct FollowedMessage {
@@ -72,11 +69,7 @@ impl SqliteStore {
     /// # Errors
     /// When the database cannot be read.
     pub async fn to_follow(&self, now: Timestamp, limit: u32) -> Result<Vec<MessageId>, StoreError> {
-        let statement = format!(
-            "SELECT DISTINCT id FROM (SELECT coalesce(follows, id) AS id FROM messages
-             WHERE follow_at IS NOT NULL AND follow_at <= ?1 AND state IN {RESTING} ORDER BY follow_at LIMIT ?2)"
-        );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
+        let rows = sqlx::query(include_str!("sql/to_follow.sql"))
             .bind(now.0)
             .bind(i64::from(limit))
             .fetch_all(&self.readers)
@@ -268,11 +261,7 @@ async fn go_on(connection: &mut SqliteConnection, step: &Step) -> Result<bool, S
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    // The news of followers that rest is taken in.
-    let statement = format!(
-        "UPDATE messages SET follow_at = NULL WHERE follows = ?1 AND follow_at IS NOT NULL AND state IN {RESTING}"
-    );
-    sqlx::query(sqlx::AssertSqlSafe(statement))
+    sqlx::query(include_str!("sql/news_taken_in.sql"))
         .bind(step.id.0.to_vec())
         .execute(&mut *connection)
         .await
