@@ -33,6 +33,9 @@ pub(super) enum JobCommand {
     Show {
         /// The job
         name: String,
+        /// How many runs of missed occurrences are shown, the latest
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+        missed: u32,
     },
     /// Apply a jobs file, as SIGHUP does for a running daemon
     Apply {
@@ -99,7 +102,7 @@ pub(super) enum JobCommand {
 pub(super) async fn job(global: &Global, command: JobCommand, out: &Out) -> anyhow::Result<Exit> {
     match command {
         JobCommand::List => list(global, out).await,
-        JobCommand::Show { name } => show(global, &name, out).await,
+        JobCommand::Show { name, missed } => show(global, &name, missed, out).await,
         JobCommand::Apply { file, prune, sandbox, dry_run } => {
             let settings = config::load(&file, sandbox, clock::now())?;
             plan::apply(global, &settings, prune, dry_run, out).await
@@ -138,12 +141,12 @@ async fn list(global: &Global, out: &Out) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-async fn show(global: &Global, name: &str, out: &Out) -> anyhow::Result<Exit> {
+async fn show(global: &Global, name: &str, limit: u32, out: &Out) -> anyhow::Result<Exit> {
     let store = place::open(global, Opening::Reading).await?;
     let now = clock::now();
     let found = found(&store, name).await;
     let pauses = store.pauses(now).await?;
-    let missed = store.missed_of_job(name).await;
+    let missed = store.missed_of_job(name, limit).await;
     store.close().await;
     let (view, missed) = (found?, missed?);
     let mut document = json_of(&view, &pauses, now);

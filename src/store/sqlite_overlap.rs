@@ -14,21 +14,18 @@ const GATES_AT_ONCE: i64 = 1_000;
 /// Rows settled in one transaction: some milliseconds of the writer.
 const SETTLED_AT_ONCE: i64 = 500;
 
-/// Runs of missed occurrences that are shown of a job.
-const MISSED_SHOWN: i64 = 20;
-
 impl SqliteStore {
-    /// The latest runs of occurrences of a job that were not served, the latest first.
+    /// The latest `limit` runs of occurrences of a job that were not served, the latest first.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn missed_of_job(&self, job: &str) -> Result<Vec<MissedView>, StoreError> {
+    pub async fn missed_of_job(&self, job: &str, limit: u32) -> Result<Vec<MissedView>, StoreError> {
         let rows = sqlx::query(
             "SELECT nominal_at, coalesce(until_at, nominal_at), count, coalesce(reason, 'late') FROM occurrences
              WHERE state = 'missed' AND job = ?1 ORDER BY nominal_at DESC LIMIT ?2",
         )
         .bind(job.to_owned())
-        .bind(MISSED_SHOWN)
+        .bind(i64::from(limit))
         .fetch_all(&self.readers)
         .await
         .map_err(StoreError::database("read what was missed of a job"))?;
