@@ -86,7 +86,7 @@ fn job_json(job: &JobSettings, now: Timestamp) -> Value {
     let (zone, next) = coming(job, now);
     json!({
         "name": job.job.name,
-        "words": job.job.schedule.words(&zone),
+        "words": job.job.words(&zone),
         "zone": job.job.zone,
         "instance": job.job.instance.0,
         "recipients": job.recipients.size,
@@ -131,18 +131,15 @@ fn words(settings: &Settings, now: Timestamp) -> String {
         let j = &job.job;
         let people = counted(job.recipients.size, "recipient");
         lines.push(String::new());
-        lines.push(format!("{}: {}, {people}, through {}", j.name, j.schedule.words(&zone), j.instance));
+        lines.push(format!("{}: {}, {people}, through {}", j.name, j.words(&zone), j.instance));
         let more = details(j);
         if !more.is_empty() {
             lines.push(format!("  {}", more.join(", ")));
         }
         for t in next {
             let past = if t < now { "  (past)" } else { "" };
-            lines.push(format!(
-                "  {}   {}{past}",
-                t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z"),
-                t.to_rfc3339()
-            ));
+            let utc = if j.manner.own_clock { String::new() } else { format!("   {}", t.to_rfc3339()) };
+            lines.push(format!("  {}{utc}{past}", j.shown(t, &zone)));
         }
     }
     lines.push(String::new());

@@ -131,9 +131,7 @@ async fn list(global: &Global, out: &Out) -> anyhow::Result<Exit> {
     }
     let row = |v: &JobView| {
         let zone = zone_of(v);
-        let next = coming(v, now, 1)
-            .first()
-            .map_or("-".to_owned(), |t| t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string());
+        let next = coming(v, now, 1).first().map_or("-".to_owned(), |t| v.stored.job.shown(*t, &zone));
         let last = v.last.as_ref().map_or("-".to_owned(), |(_, state)| state.clone());
         vec![safe(&v.stored.job.name), state(v, &pauses).to_owned(), next, last, counts_words(v)]
     };
@@ -175,7 +173,7 @@ async fn show(global: &Global, name: &str, limit: u32, out: &Out) -> anyhow::Res
     let mut lines = vec![
         format!("job        {}", safe(&job.name)),
         format!("state      {}", state(&view, &pauses)),
-        format!("schedule   {} ({})", job.schedule.words(&zone), job.zone),
+        format!("schedule   {} ({})", job.words(&zone), job.zone),
         format!("through    {}", safe(&job.instance.0)),
         format!("recipients {}", view.stored.size),
         format!("content    {}", safe(&serde_json::to_string(&job.content)?)),
@@ -197,9 +195,9 @@ async fn show(global: &Global, name: &str, limit: u32, out: &Out) -> anyhow::Res
         lines.push(format!("paused     since {}{end}  {}", p.since, safe(p.note.as_deref().unwrap_or(""))));
     }
     if let Some((nominal, state)) = &view.last {
-        lines.push(format!("last       {}  {state}", nominal.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z")));
+        lines.push(format!("last       {}  {state}", job.shown(*nominal, &zone)));
     }
-    let local = |t: Timestamp| t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string();
+    let local = |t: Timestamp| job.shown(t, &zone);
     for m in &missed {
         let span = if m.count == 1 {
             local(m.first)
@@ -209,7 +207,7 @@ async fn show(global: &Global, name: &str, limit: u32, out: &Out) -> anyhow::Res
         lines.push(format!("missed     {span}  ({})", m.reason));
     }
     for t in coming(&view, now, COMING) {
-        lines.push(format!("next       {}", t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z")));
+        lines.push(format!("next       {}", job.shown(t, &zone)));
     }
     out.data(&lines.join("\n"))?;
     Ok(Exit::Ok)
@@ -288,7 +286,7 @@ async fn move_event(
 ) -> anyhow::Result<(Option<Timestamp>, u64)> {
     let (view, now) = (found(store, name).await?, clock::now());
     if view.stored.declared_event.is_none() {
-        let what = view.stored.job.schedule.words(&zone_of(&view));
+        let what = view.stored.job.words(&zone_of(&view));
         return Err(told(Exit::Refused, format!("'{name}' reminds of no event: it is due {what}")));
     }
     let at = match at {
@@ -391,7 +389,7 @@ fn json_of(view: &JobView, pauses: &[Pause], now: Timestamp) -> Value {
     json!({
         "name": job.name,
         "schedule": schedule_text(&job.schedule),
-        "words": job.schedule.words(&zone_of(view)),
+        "words": job.words(&zone_of(view)),
         "zone": job.zone,
         "state": state(view, pauses),
         "event": view.stored.declared_event.map(|declared| json!({

@@ -180,6 +180,18 @@ impl Job {
         if self.manner.own_clock { EVERY_HOUR } else { &self.zone }
     }
 
+    /// Its schedule in words; `zone` is that of its schedule.
+    pub fn words(&self, zone: &jiff::tz::TimeZone) -> String {
+        let whose = if self.manner.own_clock { ", on each recipient's own clock" } else { "" };
+        format!("{}{whose}", self.schedule.words(zone))
+    }
+
+    /// An instant of its schedule as people read it; where each recipient's own clock counts, what all of them show.
+    pub fn shown(&self, t: Timestamp, zone: &jiff::tz::TimeZone) -> String {
+        let format = if self.manner.own_clock { "%a %Y-%m-%d %H:%M:%S each" } else { "%a %Y-%m-%d %H:%M:%S %Z" };
+        t.in_zone(zone).strftime(format).to_string()
+    }
+
     /// How much time outages and retries may cost a message of this job: what it says, else the smaller of half its
     /// period and one hour.
     pub fn max_lateness(&self, now: Timestamp, zone: &jiff::tz::TimeZone) -> Millis {
