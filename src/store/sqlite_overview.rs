@@ -76,7 +76,7 @@ impl SqliteStore {
             })
             .await?;
         if removed || self.names_messages(name).await? {
-            self.replace_waiting(name.to_owned(), "removed", now).await?;
+            self.replace_waiting(name.to_owned(), "removed", "its job was removed", now).await?;
             writer.tell();
         }
         Ok(removed)
