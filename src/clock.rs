@@ -130,6 +130,11 @@ pub fn system_zone_name() -> String {
     TimeZone::system().iana_name().unwrap_or("UTC").to_owned()
 }
 
+/// Drops what is remembered of zones, so that they are read anew from files that may have changed.
+pub fn forget_zones() {
+    jiff::tz::db().reset();
+}
+
 /// Where systems keep their zone database, in the order in which it is looked for.
 const ZONE_FOLDERS: [&str; 3] = ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo"];
 

@@ -326,6 +326,7 @@ impl Parts {
         }
         let chores = Chores::start(Arc::clone(&self.store), self.zone_name(options).await?).await?;
         others.push(tokio::spawn(chores.serve(self.stop.clone())));
+        others.push(tokio::spawn(zones::watch(Arc::clone(&self.store), self.stop.clone())));
         let worker = tokio::spawn(worker.run(self.stop.clone()));
         let _ = ready.send(true);
         // Kept open as long as the server may ask.
@@ -476,6 +477,7 @@ async fn reload(options: &DaemonOptions, store: &SqliteStore) {
         tracing::warn!("there is no jobs file to read anew: this daemon serves the jobs of its database");
         return;
     };
+    clock::forget_zones();
     let settings = match config::load(&path, options.sandbox.is_some(), clock::now()) {
         Ok(settings) => settings,
         Err(e) => {

@@ -1,10 +1,13 @@
 //! When the database of time zones changed: what was planned by the old rules is planned anew by the new ones.
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::domain::shift::{fires_at, moved_to};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Millis, Timestamp};
 use crate::store::{Moved, PlannedAhead, SqliteStore, StoreError};
 
 /// Under this name the database keeps which zones it last planned with.
@@ -22,6 +25,7 @@ pub async fn settle(store: &SqliteStore, now: Timestamp) -> Result<Vec<String>, 
     if before.as_deref() == Some(zones.as_str()) {
         return Ok(Vec::new());
     }
+    clock::forget_zones();
     let mut moved = Vec::new();
     for ahead in store.planned_ahead(now).await? {
         let job = ahead.stored.job.name.clone();
@@ -46,6 +50,22 @@ pub async fn settle(store: &SqliteStore, now: Timestamp) -> Result<Vec<String>, 
     }
     store.keep_setting(KEPT_AS, zones).await?;
     Ok(moved)
+}
+
+/// How often a running daemon looks whether its zones changed.
+const LOOK_EVERY: Millis = Millis::seconds(3_600);
+
+/// Looks once an hour whether the zones changed, until told to stop.
+pub async fn watch(store: Arc<SqliteStore>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = clock::sleep(LOOK_EVERY) => {}
+        }
+        if let Err(e) = settle(&store, clock::now()).await {
+            tracing::warn!(error = %e, "it could not be found out whether the time zones changed");
+        }
+    }
 }
 
 /// How a job goes on under the new rules, with the first of its occurrences that moved; `None` where all stay.

@@ -139,6 +139,48 @@ jobs:
 }
 
 #[test]
+fn a_running_daemon_reads_changed_zone_files_anew_on_sighup() {
+    let Some(trees) = trees() else { return };
+    let day = far_day();
+    let (year, month) = (day.year() + 1, day.month());
+    trees.bench.write(
+        "jobs.yaml",
+        &format!(
+            "version: 1
+timezone: Europe/Berlin
+instances: {{ shop: {{ gateway: sandbox }} }}
+jobs:
+  moves: {{ cron: \"0 10 15 {month} *\", to: \"201000000001\", text: a }}
+  civil: {{ at: {year}-{month:02}-15T10:00, to: \"201000000002\", text: b }}
+"
+        ),
+    );
+    let log = std::fs::File::create(trees.bench.path("log")).unwrap();
+    let mut command = trees.bench.command(&["run", "jobs.yaml", "--sandbox", "--listen", "off"]);
+    let child = command.env("TZDIR", &trees.old).stderr(log).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let daemon = process::Running(child);
+    let both = || (trees.waiting("moves"), trees.waiting("civil"));
+    let limit = std::time::Duration::from_secs(20);
+    process::until("both are planned", limit, || {
+        trees.bench.log().contains("ready") && both().0.len() == 1 && both().1.len() == 1
+    });
+    let before = both();
+    // As an update of the system does it: the file is replaced while the daemon runs.
+    std::fs::rename(trees.new.join("Europe/Berlin"), trees.old.join("Europe/Berlin")).unwrap();
+    let pid = rustix::process::Pid::from_child(&daemon.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    process::until("both moved six hours", limit, || {
+        let now = both();
+        let moved = |old: &[Value], new: &[Value]| {
+            let ms = |m: &Value| m["due_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
+            old.len() == 1 && new.len() == 1 && ms(&new[0]) - ms(&old[0]) == 6 * 3_600_000
+        };
+        moved(&before.0, &now.0) && moved(&before.1, &now.1)
+    });
+    assert!(trees.bench.log().contains("job moves: "), "{}", trees.bench.log());
+}
+
+#[test]
 fn check_and_doctor_tell_which_zones_are_in_use() {
     let Some(trees) = trees() else { return };
     trees.bench.write("jobs.yaml", "version: 1\ninstances: { shop: { gateway: sandbox } }\njobs: {}\n");

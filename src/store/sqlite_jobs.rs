@@ -223,16 +223,27 @@ pub(super) async fn vanished(
     let mark = "UPDATE jobs SET vanished = 1 WHERE name IN (SELECT value FROM json_each(?1))";
     sqlx::query(mark).bind(list.clone()).execute(&mut *connection).await.map_err(StoreError::database(doing))?;
     if prune {
-        // Hidden at once, and cancelled step by step after it.
-        let hide = "UPDATE occurrences SET state = 'planning', gate_at = NULL
-                    WHERE job IN (SELECT value FROM json_each(?1)) AND EXISTS
-                      (SELECT 1 FROM messages AS m WHERE m.occurrence = occurrences.id AND m.state = 'scheduled'
-                       AND m.reason IS NOT 'replaced')";
-        sqlx::query(hide).bind(list.clone()).execute(&mut *connection).await.map_err(StoreError::database(doing))?;
+        hide_waiting(connection, list.clone()).await?;
         let drop = "DELETE FROM jobs WHERE name IN (SELECT value FROM json_each(?1))";
         sqlx::query(drop).bind(list).execute(connection).await.map_err(StoreError::database(doing))?;
     }
     Ok(names)
+}
+
+/// Hides what waits of jobs (a JSON list of names) that go: it is cancelled step by step afterwards, and nothing of it
+/// leaves meanwhile.
+pub(super) async fn hide_waiting(connection: &mut SqliteConnection, jobs: String) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE occurrences SET state = 'planning', gate_at = NULL
+         WHERE job IN (SELECT value FROM json_each(?1)) AND EXISTS
+           (SELECT 1 FROM messages AS m WHERE m.occurrence = occurrences.id AND m.state = 'scheduled'
+            AND m.reason IS NOT 'replaced')",
+    )
+    .bind(jobs)
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("hide what waits of a removed job"))?;
+    Ok(())
 }
 
 async fn replace_chunk(
