@@ -135,3 +135,34 @@ async fn a_reload_that_is_cut_off_after_the_swap_is_finished_by_the_next_start()
     assert_eq!(count("daily", "cancelled", Some("removed")), 1);
     assert_eq!(count("often", "scheduled", None), 1);
 }
+
+/// The planner of a running daemon sees a swapped job at once; it must not plan it around rows that are still to be
+/// replaced, or whoever they belong to would get nothing.
+#[test]
+fn a_large_job_changed_beside_a_daemon_has_a_new_message_for_everybody() {
+    const PEOPLE: usize = 30_000;
+    let bench = Bench::new();
+    let rows: Vec<String> = (0..PEOPLE).map(|n| format!("2010{n:08}")).collect();
+    bench.write("people.csv", &format!("phone\n{}\n", rows.join("\n")));
+    let file = |text: &str| {
+        format!(
+            "version: 1\ninstances: {{ shop: {{ gateway: sandbox, pacing: {{ gap: 1s..2s }} }} }}\njobs:\n  \
+             a: {{ at: 2098-01-01T10:00, to: {{ csv: people.csv, chat: phone }}, text: {text} }}\n"
+        )
+    };
+    bench.write("jobs.yaml", &file("one"));
+    let _daemon = bench.start(&["run", "jobs.yaml", "--sandbox", "--listen", "off"]);
+    let states = || bench.json(&["stats"])["states"].clone();
+    until("everything is planned", LIMIT, || {
+        bench.path("db").exists() && bench.log().contains("ready") && states()["scheduled"] == PEOPLE
+    });
+    for (round, text) in ["two", "three"].iter().enumerate() {
+        bench.write("jobs.yaml", &file(text));
+        assert!(bench.run(&["job", "apply", "jobs.yaml", "--sandbox"]).status.success());
+        until("the old ones are replaced, and everybody has a new one", LIMIT, || {
+            let s = states();
+            s["cancelled"] == PEOPLE * (round + 1) && s["scheduled"] == PEOPLE
+        });
+    }
+    assert!(bench.messages().iter().filter(|m| m["state"] == "cancelled").all(|m| m["reason"] == "replaced"));
+}
