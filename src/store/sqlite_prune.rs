@@ -8,8 +8,23 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite::connect;
 use crate::store::{ImportLock, SqliteStore, StoreError};
 
-/// Rows forgotten in one transaction: some milliseconds of the writer.
+/// Most rows forgotten in one transaction.
 const FORGOTTEN_AT_ONCE: i64 = 500;
+
+/// Fewest rows forgotten in one transaction.
+const FORGOTTEN_AT_LEAST: i64 = 25;
+
+/// What one step may take: less than the time by which a mark is begun before its slot, even twice in a row.
+const STEP: Millis = Millis(5);
+
+/// After a step the writer is left alone at least this long.
+const PAUSE: Millis = Millis(10);
+
+/// How many rows are forgotten in the next step, as the last one took: steps stay short on slow disks too.
+fn next_step(rows: i64, took: Millis) -> i64 {
+    let wanted = if took > STEP { rows / 2 } else { rows + rows / 4 + 1 };
+    wanted.clamp(FORGOTTEN_AT_LEAST, FORGOTTEN_AT_ONCE)
+}
 
 /// What was made so lately may not be seen yet by the look that found something unused.
 const LATELY: Millis = Millis(60_000);
@@ -51,7 +66,7 @@ fn id_at(at: Timestamp) -> String {
 impl SqliteStore {
     /// Forgets messages that were settled and due long ago, with their attempts and acks; then what nothing refers to
     /// any more. What waits, is out or is in doubt is never touched. Rows are looked for beside the writer, and after
-    /// every step the writer is left alone as long as the step took.
+    /// every step the writer is left alone at least as long as the step took.
     ///
     /// # Errors
     /// When the database cannot be written; what was forgotten so far stays forgotten.
@@ -68,13 +83,14 @@ impl SqliteStore {
         }
         let mut pruned = Pruned::default();
         let mut after = String::new();
+        let mut rows = FORGOTTEN_AT_LEAST;
         loop {
             let ids: Vec<String> = sqlx::query_scalar(include_str!("sql/prunable_some.sql"))
                 .bind(forget.before.0)
                 .bind(forget.failed_before.0)
                 .bind(forget.below())
                 .bind(after)
-                .bind(FORGOTTEN_AT_ONCE)
+                .bind(rows)
                 .fetch_all(&self.readers)
                 .await
                 .map_err(StoreError::database("find what is old"))?;
@@ -82,7 +98,8 @@ impl SqliteStore {
             after = last.clone();
             let took = Stopwatch::start();
             pruned.messages += self.writer()?.run(move |c| Box::pin(forget_some(c, ids))).await?;
-            clock::sleep(took.elapsed()).await;
+            rows = next_step(rows, took.elapsed());
+            clock::sleep(took.elapsed().max(PAUSE)).await;
         }
         self.forget_unused(&mut pruned, forget.before, now).await?;
         Ok(pruned)
@@ -222,7 +239,7 @@ async fn forget_kind(
             .await
             .map_err(StoreError::database("forget what is no longer used"))?;
         forgotten += done.rows_affected();
-        clock::sleep(took.elapsed()).await;
+        clock::sleep(took.elapsed().max(PAUSE)).await;
     }
     if step.kind == Kind::Audience {
         empty_forgotten(connection).await?;
@@ -238,6 +255,7 @@ async fn empty_forgotten(connection: &mut SqliteConnection) -> Result<(), StoreE
         .await
         .map_err(StoreError::database(doing))?;
     for list in lists {
+        let mut rows = FORGOTTEN_AT_LEAST;
         loop {
             let took = Stopwatch::start();
             let done = sqlx::query(
@@ -245,14 +263,15 @@ async fn empty_forgotten(connection: &mut SqliteConnection) -> Result<(), StoreE
                    (SELECT place FROM recipients WHERE audience = ?1 LIMIT ?2)",
             )
             .bind(list)
-            .bind(FORGOTTEN_AT_ONCE)
+            .bind(rows)
             .execute(&mut *connection)
             .await
             .map_err(StoreError::database(doing))?;
             if done.rows_affected() == 0 {
                 break;
             }
-            clock::sleep(took.elapsed()).await;
+            rows = next_step(rows, took.elapsed());
+            clock::sleep(took.elapsed().max(PAUSE)).await;
         }
         sqlx::query("DELETE FROM audiences WHERE id = ?1 AND complete = 2")
             .bind(list)
