@@ -1,8 +1,10 @@
 //! The only file that asks the operating system for time, and the only one that waits for it.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use jiff::tz::TimeZone;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use sha2::{Digest, Sha256};
 
 use crate::domain::time::{Millis, Timestamp};
 
@@ -128,17 +130,27 @@ pub fn system_zone_name() -> String {
     TimeZone::system().iana_name().unwrap_or("UTC").to_owned()
 }
 
-/// Where systems keep their zone databases.
-const ZONE_FOLDERS: [&str; 3] = ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo"];
+/// Drops what is remembered of zones, so that they are read anew from files that may have changed.
+pub fn forget_zones() {
+    jiff::tz::db().reset();
+}
+
+/// Where systems keep their zone database, in the order in which it is looked for.
+const ZONE_FOLDERS: [&str; 3] = ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo"];
+
+/// The folder of the zone database in use: `$TZDIR`, where that is one, else the system's. `None` = the bundled one.
+fn zone_folder() -> Option<PathBuf> {
+    let named = std::env::var_os("TZDIR").map(PathBuf::from).filter(|d| TimeZoneDatabase::from_dir(d).is_ok());
+    named.or_else(|| ZONE_FOLDERS.iter().map(PathBuf::from).find(|d| d.join("UTC").exists()))
+}
 
 /// The zones of a country (ISO 3166, two letters), the most populous first as far as the list knows; empty where the
 /// system has no such list.
 pub fn zones_of_country(code: &str) -> Vec<String> {
     static LIST: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     let list = LIST.get_or_init(|| {
-        let own = std::env::var("TZDIR").ok();
-        let folders = own.iter().map(String::as_str).chain(ZONE_FOLDERS);
-        folders.filter_map(|f| std::fs::read_to_string(format!("{f}/zone.tab")).ok()).next().unwrap_or_default()
+        let folders = zone_folder().into_iter().chain(ZONE_FOLDERS.iter().map(PathBuf::from));
+        folders.filter_map(|f| std::fs::read_to_string(f.join("zone.tab")).ok()).next().unwrap_or_default()
     });
     let fields = list.lines().filter(|l| !l.starts_with('#')).map(|l| l.split('\t').collect::<Vec<_>>());
     fields.filter(|f| f.first() == Some(&code)).filter_map(|f| f.get(2).map(|z| (*z).to_owned())).collect()
@@ -146,13 +158,45 @@ pub fn zones_of_country(code: &str) -> Vec<String> {
 
 /// Which zone database is in use, and its version where it tells one.
 pub fn zones_version() -> String {
-    for folder in ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo"] {
-        let Ok(text) = std::fs::read_to_string(format!("{folder}/tzdata.zi")) else { continue };
-        let version = text.lines().next().and_then(|l| l.strip_prefix("# version "));
-        return format!("zones of {folder}, version {}", version.unwrap_or("unknown"));
+    let Some(folder) = zone_folder() else { return "the bundled zones: this system has none".to_owned() };
+    let text = std::fs::read_to_string(folder.join("tzdata.zi")).unwrap_or_default();
+    let version = text.lines().next().and_then(|l| l.strip_prefix("# version ")).map(str::trim);
+    format!("zones of {}, version {}", folder.display(), version.unwrap_or("unknown"))
+}
+
+/// What tells one zone database from another: its version, and a hash of its files, since distributions mend rules
+/// without a new version. Takes some milliseconds.
+pub fn zones_mark() -> String {
+    let Some(folder) = zone_folder() else {
+        return format!("the bundled zones of onthedot {}", env!("CARGO_PKG_VERSION"));
+    };
+    let mut hash = Sha256::new();
+    // The other two are the same zones with leap seconds, and once more.
+    let mut files = Vec::new();
+    list_files(&folder, &mut files, &["right", "posix"]);
+    files.sort();
+    for file in files {
+        let name = file.strip_prefix(&folder).unwrap_or(&file).to_string_lossy().into_owned();
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        if bytes.starts_with(b"TZif") {
+            hash.update(name.as_bytes());
+            hash.update(&bytes);
+        }
     }
-    match std::fs::metadata("/usr/share/zoneinfo/UTC") {
-        Ok(_) => "zones of /usr/share/zoneinfo, version unknown".to_owned(),
-        Err(_) => "the bundled zones: this system has none".to_owned(),
+    let print: String = hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();
+    format!("{}, files {print}", zones_version())
+}
+
+fn list_files(folder: &Path, all: &mut Vec<PathBuf>, but: &[&str]) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            if !but.iter().any(|b| entry.file_name() == *b) {
+                list_files(&path, all, &[]);
+            }
+        } else {
+            all.push(path);
+        }
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::chores::{Chores, ChoresError};
 use crate::clock::{self, Stopwatch};
 use crate::config::{self, ConfigError, DEFAULT_SHUTDOWN, InstanceSettings, Settings};
 use crate::domain::id::InstanceName;
@@ -27,9 +28,10 @@ use crate::receipts::{Inbox, Receipts};
 use crate::sandbox::scenario::Scenario;
 use crate::sandbox::{Sandbox, SandboxError, SandboxOptions};
 use crate::store::view::RunSummary;
-use crate::store::{DaemonLock, Opening, SqliteStore, Store, StoreError};
+use crate::store::{DaemonLock, InstanceRow, Opening, SqliteStore, Store, StoreError};
 use crate::upkeep;
 use crate::worker::{Activity, Served, Worker};
+use crate::zones;
 
 /// Where the daemon listens unless told otherwise.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -93,8 +95,8 @@ pub enum DaemonError {
     #[error(transparent)]
     Client(#[from] gateway::http::ClientError),
     /// The chores.
-    #[error("the daemon's chores cannot be started: {0}")]
-    Chores(#[from] tokio_cron_scheduler::JobSchedulerError),
+    #[error(transparent)]
+    Chores(#[from] ChoresError),
     /// The address.
     #[error("the daemon cannot listen on {0}: {1}; give another with --listen, or --listen off")]
     Listen(String, std::io::Error),
@@ -155,10 +157,13 @@ pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
             "requests were out when the program last stopped: they are in doubt, see `onthedot doubt list`"
         );
     }
+    store.finish_replacing(clock::now()).await?;
     if let Some(settings) = &options.settings {
         let applied = intake::apply_file(&store, settings, options.prune, clock::now()).await?;
         tell_applied(&applied, options.prune);
     }
+    tracing::info!(zones = clock::zones_version(), "time zones");
+    zones::settle(&store, clock::now()).await?;
     let parts = Parts { store: Arc::clone(&store), instances, accounts, stop: stop.clone() };
     let mut running = parts.start(listener, &options, took).await?;
     let waited = wait(&options, &store, &mut running, started_at).await;
@@ -273,7 +278,6 @@ struct Running {
     /// Ends the parts that must outlive the worker: webhooks may come until the last send is answered.
     last: CancellationToken,
     others: Vec<JoinHandle<()>>,
-    chores: tokio_cron_scheduler::JobScheduler,
     sends: bool,
 }
 
@@ -325,9 +329,9 @@ impl Parts {
                 .collect();
             others.push(tokio::spawn(DoubtSeeker::new(shared, accounts).run(self.stop.clone())));
         }
-        let tidy =
-            options.settings.as_ref().map_or_else(config::MaintenanceSettings::default, |s| s.maintenance.clone());
-        let chores = upkeep::start(Arc::clone(&self.store), &tidy.tidy).await?;
+        let chores = Chores::start(Arc::clone(&self.store), self.zone_name(options).await?).await?;
+        others.push(tokio::spawn(chores.serve(self.stop.clone())));
+        others.push(tokio::spawn(zones::watch(Arc::clone(&self.store), self.stop.clone())));
         let worker = tokio::spawn(worker.run(self.stop.clone()));
         let _ = ready.send(true);
         // Kept open as long as the server may ask.
@@ -340,7 +344,7 @@ impl Parts {
         }));
         tracing::info!(ms = took.elapsed().0, passive = options.passive, "ready");
         options.feed.tell(News::Ready);
-        Ok(Running { activity, receipts, worker, last, others, chores, sends: !options.passive })
+        Ok(Running { activity, receipts, worker, last, others, sends: !options.passive })
     }
 
     /// What every instance's lane begins with: its settings, and what the database remembers of it.
@@ -371,13 +375,18 @@ impl Parts {
         Ok(served)
     }
 
-    /// The zone of the file, or of the one applied last: its days are those of `per_day`.
-    async fn zone(&self, options: &DaemonOptions) -> Result<jiff::tz::TimeZone, StoreError> {
+    /// The name of the zone of the file, or of the one applied last.
+    async fn zone_name(&self, options: &DaemonOptions) -> Result<String, StoreError> {
         let name = match &options.settings {
             Some(settings) => Some(settings.zone.clone()),
             None => intake::stored_defaults(&self.store).await?.map(|d| d.zone),
         };
-        let known = name.and_then(|n| clock::zone(&n).ok());
+        Ok(name.unwrap_or_else(clock::system_zone_name))
+    }
+
+    /// That zone: its days are those of `per_day`.
+    async fn zone(&self, options: &DaemonOptions) -> Result<jiff::tz::TimeZone, StoreError> {
+        let known = clock::zone(&self.zone_name(options).await?).ok();
         Ok(known.or_else(|| clock::zone(&clock::system_zone_name()).ok()).unwrap_or(jiff::tz::TimeZone::UTC))
     }
 
@@ -401,7 +410,6 @@ impl Running {
             self.worker.abort();
         }
         self.last.cancel();
-        let _ = self.chores.shutdown().await;
         for other in self.others {
             if clock::within(Millis::seconds(2), other).await.is_err() {
                 tracing::debug!("a part of the daemon did not end in time");
@@ -474,6 +482,7 @@ async fn reload(options: &DaemonOptions, store: &SqliteStore) {
         tracing::warn!("there is no jobs file to read anew: this daemon serves the jobs of its database");
         return;
     };
+    clock::forget_zones();
     let settings = match config::load(&path, options.sandbox.is_some(), clock::now()) {
         Ok(settings) => settings,
         Err(e) => {
@@ -484,9 +493,27 @@ async fn reload(options: &DaemonOptions, store: &SqliteStore) {
             return;
         }
     };
+    let before = store.instances().await.unwrap_or_default();
     match intake::apply_file(store, &settings, options.prune, clock::now()).await {
-        Ok(applied) => tell_applied(&applied, options.prune),
+        Ok(applied) => {
+            tell_applied(&applied, options.prune);
+            tell_restart(options, &settings, &before);
+        }
         Err(e) => tracing::error!(error = %e, "the jobs file could not be applied; what was applied before stays"),
+    }
+    if let Err(e) = zones::settle(store, clock::now()).await {
+        tracing::error!(error = %e, "it could not be found out whether the time zones changed");
+    }
+}
+
+/// Says what of a file read anew counts only after a restart.
+fn tell_restart(options: &DaemonOptions, settings: &Settings, before: &[InstanceRow]) {
+    for row in intake::changed_instances(settings, before) {
+        tracing::warn!(instance = %row.name, "the instance is new or changed: it is served so after a restart");
+    }
+    let began = options.settings.as_ref().map(|s| (&s.daemon.listen, s.daemon.shutdown));
+    if began != Some((&settings.daemon.listen, settings.daemon.shutdown)) {
+        tracing::warn!("`daemon` of the jobs file changed: it counts after a restart");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::{ContextV7, Timestamp as UuidTimestamp, Uuid};
 
 use crate::clock;
-use crate::config::{ConfigError, JobSettings, Settings};
+use crate::config::{ConfigError, InstanceSettings, JobSettings, Settings};
 use crate::domain::content::Content;
 use crate::domain::draw::Draw;
 use crate::domain::id::{InstanceName, MessageId};
@@ -15,7 +15,9 @@ use crate::domain::state::StateName;
 use crate::domain::template::{Moments, Vars};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::typing::Typing;
-use crate::store::{Applied, JobApply, NewMessage, NewMessages, Recipient, SqliteStore, StoreError, guard};
+use crate::store::{
+    Applied, FileApply, InstanceRow, JobApply, NewMessage, NewMessages, Recipient, SqliteStore, StoreError, guard,
+};
 
 /// Recipients stored in one transaction: some milliseconds of the writer.
 const RECIPIENT_CHUNK: usize = 1_000;
@@ -54,11 +56,11 @@ pub enum IntakeError {
     Config(#[from] ConfigError),
 }
 
-/// Applies a file: stores its instances (references, never secrets), recipients and jobs, then makes the jobs visible
-/// in one transaction. Applying the same file again changes nothing.
+/// Applies a file: stores its lists of recipients, which nothing uses yet, then swaps in its instances (references,
+/// never secrets), defaults, chores and jobs in one transaction. Applying the same file again changes nothing.
 ///
 /// # Errors
-/// [`IntakeError`]; then no job was changed.
+/// [`IntakeError`]; then nothing was changed.
 pub async fn apply_file(
     store: &SqliteStore,
     settings: &Settings,
@@ -72,10 +74,22 @@ pub async fn apply_file(
         let max_lateness = job.job.max_lateness(now, &zone);
         jobs.push(JobApply { job: job.job.clone(), audience, max_lateness });
     }
-    store.store_instances(settings.instances.iter().map(crate::config::InstanceSettings::row).collect(), now).await?;
-    store.keep_setting("defaults", serde_json::to_string(&defaults(settings)).unwrap_or_default()).await?;
-    let (jobs, vanished) = store.apply_jobs(jobs, prune, now).await?;
+    let file = FileApply {
+        instances: settings.instances.iter().map(InstanceSettings::row).collect(),
+        defaults: serde_json::to_string(&defaults(settings)).unwrap_or_default(),
+        chores: settings.maintenance.clone(),
+        zone: settings.zone.clone(),
+        jobs,
+        prune,
+    };
+    let (jobs, vanished) = store.apply_jobs_file(file, now).await?;
     Ok(AppliedFile { jobs, vanished })
+}
+
+/// The instances of a file that are new, or other than the database knew them before.
+pub fn changed_instances(settings: &Settings, before: &[InstanceRow]) -> Vec<InstanceRow> {
+    let known = |row: &InstanceRow| before.iter().any(|b| b.name == row.name && b.definition == row.definition);
+    settings.instances.iter().map(InstanceSettings::row).filter(|row| !known(row)).collect()
 }
 
 /// What applying a file would do to one job.

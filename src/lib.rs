@@ -8,9 +8,10 @@
 //!
 //! 0. [`domain`], the words and the rules; 1. [`engine`], the machine that decides;
 //! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside, with [`table`], rows of data files, and [`feed`], the news for who watches;
-//! 3. [`planner`], [`worker`] (with [`repeats`]), [`receipts`], [`follower`], [`doubt`], [`intake`], [`import`](mod@import), [`repair`], [`explain`], [`upkeep`] and [`sandbox`], which drive them;
+//! 3. [`planner`], [`worker`] (with [`repeats`]), [`receipts`], [`follower`], [`doubt`], [`intake`], [`import`](mod@import), [`repair`], [`explain`], [`upkeep`], [`chores`], [`zones`] and [`sandbox`], which drive them;
 //! 4. [`http`] and [`daemon`]; 5. [`cli`].
 
+pub mod chores;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -35,3 +36,4 @@ pub mod store;
 pub mod table;
 pub mod upkeep;
 pub mod worker;
+pub mod zones;

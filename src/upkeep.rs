@@ -1,9 +1,7 @@
-//! The daemon's own chores, by cron expression. No message depends on them: a chore that fires late or not at all
-//! costs tidiness, never a send.
+//! What the daemon does all the time beside sending: its heartbeat, a doubt about the clock, expiry.
 
 use std::sync::Arc;
 
-use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -11,37 +9,8 @@ use crate::domain::sane;
 use crate::domain::time::Millis;
 use crate::store::{SqliteStore, Store, StoreError};
 
-/// Early acks whose message never became known are kept this long.
-const ORPHANS_KEPT: Millis = Millis(24 * 3_600_000);
-
 /// How often the daemon writes down that it is alive: the next start knows from it since when nobody was.
 const HEARTBEAT_EVERY: Millis = Millis::seconds(3);
-
-/// Starts the chores; they end with the returned scheduler.
-///
-/// # Errors
-/// When the cron expression is refused.
-pub async fn start(store: Arc<SqliteStore>, tidy: &str) -> Result<JobScheduler, JobSchedulerError> {
-    let scheduler = JobScheduler::new().await?;
-    let chore = Job::new_async(tidy, move |_, _| {
-        let store = Arc::clone(&store);
-        Box::pin(async move { tidy_up(&store).await })
-    })?;
-    scheduler.add(chore).await?;
-    scheduler.start().await?;
-    Ok(scheduler)
-}
-
-async fn tidy_up(store: &SqliteStore) {
-    match store.forget_orphan_acks(clock::now() - ORPHANS_KEPT).await {
-        Ok(0) => {}
-        Ok(n) => tracing::info!(n, "early acks whose message never became known were forgotten"),
-        Err(e) => tracing::warn!(error = %e, "early acks could not be tidied up"),
-    }
-    if let Err(e) = store.optimize().await {
-        tracing::warn!(error = %e, "the database's statistics could not be refreshed");
-    }
-}
 
 /// Writes down that the daemon is alive until told to stop.
 pub async fn heartbeat(store: Arc<SqliteStore>, stop: CancellationToken) {

@@ -10,6 +10,7 @@ use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted};
 use crate::clock;
 use crate::config::{self, Finding, JobSettings, Settings};
+use crate::domain::chore::{Chore, next_run};
 use crate::domain::class::Class;
 use crate::domain::content::Content;
 use crate::domain::job::{Expires, Job};
@@ -42,9 +43,10 @@ pub(super) fn check(global: &Global, args: &CheckArgs, out: &Out) -> anyhow::Res
         Ok(settings) if out.json => {
             let jobs: Vec<Value> = settings.jobs.iter().map(|j| job_json(j, now)).collect();
             let warnings: Vec<Value> = settings.warnings.iter().map(finding_json).collect();
-            out.document(
-                &json!({ "ok": true, "errors": [], "warnings": warnings, "zone": settings.zone, "jobs": jobs }),
-            )?;
+            out.document(&json!({
+                "ok": true, "errors": [], "warnings": warnings, "zone": settings.zone,
+                "zones": clock::zones_version(), "jobs": jobs, "chores": chores_json(&settings, now),
+            }))?;
             Ok(Exit::Ok)
         }
         Ok(settings) => {
@@ -56,7 +58,7 @@ pub(super) fn check(global: &Global, args: &CheckArgs, out: &Out) -> anyhow::Res
         }
         Err(e) if out.json => {
             let errors: Vec<Value> = e.0.iter().map(finding_json).collect();
-            out.document(&json!({ "ok": false, "errors": errors, "warnings": [], "zone": null, "jobs": [] }))?;
+            out.document(&json!({ "ok": false, "errors": errors, "warnings": [], "zone": null, "zones": clock::zones_version(), "jobs": [], "chores": [] }))?;
             Ok(Exit::Config)
         }
         Err(e) => Err(e.into()),
@@ -65,6 +67,17 @@ pub(super) fn check(global: &Global, args: &CheckArgs, out: &Out) -> anyhow::Res
 
 fn finding_json(f: &Finding) -> Value {
     json!({ "file": f.file, "line": f.line, "column": f.column, "message": f.message, "hint": f.hint })
+}
+
+/// The chores with their next runs.
+fn chores(settings: &Settings, now: Timestamp) -> Vec<(&Chore, Option<Timestamp>)> {
+    let zone = clock::zone(&settings.zone).unwrap_or(TimeZone::UTC);
+    settings.maintenance.iter().map(|c| (c, next_run(&c.cron, &zone, None, now))).collect()
+}
+
+fn chores_json(settings: &Settings, now: Timestamp) -> Vec<Value> {
+    let one = |(c, next): (&Chore, Option<Timestamp>)| json!({ "name": c.task.name().name(), "cron": c.cron, "next_at": next.map(Timestamp::to_rfc3339) });
+    chores(settings, now).into_iter().map(one).collect()
 }
 
 /// The coming occurrences of a job as if it were applied now.
@@ -125,7 +138,11 @@ fn details(job: &Job) -> Vec<String> {
 fn words(settings: &Settings, now: Timestamp) -> String {
     let mut lines = Vec::new();
     let origin = if settings.zone_given { "" } else { " (the system's; `timezone:` names another)" };
-    lines.push(format!("zone: {}{origin}", settings.zone));
+    lines.push(format!("zone: {}{origin}; {}", settings.zone, clock::zones_version()));
+    for (chore, next) in chores(settings, now) {
+        let next = next.map_or("never".to_owned(), |t| t.to_rfc3339());
+        lines.push(format!("chore {}: {}, next {next}", chore.task.name().name(), chore.cron));
+    }
     for job in &settings.jobs {
         let (zone, next) = coming(job, now);
         let j = &job.job;

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::cli::chores::{self, ChoresArgs};
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted};
 use crate::cli::{Global, place};
 use crate::clock::{self, Stopwatch};
 use crate::domain::time::parse_duration;
-use crate::store::{DaemonLock, Opening, SqliteStore};
+use crate::store::{DaemonLock, Forget, Opening, SqliteStore};
 
 /// Settled messages younger than this are not forgotten unless asked for.
 const KEPT: &str = "90d";
@@ -26,6 +27,9 @@ pub(super) enum DbCommand {
     },
     /// Check the file from end to end
     Check,
+    /// The daemon's chores: when each runs, and how its last run went; or run one now
+    #[command(subcommand_required = false, args_conflicts_with_subcommands = true)]
+    Chores(ChoresArgs),
     /// Bring the file to this version's schema; the daemon does so by itself
     Migrate {
         /// Say what would be done
@@ -47,6 +51,7 @@ pub(super) async fn db(global: &Global, command: DbCommand, out: &Out) -> anyhow
     match command {
         DbCommand::Backup { to, dry_run } => backup(global, &to, dry_run, out).await,
         DbCommand::Check => check(global, out).await,
+        DbCommand::Chores(args) => chores::chores(global, args, out).await,
         DbCommand::Migrate { dry_run } => migrate(global, dry_run, out).await,
         DbCommand::Prune { older_than, dry_run } => prune(global, &older_than, dry_run, out).await,
     }
@@ -112,7 +117,9 @@ async fn migrate(global: &Global, dry_run: bool, out: &Out) -> anyhow::Result<Ex
 async fn prune(global: &Global, older_than: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
     let span = parse_duration(older_than).map_err(|e| told(Exit::Usage, format!("--older-than: {e}")))?;
     let store = place::open(global, Opening::Beside).await?;
-    let pruned = store.prune(clock::now() - span, dry_run).await;
+    let now = clock::now();
+    let forget = Forget { before: now - span, failed_before: now - span };
+    let pruned = store.prune(forget, dry_run, now).await;
     store.close().await;
     let p = pruned?;
     if out.json {

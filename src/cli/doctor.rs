@@ -52,7 +52,8 @@ pub(super) async fn doctor(global: &Global, _args: &DoctorArgs, out: &Out) -> an
     if out.json {
         let all: Vec<serde_json::Value> =
             findings.iter().map(|f| json!({ "topic": f.topic, "verdict": word(f.verdict), "text": f.text })).collect();
-        out.document(&json!({ "ok": !wrong, "version": env!("CARGO_PKG_VERSION"), "findings": all }))?;
+        let zones = clock::zones_version();
+        out.document(&json!({ "ok": !wrong, "version": env!("CARGO_PKG_VERSION"), "zones": zones, "findings": all }))?;
     } else {
         let lines: Vec<String> =
             findings.iter().map(|f| format!("{:<8} {:<10} {}", word(f.verdict), f.topic, safe(&f.text))).collect();
@@ -110,6 +111,7 @@ async fn database(global: &Global) -> Vec<Finding> {
             all.push(finding("database", Verdict::Fine, format!("{} ({mode}, {bytes} bytes)", path.display())));
             all.push(daemon(&store).await);
             all.extend(doubts_and_pauses(&store).await);
+            all.extend(chores(&store).await);
             store.close().await;
         }
     }
@@ -155,6 +157,21 @@ async fn doubts_and_pauses(store: &SqliteStore) -> Vec<Finding> {
         all.push(finding("instance", Verdict::Warning, format!("'{}' is {}: {why}", lane.name, lane.state)));
     }
     all
+}
+
+/// One line a chore that is asked for.
+async fn chores(store: &SqliteStore) -> Vec<Finding> {
+    let rows = store.chores().await.unwrap_or_default();
+    let asked = rows.into_iter().filter(|r| r.chore.is_some());
+    asked
+        .map(|row| {
+            let troubled =
+                matches!(row.result, Some(Err(_))) || (row.started_at.is_some() && row.finished_at.is_none());
+            let verdict = if troubled { Verdict::Warning } else { Verdict::Fine };
+            let next = row.next_at.map_or("never".to_owned(), |t| t.to_string());
+            finding("chore", verdict, format!("{}: {}; next {next}", row.name.name(), super::chores::last_run(&row)))
+        })
+        .collect()
 }
 
 /// Messages are private: the file is for its owner alone.

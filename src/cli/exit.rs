@@ -111,7 +111,7 @@ pub(super) fn of(error: &anyhow::Error) -> Exit {
 
 fn of_store(error: &StoreError) -> Exit {
     match error {
-        StoreError::Locked { .. } | StoreError::Importing { .. } => Exit::Held,
+        StoreError::Locked { .. } | StoreError::Importing { .. } | StoreError::Busy { .. } => Exit::Held,
         StoreError::Damaged { .. } | StoreError::Unwritable { .. } | StoreError::Inconsistent { .. } => Exit::Damaged,
         StoreError::Newer { .. } | StoreError::OtherMode { .. } | StoreError::Absent { .. } => Exit::Config,
         StoreError::OldSqlite(_) | StoreError::Database { .. } | StoreError::Closed => Exit::Failed,

@@ -1,6 +1,7 @@
 //! The command line: one command one file.
 
 mod check;
+mod chores;
 mod content_args;
 mod db;
 mod doctor;
@@ -112,7 +113,7 @@ enum Command {
     #[command(subcommand)]
     Instance(instance::InstanceCommand),
     Sandbox(sandbox::SandboxArgs),
-    /// The database file: backup, check, migrate, prune
+    /// The database file: backup, check, chores, migrate, prune
     #[command(subcommand)]
     Db(db::DbCommand),
     Doctor(doctor::DoctorArgs),

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::config::{self, InstanceSettings, Settings};
 use crate::intake::{self, Planned};
 use crate::store::{Applied, Opening};
+use crate::zones;
 
 /// Say what applying a file would add, change and leave, without touching anything
 #[derive(clap::Args, Debug)]
@@ -58,8 +59,10 @@ pub(super) async fn apply(
         let store = place::open(global, Opening::Beside).await?;
         let before = store.instances().await?;
         let applied = intake::apply_file(&store, settings, prune, clock::now()).await;
+        let moved = if applied.is_ok() { zones::settle(&store, clock::now()).await } else { Ok(Vec::new()) };
         store.close().await;
         applied?;
+        moved?.iter().for_each(|line| out.note(line));
         for row in settings.instances.iter().map(InstanceSettings::row) {
             match before.iter().find(|b| b.name == row.name) {
                 Some(known) if known.definition == row.definition => {}

@@ -60,10 +60,7 @@ pub(super) fn of_jobs_file() -> Value {
                     &[],
                 ),
             ),
-            (
-                "maintenance",
-                object("When the daemon tidies up.", &[("tidy", text("A cron pattern of five fields, in UTC."))], &[]),
-            ),
+            ("maintenance", maintenance()),
         ],
         &["version", "instances"],
     );
@@ -72,6 +69,37 @@ pub(super) fn of_jobs_file() -> Value {
         map.insert("title".to_owned(), json!("onthedot jobs file"));
     }
     schema
+}
+
+/// A chore is a cron pattern, `off`, or a map.
+fn maintenance() -> Value {
+    let cron = ("cron", text("A cron pattern of five fields, in the zone of the file; or off."));
+    let plain = |what: &str| json!({ "anyOf": [text(what), object(what, std::slice::from_ref(&cron), &[])] });
+    object(
+        "What the daemon does for itself, and when: cron patterns of five fields in the zone of the file, or off.",
+        &[
+            ("tidy", plain("Forgets early acks without a message, refreshes statistics.")),
+            ("checkpoint", plain("Folds the write-ahead log into the file.")),
+            ("report", plain("Rolls up the latest days in figures.")),
+            (
+                "prune",
+                json!({ "anyOf": [text("When settled messages are forgotten."), object("What is forgotten, and when.", &[
+                    cron.clone(),
+                    ("keep", text("How long settled messages are kept, 90d.")),
+                    ("keep_failed", text("How long failed and expired ones are kept, 180d.")),
+                ], &[])] }),
+            ),
+            (
+                "backup",
+                json!({ "anyOf": [words("Written by nobody.", &["off"]), object("Copies of the database.", &[
+                    cron.clone(),
+                    ("to", text("The folder, relative to that of this file.")),
+                    ("keep", number("How many copies are kept, 7.")),
+                ], &["to"])] }),
+            ),
+        ],
+        &[],
+    )
 }
 
 fn schedule() -> Vec<(&'static str, Value)> {

@@ -8,6 +8,7 @@ mod finding;
 mod follow;
 mod instance;
 mod job;
+mod maintenance;
 mod manner;
 pub(crate) mod read;
 mod recipients;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use crate::clock;
 use crate::config::read::Reading;
 use crate::config::tree::{Node, Value};
+use crate::domain::chore::Chore;
 use crate::domain::id::InstanceName;
 use crate::domain::job::Manner;
 use crate::domain::time::{Millis, Timestamp};
@@ -62,8 +64,8 @@ pub struct Settings {
     pub jobs: Vec<JobSettings>,
     /// The daemon's own settings.
     pub daemon: DaemonSettings,
-    /// The daemon's chores.
-    pub maintenance: MaintenanceSettings,
+    /// The daemon's chores; their patterns are read in `zone`.
+    pub maintenance: Vec<Chore>,
     /// What is allowed but probably not meant.
     pub warnings: Vec<Finding>,
 }
@@ -79,19 +81,6 @@ pub struct DaemonSettings {
 
 /// How long open sends may take when the daemon stops, unless the file says otherwise.
 pub const DEFAULT_SHUTDOWN: Millis = Millis::seconds(20);
-
-/// When the daemon tidies up after itself: six-field cron patterns, seconds first, in UTC.
-#[derive(Clone, Debug)]
-pub struct MaintenanceSettings {
-    /// When early acks without a message are forgotten and statistics refreshed.
-    pub tidy: String,
-}
-
-impl Default for MaintenanceSettings {
-    fn default() -> Self {
-        MaintenanceSettings { tidy: "0 17 * * * *".to_owned() }
-    }
-}
 
 /// Reads a jobs file. With `sandbox`, unset secrets are fine: nothing will leave the machine.
 ///
@@ -241,7 +230,7 @@ impl Reading<'_> {
         let jobs = map.get("jobs").map_or_else(Vec::new, |node| self.jobs(node, &around));
         self.warn_of_the_impossible(&jobs, &instances, now);
         let daemon = map.get("daemon").map_or_else(DaemonSettings::default, |n| self.daemon(n));
-        let maintenance = map.get("maintenance").map_or_else(MaintenanceSettings::default, |n| self.maintenance(n));
+        let maintenance = self.maintenance(map.get("maintenance"));
         Some(Settings {
             path: path.to_owned(),
             zone,
@@ -302,23 +291,6 @@ impl Reading<'_> {
             if let Some(text) = settings.listen.as_deref().filter(|t| !is_listen(t)) {
                 let hint = "such as 127.0.0.1:8080, or off".to_owned();
                 self.error(n, format!("daemon.listen cannot be '{text}'"), Some(hint));
-            }
-        }
-        settings
-    }
-
-    fn maintenance(&mut self, node: &Node) -> MaintenanceSettings {
-        let mut settings = MaintenanceSettings::default();
-        let Some(map) = self.map(node, "maintenance", &["tidy"], &["backup", "prune", "report"]) else {
-            return settings;
-        };
-        if let Some(n) = map.get("tidy")
-            && let Some(text) = self.text(n, "maintenance.tidy")
-        {
-            // Five fields as everywhere; the chores' scheduler wants the seconds first.
-            match crate::domain::cron::Cron::parse(&text) {
-                Ok(_) => settings.tidy = format!("0 {text}"),
-                Err(e) => self.error(n, e.to_string(), None),
             }
         }
         settings

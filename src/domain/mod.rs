@@ -9,6 +9,7 @@
 //! (Other queues call what we call a message a *job*; here a job is the declaration.)
 
 pub mod ack;
+pub mod chore;
 pub mod class;
 pub mod content;
 pub mod country;
@@ -29,6 +30,7 @@ pub mod render;
 pub mod retry;
 pub mod sane;
 pub mod schedule;
+pub mod shift;
 pub mod state;
 pub mod template;
 pub mod time;

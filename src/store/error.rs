@@ -23,6 +23,14 @@ pub enum StoreError {
         /// The holder, as far as its lock file tells.
         pid: String,
     },
+    /// A chore goes on.
+    #[error("a chore of the database {path} runs already (pid {pid}); wait for it to end")]
+    Busy {
+        /// The database.
+        path: PathBuf,
+        /// The holder, as far as its lock file tells.
+        pid: String,
+    },
     /// The file was written by a later version.
     #[error(
         "the database {path} was written by a newer version of onthedot (its schema is {found}, this one knows {known}); run that version, or restore a backup made before the upgrade"

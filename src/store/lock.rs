@@ -42,6 +42,23 @@ impl ImportLock {
     }
 }
 
+/// Held while a chore runs: none runs twice at once, by whichever process.
+#[derive(Debug)]
+pub struct ChoreLock {
+    _file: File,
+}
+
+impl ChoreLock {
+    /// Takes the lock for chores of a database.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] naming the holder's pid; [`StoreError::Unwritable`] when the lock file cannot be made.
+    pub fn take(database: &Path) -> Result<ChoreLock, StoreError> {
+        let file = lock(&beside(database, ".chores"), database)?;
+        file.map(|file| ChoreLock { _file: file }).map_err(|pid| StoreError::Busy { path: database.to_owned(), pid })
+    }
+}
+
 /// Locks a file and writes our pid into it, or answers the pid of who holds it.
 fn lock(path: &Path, database: &Path) -> Result<Result<File, String>, StoreError> {
     let unwritable = |e: std::io::Error| StoreError::Unwritable { path: database.to_owned(), what: e.to_string() };

@@ -10,8 +10,11 @@ mod sqlite_acks;
 mod sqlite_apply;
 mod sqlite_audience;
 mod sqlite_care;
+mod sqlite_chores;
 mod sqlite_claim;
+mod sqlite_days;
 mod sqlite_event;
+mod sqlite_file;
 mod sqlite_follow;
 mod sqlite_import;
 mod sqlite_jobs;
@@ -19,10 +22,12 @@ mod sqlite_overlap;
 mod sqlite_overview;
 mod sqlite_pause;
 mod sqlite_plan;
+mod sqlite_prune;
 mod sqlite_read;
 mod sqlite_upkeep;
 mod sqlite_watch;
 mod sqlite_writer;
+mod sqlite_zones;
 pub mod view;
 
 use std::sync::Arc;
@@ -42,12 +47,17 @@ use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
 
 pub use error::StoreError;
-pub use lock::{DaemonLock, ImportLock};
+pub use lock::{ChoreLock, DaemonLock, ImportLock};
 pub use sqlite::{Opening, SqliteStore};
 pub(crate) use sqlite_audience::vars_json;
-pub use sqlite_care::Pruned;
+pub use sqlite_care::Folded;
+pub use sqlite_chores::ChoreRow;
+pub use sqlite_days::{Day, DayFigures};
+pub use sqlite_file::FileApply;
 pub use sqlite_follow::{FollowedMessage, step_of};
 pub use sqlite_import::{ImportEnd, OpenImport};
+pub use sqlite_prune::{Forget, Pruned};
+pub use sqlite_zones::{Moved, PlannedAhead};
 
 /// A content with its manner of sending, as stored once for many messages.
 #[derive(Debug)]

@@ -218,7 +218,7 @@ async fn schema_number(connection: &mut SqliteConnection, path: &Path) -> Result
     sqlx::query_scalar(latest).fetch_one(connection).await.map_err(|e| opening_error(path, e))
 }
 
-async fn check_file(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+pub(super) async fn check_file(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let found: String =
         sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await.map_err(|e| opening_error(path, e))?;
     if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { path: path.to_owned(), what: found }) }

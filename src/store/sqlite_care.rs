@@ -1,28 +1,28 @@
-//! Caring for the file: backups, checks, and forgetting what was settled long ago.
+//! Caring for the file: backups, checks, and a short log.
 
 use std::path::Path;
 
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::domain::time::Timestamp;
-use crate::store::sqlite::{connect, create_private};
+use crate::store::sqlite::{check_file, connect, create_private};
 use crate::store::{SqliteStore, StoreError};
 
-/// Messages forgotten in one transaction: some milliseconds of the writer.
-const FORGOTTEN_AT_ONCE: i64 = 500;
+/// The log is cut to nothing when it is larger than this after what could be folded in was.
+const LOG_BOUND_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What pruning did, or would do.
+/// How long cutting the log may keep the writer waiting, in ms: less than the lead of a mark.
+const CUTTING_WAITS_MS: u32 = 20;
+
+/// What folding the log into the file did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Pruned {
-    /// Settled messages, with everything about them.
-    pub messages: u64,
-    /// Occurrences none of whose messages is left.
-    pub occurrences: u64,
-    /// Lists of recipients that nothing uses any more.
-    pub audiences: u64,
-    /// Contents that nothing uses any more.
-    pub contents: u64,
+pub struct Folded {
+    /// Pages the log held.
+    pub pages: u64,
+    /// Of them not folded in, because somebody still reads what was before.
+    pub left: u64,
+    /// The size of the log's file afterwards.
+    pub bytes: u64,
 }
 
 impl SqliteStore {
@@ -69,89 +69,42 @@ impl SqliteStore {
         Ok(found)
     }
 
-    /// Forgets messages that were settled and due before an instant, with their attempts and acks, in small steps; then
-    /// what nothing refers to any more. What waits, is out or is in doubt is never touched.
+    /// Folds the write-ahead log into the file. Nobody waits for it; only a log that has grown beyond its bound is cut
+    /// to nothing, which the writer may wait for a moment.
     ///
     /// # Errors
-    /// When the database cannot be written; what was forgotten so far stays forgotten.
-    pub async fn prune(&self, before: Timestamp, dry_run: bool) -> Result<Pruned, StoreError> {
-        if dry_run {
-            let messages: i64 = sqlx::query_scalar(include_str!("sql/prunable.sql"))
-                .bind(before.0)
-                .fetch_one(&self.readers)
-                .await
-                .map_err(StoreError::database("count what is old"))?;
-            return Ok(Pruned { messages: messages.try_into().unwrap_or(0), ..Pruned::default() });
+    /// When the file cannot be written.
+    pub async fn checkpoint(&self) -> Result<Folded, StoreError> {
+        let mut connection = connect(self.path(), false).await?;
+        let mut log = self.path().as_os_str().to_owned();
+        log.push("-wal");
+        let size = || std::fs::metadata(&log).map_or(0, |m| m.len());
+        let mut folded = fold(&mut connection, "PRAGMA wal_checkpoint(PASSIVE)").await;
+        if size() > LOG_BOUND_BYTES {
+            let wait = format!("PRAGMA busy_timeout = {CUTTING_WAITS_MS}");
+            let _ = sqlx::query(sqlx::AssertSqlSafe(wait)).execute(&mut connection).await;
+            folded = fold(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await;
         }
-        let mut pruned = Pruned::default();
-        loop {
-            let n = self.writer()?.run(move |c| Box::pin(forget_some(c, before))).await?;
-            pruned.messages += n;
-            if n == 0 {
-                break;
-            }
-        }
-        let rest = self.writer()?.run(|c| Box::pin(forget_unused(c))).await?;
-        (pruned.occurrences, pruned.audiences, pruned.contents) = rest;
-        Ok(pruned)
+        let _ = connection.close().await;
+        folded.map(|f| Folded { bytes: size(), ..f })
+    }
+
+    /// Checks a copy made by [`SqliteStore::backup`].
+    ///
+    /// # Errors
+    /// When it cannot be read, or is damaged.
+    pub async fn check_copy(copy: &Path) -> Result<(), StoreError> {
+        let mut connection = connect(copy, true).await?;
+        let sound = check_file(&mut connection, copy).await;
+        let _ = connection.close().await;
+        sound
     }
 }
 
-async fn forget_some(connection: &mut SqliteConnection, before: Timestamp) -> Result<u64, StoreError> {
-    let doing = "forget old messages";
-    let ids: Vec<String> = sqlx::query_scalar(include_str!("sql/prunable_some.sql"))
-        .bind(before.0)
-        .bind(FORGOTTEN_AT_ONCE)
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(StoreError::database(doing))?;
-    let list = serde_json::json!(ids).to_string();
-    for statement in [
-        "DELETE FROM acks WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
-        "DELETE FROM events WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
-        "DELETE FROM evidence WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
-        "DELETE FROM results WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
-        "DELETE FROM attempts WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
-        "DELETE FROM messages WHERE id IN (SELECT unhex(value) FROM json_each(?1))",
-    ] {
-        sqlx::query(statement)
-            .bind(list.clone())
-            .execute(&mut *connection)
-            .await
-            .map_err(StoreError::database(doing))?;
-    }
-    Ok(u64::try_from(ids.len()).unwrap_or(0))
-}
-
-async fn forget_unused(connection: &mut SqliteConnection) -> Result<(u64, u64, u64), StoreError> {
-    let mut counts = [0; 4];
-    // The latest occurrence of a job stays: by it a changed job knows where it goes on.
-    for (i, statement) in [
-        "DELETE FROM imports WHERE done_at IS NOT NULL
-           AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = imports.occurrence
-                           AND m.reason IS NOT 'replaced')
-           AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = imports.occurrence)",
-        "DELETE FROM occurrences WHERE state IN ('planned', 'missed')
-           AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = occurrences.id)
-           AND NOT EXISTS (SELECT 1 FROM imports AS i WHERE i.occurrence = occurrences.id)
-           AND nominal_at < (SELECT max(o.nominal_at) FROM occurrences AS o WHERE o.job = occurrences.job)",
-        "DELETE FROM audiences WHERE complete = 1
-           AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.audience = audiences.id)
-           AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.audience = audiences.id)
-           AND NOT EXISTS (SELECT 1 FROM imports AS i WHERE i.audience = audiences.id)",
-        "DELETE FROM contents WHERE
-               NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.content = contents.id)
-           AND NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.content = contents.id)
-           AND NOT EXISTS (SELECT 1 FROM jobs AS j, json_each(j.then_contents) AS t WHERE t.value = contents.id)",
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let done = sqlx::query(statement)
-            .execute(&mut *connection)
-            .await
-            .map_err(StoreError::database("forget what is no longer used"))?;
-        counts[i] = done.rows_affected();
-    }
-    Ok((counts[1], counts[2], counts[3]))
+async fn fold(connection: &mut SqliteConnection, how: &'static str) -> Result<Folded, StoreError> {
+    let (_, pages, done): (i64, i64, i64) =
+        sqlx::query_as(how).fetch_one(connection).await.map_err(StoreError::database("fold the log into the file"))?;
+    // Both are -1 where there is no log.
+    let count = |n: i64| u64::try_from(n).unwrap_or(0);
+    Ok(Folded { pages: count(pages), left: count(pages).saturating_sub(count(done)), bytes: 0 })
 }

@@ -1,6 +1,6 @@
-//! Applying declared jobs: what is new, what changed, what vanished, and the replacing of what waits.
+//! Declared jobs: what is new, what changed, what vanished, and the replacing of what waits.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -15,55 +15,6 @@ use crate::store::{Applied, JobApply, SqliteStore, StoreError};
 const REPLACE_CHUNK: i64 = 500;
 
 impl SqliteStore {
-    /// Applies jobs, all or nothing, and reports jobs that are no longer declared. The waiting messages of a changed
-    /// job are hidden in the same transaction and replaced in chunks after it.
-    ///
-    /// # Errors
-    /// When the database cannot be written; then nothing was applied.
-    pub async fn apply_jobs(
-        &self,
-        jobs: Vec<JobApply>,
-        prune: bool,
-        now: Timestamp,
-    ) -> Result<(Vec<(String, Applied)>, Vec<String>), StoreError> {
-        let writer = self.writer()?;
-        for job in &jobs {
-            let name = job.job.name.clone();
-            while writer
-                .run({
-                    let name = name.clone();
-                    move |c| Box::pin(async move { make_room(c, &name).await })
-                })
-                .await?
-                > 0
-            {}
-        }
-        let (applied, vanished) = writer
-            .run(move |c| {
-                Box::pin(async move {
-                    let mut applied = Vec::with_capacity(jobs.len());
-                    let mut names = Vec::with_capacity(jobs.len());
-                    for job in jobs {
-                        names.push(Value::String(job.job.name.clone()));
-                        applied.push((job.job.name.clone(), apply_job(c, job, now).await?));
-                    }
-                    let vanished = vanished(c, Value::Array(names).to_string(), prune).await?;
-                    Ok((applied, vanished))
-                })
-            })
-            .await?;
-        let mut replaced: Vec<(String, &'static str)> =
-            applied.iter().filter(|(_, a)| *a == Applied::Changed).map(|(n, _)| (n.clone(), "replaced")).collect();
-        if prune {
-            replaced.extend(vanished.iter().map(|n| (n.clone(), "removed")));
-        }
-        for (name, reason) in replaced {
-            self.replace_waiting(name, reason, now).await?;
-        }
-        writer.tell();
-        Ok((applied, vanished))
-    }
-
     /// What applying a job with this audience would do, and since when the job is known.
     ///
     /// # Errors
@@ -100,26 +51,32 @@ impl SqliteStore {
         Ok(count.try_into().unwrap_or(0))
     }
 
+    /// Cancels what waits of a removed job, or of the hidden occurrences of a changed one, step by step.
     pub(super) async fn replace_waiting(
         &self,
         job: String,
         reason: &'static str,
+        note: &str,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
+        let mut replaced = 0;
         loop {
-            let job = job.clone();
-            let changed =
-                self.writer()?.run(move |c| Box::pin(async move { replace_chunk(c, &job, reason, now).await })).await?;
+            let (job, note) = (job.clone(), note.to_owned());
+            let changed = self
+                .writer()?
+                .run(move |c| Box::pin(async move { replace_chunk(c, &job, reason, &note, now).await }))
+                .await?;
             if changed == 0 {
-                return Ok(());
+                return Ok(replaced);
             }
+            replaced += changed;
         }
     }
 }
 
 /// A job that was removed and is declared again: what its removal cancelled makes room for its successors. Answers how
 /// many rows of this step.
-async fn make_room(connection: &mut SqliteConnection, job: &str) -> Result<u64, StoreError> {
+pub(super) async fn make_room(connection: &mut SqliteConnection, job: &str) -> Result<u64, StoreError> {
     let done = sqlx::query(include_str!("sql/make_room.sql"))
         .bind(job.to_owned())
         .bind(REPLACE_CHUNK)
@@ -134,7 +91,11 @@ fn print_of(job: &Job, audience: i64) -> Vec<u8> {
     fingerprint(&[&serde_json::to_string(job).unwrap_or_default(), &audience.to_string()])
 }
 
-async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Timestamp) -> Result<Applied, StoreError> {
+pub(super) async fn apply_job(
+    connection: &mut SqliteConnection,
+    apply: JobApply,
+    now: Timestamp,
+) -> Result<Applied, StoreError> {
     let JobApply { job, audience, max_lateness } = apply;
     let definition = serde_json::to_string(&job).unwrap_or_default();
     let print = print_of(&job, audience);
@@ -168,6 +129,7 @@ async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Time
     if let Some(moved) = moved_to {
         job.schedule.move_event(Timestamp(moved));
     }
+    still_complete(connection, audience, &job.name).await?;
     let content = store_content(connection, &job.content, &job.manner, &job.zone, max_lateness).await?;
     let mut then = Vec::with_capacity(job.then.len());
     for c in &job.then {
@@ -178,9 +140,12 @@ async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Time
         None => now,
     };
     let zone = crate::clock::zone(job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
-    let next_at = match &known {
-        None => job.schedule.first(first_applied_at, &zone),
-        Some(_) => resume_from(connection, &job, first_applied_at, &zone, now).await?.filter(|_| !cancelled),
+    let (next_at, replaces) = match &known {
+        None => (job.schedule.first(first_applied_at, &zone), false),
+        Some(_) => {
+            let (next_at, replaces) = resume_from(connection, &job, first_applied_at, &zone, now).await?;
+            (next_at.filter(|_| !cancelled), replaces)
+        }
     };
     sqlx::query(include_str!("sql/upsert_job.sql"))
         .bind(job.name.clone())
@@ -191,7 +156,8 @@ async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Time
         .bind(first_applied_at.0)
         .bind(now.0)
         .bind(next_at.map(|t| t.0))
-        .bind(next_at.map(|_| now.0))
+        // Not to be planned before what waits is replaced: a next occurrence without an instant to plan it.
+        .bind(next_at.filter(|_| !replaces).map(|_| now.0))
         .bind((!then.is_empty()).then(|| json!(then).to_string()))
         .bind(moved_to)
         .bind(i64::from(cancelled))
@@ -199,6 +165,20 @@ async fn apply_job(connection: &mut SqliteConnection, apply: JobApply, now: Time
         .await
         .map_err(StoreError::database(doing))?;
     Ok(if known.is_some() { Applied::Changed } else { Applied::Added })
+}
+
+/// A list of recipients that was stored a moment ago may have been forgotten since, where nobody used it yet.
+async fn still_complete(connection: &mut SqliteConnection, audience: i64, job: &str) -> Result<(), StoreError> {
+    let complete: Option<i64> = sqlx::query_scalar("SELECT complete FROM audiences WHERE id = ?1")
+        .bind(audience)
+        .fetch_optional(connection)
+        .await
+        .map_err(StoreError::database("apply a job"))?;
+    if complete != Some(1) {
+        let what = format!("the recipients of job '{job}' were forgotten meanwhile: apply the file again");
+        return Err(StoreError::Inconsistent { table: "audiences", column: "complete", what });
+    }
+    Ok(())
 }
 
 /// Where a person moved the event of a job to, and whether it was called off, if the file still says what it said.
@@ -211,18 +191,20 @@ fn kept_event(row: &SqliteRow, job: &Job) -> Result<(Option<i64>, bool), StoreEr
 }
 
 /// Where a changed job goes on: at its earliest occurrence that still has waiting messages, if the new schedule knows
-/// that one too, else at its next. The occurrences are hidden until their messages are planned anew.
-pub(super) async fn resume_from(
+/// that one too, else at its next; and whether something waits. The occurrences are hidden until their messages are
+/// planned anew.
+async fn resume_from(
     connection: &mut SqliteConnection,
     job: &Job,
     first_applied_at: Timestamp,
     zone: &jiff::tz::TimeZone,
     now: Timestamp,
-) -> Result<Option<Timestamp>, StoreError> {
+) -> Result<(Option<Timestamp>, bool), StoreError> {
     let doing = "replace a job's waiting messages";
     let open: Vec<i64> = sqlx::query_scalar(
         "SELECT nominal_at FROM occurrences WHERE job = ?1 AND EXISTS
-           (SELECT 1 FROM messages AS m WHERE m.occurrence = occurrences.id AND m.state IN ('scheduled', 'typing'))
+           (SELECT 1 FROM messages AS m WHERE m.occurrence = occurrences.id AND m.state IN ('scheduled', 'typing')
+            AND m.reason IS NOT 'replaced')
          -- What was imported is not planned anew: it stays as it is.
          AND id NOT IN (SELECT occurrence FROM imports)
          ORDER BY nominal_at",
@@ -239,6 +221,7 @@ pub(super) async fn resume_from(
     .execute(&mut *connection)
     .await
     .map_err(StoreError::database(doing))?;
+    let replaces = !open.is_empty();
     let known = |t: &Timestamp| job.schedule.next_after(*t - Millis(1), first_applied_at, zone) == Some(*t);
     let resumed = open.into_iter().map(Timestamp).find(known);
     let fired: Option<i64> =
@@ -257,10 +240,14 @@ pub(super) async fn resume_from(
         }
         (Schedule::At(_) | Schedule::In(_), None) => job.schedule.first(first_applied_at, zone),
     };
-    Ok(resumed.into_iter().chain(next).min())
+    Ok((resumed.into_iter().chain(next).min(), replaces))
 }
 
-async fn vanished(connection: &mut SqliteConnection, declared: String, prune: bool) -> Result<Vec<String>, StoreError> {
+pub(super) async fn vanished(
+    connection: &mut SqliteConnection,
+    declared: String,
+    prune: bool,
+) -> Result<Vec<String>, StoreError> {
     let doing = "find jobs that are no longer declared";
     let names: Vec<String> =
         sqlx::query_scalar("SELECT name FROM jobs WHERE name NOT IN (SELECT value FROM json_each(?1)) ORDER BY name")
@@ -272,23 +259,42 @@ async fn vanished(connection: &mut SqliteConnection, declared: String, prune: bo
     let mark = "UPDATE jobs SET vanished = 1 WHERE name IN (SELECT value FROM json_each(?1))";
     sqlx::query(mark).bind(list.clone()).execute(&mut *connection).await.map_err(StoreError::database(doing))?;
     if prune {
+        hide_waiting(connection, list.clone()).await?;
         let drop = "DELETE FROM jobs WHERE name IN (SELECT value FROM json_each(?1))";
         sqlx::query(drop).bind(list).execute(connection).await.map_err(StoreError::database(doing))?;
     }
     Ok(names)
 }
 
+/// Hides what waits of jobs (a JSON list of names) that go: it is cancelled step by step afterwards, and nothing of it
+/// leaves meanwhile.
+pub(super) async fn hide_waiting(connection: &mut SqliteConnection, jobs: String) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE occurrences SET state = 'planning', gate_at = NULL
+         WHERE job IN (SELECT value FROM json_each(?1)) AND EXISTS
+           (SELECT 1 FROM messages AS m WHERE m.occurrence = occurrences.id AND m.state = 'scheduled'
+            AND m.reason IS NOT 'replaced')",
+    )
+    .bind(jobs)
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("hide what waits of a removed job"))?;
+    Ok(())
+}
+
 async fn replace_chunk(
     connection: &mut SqliteConnection,
     job: &str,
     reason: &'static str,
+    note: &str,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let doing = "replace a job's waiting messages";
     let rows: Vec<String> = sqlx::query_scalar(
         "SELECT hex(m.id) FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
          WHERE o.job = ?1 AND m.state = 'scheduled' AND m.reason IS NOT 'replaced'
-           AND (?3 = 'removed' OR o.id NOT IN (SELECT occurrence FROM imports)) LIMIT ?2",
+           AND (?3 = 'removed' OR o.state = 'planning' AND o.gate_at IS NULL
+                                  AND o.id NOT IN (SELECT occurrence FROM imports)) LIMIT ?2",
     )
     .bind(job.to_owned())
     .bind(REPLACE_CHUNK)
@@ -299,18 +305,7 @@ async fn replace_chunk(
     if rows.is_empty() {
         return Ok(0);
     }
-    let events = rows
-        .iter()
-        .map(|id| {
-            json!([
-                id,
-                now,
-                "scheduled",
-                "cancelled",
-                format!("its job was {}", if reason == "removed" { "removed" } else { "changed" })
-            ])
-        })
-        .collect();
+    let events = rows.iter().map(|id| json!([id, now, "scheduled", "cancelled", note])).collect();
     super::sqlite_apply::insert(connection, include_str!("sql/insert_events.sql"), events, doing).await?;
     let done = sqlx::query(
         "UPDATE messages SET state = 'cancelled', reason = ?2

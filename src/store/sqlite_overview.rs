@@ -6,6 +6,7 @@ use crate::domain::id::InstanceName;
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_claim::get;
+use crate::store::sqlite_jobs::hide_waiting;
 use crate::store::sqlite_plan::stored_job;
 use crate::store::view::{InstanceView, JobView};
 use crate::store::{SqliteStore, StoreError};
@@ -66,6 +67,7 @@ impl SqliteStore {
         let removed = writer
             .run(move |c| {
                 Box::pin(async move {
+                    hide_waiting(c, serde_json::json!([job]).to_string()).await?;
                     let done = sqlx::query("DELETE FROM jobs WHERE name = ?1")
                         .bind(job)
                         .execute(c)
@@ -76,7 +78,7 @@ impl SqliteStore {
             })
             .await?;
         if removed || self.names_messages(name).await? {
-            self.replace_waiting(name.to_owned(), "removed", now).await?;
+            self.replace_waiting(name.to_owned(), "removed", "its job was removed", now).await?;
             writer.tell();
         }
         Ok(removed)

@@ -167,6 +167,8 @@ pub(super) async fn next_plan_at(store: &SqliteStore) -> Result<Option<Timestamp
 pub(super) async fn insert(connection: &mut SqliteConnection, messages: NewMessages) -> Result<u64, StoreError> {
     let doing = "store messages";
     let occurrence = match (&messages.job, messages.nominal_at) {
+        // The job was changed or removed while this was planned: what it said before is not stored beside what it says.
+        (Some(job), Some(_)) if !still_says(connection, job, &messages).await? => return Ok(0),
         (Some(job), Some(nominal)) => Some(occurrence(connection, job, nominal).await?),
         _ => None,
     };
@@ -186,6 +188,20 @@ pub(super) async fn insert(connection: &mut SqliteConnection, messages: NewMessa
         advance_job(connection, job, Some(nominal), publish).await?;
     }
     Ok(new)
+}
+
+/// Whether a job still has the content and the recipients of messages that were made from it.
+async fn still_says(connection: &mut SqliteConnection, job: &str, messages: &NewMessages) -> Result<bool, StoreError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM jobs WHERE name = ?1 AND audience IS ?2
+           AND (content = ?3 OR ?3 IN (SELECT value FROM json_each(coalesce(then_contents, '[]')))))",
+    )
+    .bind(job.to_owned())
+    .bind(messages.audience)
+    .bind(messages.content)
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::database("look whether a job was changed"))
 }
 
 /// Stores the rows of messages under an occurrence. Answers how many are new.

@@ -189,7 +189,7 @@ impl SqliteStore {
                 add(&mut stats.acks, level.map(ack).transpose()?, n);
             }
         }
-        stats.late_ms = self.lateness(Timestamp(0)).await?;
+        stats.late_ms = self.lateness(Timestamp(0), Timestamp::MAX).await?;
         let typing = sqlx::query(include_str!("sql/typing_counts.sql"))
             .fetch_one(&self.readers)
             .await
@@ -220,9 +220,15 @@ impl SqliteStore {
         Ok(stats)
     }
 
-    async fn lateness(&self, since: Timestamp) -> Result<Option<(i64, i64, i64)>, StoreError> {
+    /// Half, 99 % and the latest of the first attempts from `since` on and before `until`, in ms after due.
+    pub(super) async fn lateness(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<(i64, i64, i64)>, StoreError> {
         let mut late: Vec<i64> = sqlx::query_scalar(include_str!("sql/lateness.sql"))
             .bind(since.0)
+            .bind(until.0)
             .fetch_all(&self.readers)
             .await
             .map_err(StoreError::database("measure lateness"))?;
@@ -289,7 +295,7 @@ impl SqliteStore {
                 add(&mut summary.acks, level.map(ack).transpose()?, n);
             }
         }
-        summary.late_ms = self.lateness(since).await?;
+        summary.late_ms = self.lateness(since, Timestamp::MAX).await?;
         let attempts = "SELECT count(*), count(typing_started_at) FROM attempts WHERE marked_at >= ?1";
         let row =
             sqlx::query(attempts).bind(since.0).fetch_one(&self.readers).await.map_err(StoreError::database(doing))?;

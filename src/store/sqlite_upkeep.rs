@@ -39,7 +39,7 @@ async fn meta(connection: &mut SqliteConnection, name: &str) -> Result<Option<St
         .map_err(StoreError::database("read what the database knows of itself"))
 }
 
-async fn set_meta(connection: &mut SqliteConnection, name: &str, value: &str) -> Result<(), StoreError> {
+pub(super) async fn set_meta(connection: &mut SqliteConnection, name: &str, value: &str) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
     )
@@ -48,6 +48,25 @@ async fn set_meta(connection: &mut SqliteConnection, name: &str, value: &str) ->
     .execute(connection)
     .await
     .map_err(StoreError::database("write what the database knows of itself"))?;
+    Ok(())
+}
+
+/// Stores the settings of instances, in a transaction of the caller's.
+pub(super) async fn store_instances(
+    connection: &mut SqliteConnection,
+    rows: Vec<InstanceRow>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for row in rows {
+        sqlx::query(include_str!("sql/upsert_instance.sql"))
+            .bind(&*row.name.0)
+            .bind(row.gateway)
+            .bind(row.definition.to_string())
+            .bind(now.0)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database("store an instance"))?;
+    }
     Ok(())
 }
 
@@ -137,23 +156,7 @@ impl SqliteStore {
     /// # Errors
     /// When the database cannot be written.
     pub async fn store_instances(&self, rows: Vec<InstanceRow>, now: Timestamp) -> Result<(), StoreError> {
-        self.writer()?
-            .run(move |c| {
-                Box::pin(async move {
-                    for row in rows {
-                        sqlx::query(include_str!("sql/upsert_instance.sql"))
-                            .bind(&*row.name.0)
-                            .bind(row.gateway)
-                            .bind(row.definition.to_string())
-                            .bind(now.0)
-                            .execute(&mut *c)
-                            .await
-                            .map_err(StoreError::database("store an instance"))?;
-                    }
-                    Ok(())
-                })
-            })
-            .await
+        self.writer()?.run(move |c| Box::pin(async move { store_instances(c, rows, now).await })).await
     }
 
     /// The instances known to this database.

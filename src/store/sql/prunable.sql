@@ -1,2 +1,4 @@
 SELECT count(*) FROM messages
-WHERE state IN ('sent', 'failed', 'cancelled', 'expired', 'skipped') AND due_at < ?1 AND created_at < ?1
+WHERE id < unhex(?3)
+  AND (state IN ('sent', 'cancelled', 'skipped') AND due_at < ?1 AND created_at < ?1
+       OR state IN ('failed', 'expired') AND due_at < ?2 AND created_at < ?2)

@@ -1,3 +1,6 @@
 SELECT hex(id) FROM messages
-WHERE state IN ('sent', 'failed', 'cancelled', 'expired', 'skipped') AND due_at < ?1 AND created_at < ?1
-LIMIT ?2
+WHERE id < unhex(?3) AND id > unhex(?4)
+  AND (state IN ('sent', 'cancelled', 'skipped') AND due_at < ?1 AND created_at < ?1
+       OR state IN ('failed', 'expired') AND due_at < ?2 AND created_at < ?2)
+ORDER BY id
+LIMIT ?5

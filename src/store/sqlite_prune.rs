@@ -1,0 +1,283 @@
+//! Forgetting what was settled long ago, in steps so small that no due message waits for them.
+
+use serde_json::json;
+use sqlx::{Connection, SqliteConnection};
+
+use crate::clock::{self, Stopwatch};
+use crate::domain::time::{Millis, Timestamp};
+use crate::store::sqlite::connect;
+use crate::store::{ImportLock, SqliteStore, StoreError};
+
+/// Most rows forgotten in one transaction.
+const FORGOTTEN_AT_ONCE: i64 = 500;
+
+/// Fewest rows forgotten in one transaction.
+const FORGOTTEN_AT_LEAST: i64 = 25;
+
+/// What one step may take: less than the time by which a mark is begun before its slot, even twice in a row.
+const STEP: Millis = Millis(5);
+
+/// After a step the writer is left alone at least this long.
+const PAUSE: Millis = Millis(10);
+
+/// How many rows are forgotten in the next step, as the last one took: steps stay short on slow disks too.
+fn next_step(rows: i64, took: Millis) -> i64 {
+    let wanted = if took > STEP { rows / 2 } else { rows + rows / 4 + 1 };
+    wanted.clamp(FORGOTTEN_AT_LEAST, FORGOTTEN_AT_ONCE)
+}
+
+/// What was made so lately may not be seen yet by the look that found something unused.
+const LATELY: Millis = Millis(60_000);
+
+/// What pruning did, or would do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pruned {
+    /// Settled messages, with everything about them.
+    pub messages: u64,
+    /// Occurrences none of whose messages is left.
+    pub occurrences: u64,
+    /// Lists of recipients that nothing uses any more.
+    pub audiences: u64,
+    /// Contents that nothing uses any more.
+    pub contents: u64,
+}
+
+/// What is old enough to be forgotten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forget {
+    /// Messages that were due and made before this instant.
+    pub before: Timestamp,
+    /// The same for those that failed or expired.
+    pub failed_before: Timestamp,
+}
+
+impl Forget {
+    /// The later of the two instants, as the id of a message made then: ids sort by when they were made.
+    fn below(self) -> String {
+        id_at(Timestamp(self.before.max(self.failed_before).0.saturating_add(1_000)))
+    }
+}
+
+/// The lowest id of a message made at an instant, in hex.
+fn id_at(at: Timestamp) -> String {
+    format!("{:012X}{:020}", at.0.max(0), 0)
+}
+
+impl SqliteStore {
+    /// Forgets messages that were settled and due long ago, with their attempts and acks; then what nothing refers to
+    /// any more. What waits, is out or is in doubt is never touched. Rows are looked for beside the writer, and after
+    /// every step the writer is left alone at least as long as the step took.
+    ///
+    /// # Errors
+    /// When the database cannot be written; what was forgotten so far stays forgotten.
+    pub async fn prune(&self, forget: Forget, dry_run: bool, now: Timestamp) -> Result<Pruned, StoreError> {
+        if dry_run {
+            let messages: i64 = sqlx::query_scalar(include_str!("sql/prunable.sql"))
+                .bind(forget.before.0)
+                .bind(forget.failed_before.0)
+                .bind(forget.below())
+                .fetch_one(&self.readers)
+                .await
+                .map_err(StoreError::database("count what is old"))?;
+            return Ok(Pruned { messages: messages.try_into().unwrap_or(0), ..Pruned::default() });
+        }
+        let mut pruned = Pruned::default();
+        let mut after = String::new();
+        let mut rows = FORGOTTEN_AT_LEAST;
+        loop {
+            let ids: Vec<String> = sqlx::query_scalar(include_str!("sql/prunable_some.sql"))
+                .bind(forget.before.0)
+                .bind(forget.failed_before.0)
+                .bind(forget.below())
+                .bind(after)
+                .bind(rows)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(StoreError::database("find what is old"))?;
+            let Some(last) = ids.last() else { break };
+            after = last.clone();
+            let took = Stopwatch::start();
+            pruned.messages += self.writer()?.run(move |c| Box::pin(forget_some(c, ids))).await?;
+            rows = next_step(rows, took.elapsed());
+            clock::sleep(took.elapsed().max(PAUSE)).await;
+        }
+        self.forget_unused(&mut pruned, forget.before, now).await?;
+        Ok(pruned)
+    }
+
+    /// Forgets what no message refers to any more. The references to messages have no index of their own, so each kind
+    /// is looked for in one pass over them, beside the writer; before a row goes, those made since are looked at. An
+    /// own connection does it, which does not check references row by row.
+    async fn forget_unused(&self, pruned: &mut Pruned, before: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        // What an import that goes on will refer to is not referred to yet.
+        let Ok(_lock) = ImportLock::take(self.path()) else { return Ok(()) };
+        let lately = id_at(now - LATELY);
+        let mut connection = connect(self.path(), false).await?;
+        let doing = "forget what is no longer used";
+        sqlx::query("PRAGMA foreign_keys = OFF").execute(&mut connection).await.map_err(StoreError::database(doing))?;
+        let mut done = Ok(());
+        for step in STEPS {
+            match forget_kind(&mut connection, step, before, &lately).await {
+                Ok(n) => match step.kind {
+                    Kind::Import => {}
+                    Kind::Occurrence => pruned.occurrences += n,
+                    Kind::Audience => pruned.audiences += n,
+                    Kind::Content => pruned.contents += n,
+                },
+                Err(e) => done = Err(e),
+            }
+        }
+        let _ = connection.close().await;
+        done
+    }
+}
+
+async fn forget_some(connection: &mut SqliteConnection, ids: Vec<String>) -> Result<u64, StoreError> {
+    let doing = "forget old messages";
+    // Somebody may have given one another chance meanwhile.
+    let settled: Vec<String> = sqlx::query_scalar(
+        "SELECT hex(id) FROM messages WHERE id IN (SELECT unhex(value) FROM json_each(?1))
+         AND state IN ('sent', 'failed', 'cancelled', 'expired', 'skipped')",
+    )
+    .bind(json!(ids).to_string())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    let list = json!(settled).to_string();
+    for statement in [
+        "DELETE FROM acks WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
+        "DELETE FROM events WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
+        "DELETE FROM evidence WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
+        "DELETE FROM results WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
+        "DELETE FROM attempts WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
+        "DELETE FROM messages WHERE id IN (SELECT unhex(value) FROM json_each(?1))",
+    ] {
+        sqlx::query(statement)
+            .bind(list.clone())
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database(doing))?;
+    }
+    Ok(u64::try_from(settled.len()).unwrap_or(0))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Import,
+    Occurrence,
+    Audience,
+    Content,
+}
+
+/// How one kind of row is forgotten: found by its id, and gone where it is still unused.
+#[derive(Clone, Copy)]
+struct Step {
+    kind: Kind,
+    find: &'static str,
+    /// Bound: a JSON list of ids, and the id from which on messages are looked at again.
+    forget: &'static str,
+}
+
+const STEPS: [Step; 4] = [
+    Step {
+        kind: Kind::Import,
+        find: "SELECT occurrence FROM imports WHERE done_at < ?1
+               AND occurrence NOT IN (SELECT occurrence FROM messages WHERE occurrence IS NOT NULL)",
+        forget: "DELETE FROM imports WHERE occurrence IN (SELECT value FROM json_each(?1))
+                 AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id >= unhex(?2) AND m.occurrence = imports.occurrence)",
+    },
+    // The latest occurrence of a job stays: by it a changed job knows where it goes on.
+    Step {
+        kind: Kind::Occurrence,
+        find: "SELECT id FROM occurrences WHERE state IN ('planned', 'missed') AND nominal_at < ?1
+               AND id NOT IN (SELECT occurrence FROM messages WHERE occurrence IS NOT NULL)
+               AND id NOT IN (SELECT occurrence FROM imports)
+               AND nominal_at < (SELECT max(o.nominal_at) FROM occurrences AS o WHERE o.job = occurrences.job)",
+        forget: "DELETE FROM occurrences WHERE id IN (SELECT value FROM json_each(?1))
+                 AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id >= unhex(?2) AND m.occurrence = occurrences.id)",
+    },
+    // Put out of everybody's sight first, then emptied step by step.
+    Step {
+        kind: Kind::Audience,
+        find: "SELECT id FROM audiences WHERE ?1 IS NOT NULL AND complete = 1
+               AND id NOT IN (SELECT audience FROM messages WHERE audience IS NOT NULL)
+               AND id NOT IN (SELECT audience FROM jobs)
+               AND id NOT IN (SELECT audience FROM imports WHERE audience IS NOT NULL)",
+        forget: "UPDATE audiences SET complete = 2, fingerprint = CAST('forgotten ' || id AS BLOB)
+                 WHERE id IN (SELECT value FROM json_each(?1)) AND id NOT IN (SELECT audience FROM jobs)
+                 AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id >= unhex(?2) AND m.audience = audiences.id)",
+    },
+    Step {
+        kind: Kind::Content,
+        find: "SELECT id FROM contents WHERE ?1 IS NOT NULL
+               AND id NOT IN (SELECT content FROM messages)
+               AND id NOT IN (SELECT content FROM jobs)
+               AND id NOT IN (SELECT t.value FROM jobs AS j, json_each(j.then_contents) AS t)",
+        forget: "DELETE FROM contents WHERE id IN (SELECT value FROM json_each(?1))
+                 AND id NOT IN (SELECT content FROM jobs)
+                 AND id NOT IN (SELECT t.value FROM jobs AS j, json_each(j.then_contents) AS t)
+                 AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id >= unhex(?2) AND m.content = contents.id)",
+    },
+];
+
+async fn forget_kind(
+    connection: &mut SqliteConnection,
+    step: Step,
+    before: Timestamp,
+    lately: &str,
+) -> Result<u64, StoreError> {
+    let doing = StoreError::database("find what is no longer used");
+    let found: Vec<i64> =
+        sqlx::query_scalar(step.find).bind(before.0).fetch_all(&mut *connection).await.map_err(doing)?;
+    let mut forgotten = 0;
+    for ids in found.chunks(usize::try_from(FORGOTTEN_AT_ONCE).unwrap_or(usize::MAX)) {
+        let took = Stopwatch::start();
+        let done = sqlx::query(step.forget)
+            .bind(json!(ids).to_string())
+            .bind(lately.to_owned())
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database("forget what is no longer used"))?;
+        forgotten += done.rows_affected();
+        clock::sleep(took.elapsed().max(PAUSE)).await;
+    }
+    if step.kind == Kind::Audience {
+        empty_forgotten(connection).await?;
+    }
+    Ok(forgotten)
+}
+
+/// Drops the recipients of forgotten lists, then the lists.
+async fn empty_forgotten(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let doing = "forget lists of recipients";
+    let lists: Vec<i64> = sqlx::query_scalar("SELECT id FROM audiences WHERE complete = 2")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    for list in lists {
+        let mut rows = FORGOTTEN_AT_LEAST;
+        loop {
+            let took = Stopwatch::start();
+            let done = sqlx::query(
+                "DELETE FROM recipients WHERE audience = ?1 AND place IN
+                   (SELECT place FROM recipients WHERE audience = ?1 LIMIT ?2)",
+            )
+            .bind(list)
+            .bind(rows)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database(doing))?;
+            if done.rows_affected() == 0 {
+                break;
+            }
+            rows = next_step(rows, took.elapsed());
+            clock::sleep(took.elapsed().max(PAUSE)).await;
+        }
+        sqlx::query("DELETE FROM audiences WHERE id = ?1 AND complete = 2")
+            .bind(list)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database(doing))?;
+    }
+    Ok(())
+}
