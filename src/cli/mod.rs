@@ -26,6 +26,7 @@ mod schema;
 mod send;
 mod shell;
 mod show;
+mod simulate;
 mod stats;
 
 use std::path::PathBuf;
@@ -105,6 +106,7 @@ enum Command {
     Doubt(doubt::DoubtCommand),
     Next(next::NextArgs),
     Plan(plan::PlanArgs),
+    Simulate(simulate::SimulateArgs),
     /// The jobs of the database
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -177,6 +179,7 @@ async fn dispatch(cli: Cli, out: &Out) -> anyhow::Result<Exit> {
         Command::Stats(args) => stats::stats(&global, &args, out).await,
         Command::Doubt(command) => doubt::doubt(&global, command, out).await,
         Command::Plan(args) => plan::plan(&global, &args, out).await,
+        Command::Simulate(args) => simulate::simulate(&global, &args, out).await,
         Command::Job(command) => job::job(&global, command, out).await,
         Command::Instance(command) => instance::instance(&global, command, out).await,
         Command::Next(args) => next::next(&global, &args, out).await,
