@@ -28,6 +28,7 @@ mod shell;
 mod show;
 mod simulate;
 mod stats;
+mod timeline;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -107,6 +108,7 @@ enum Command {
     Next(next::NextArgs),
     Plan(plan::PlanArgs),
     Simulate(simulate::SimulateArgs),
+    Timeline(timeline::TimelineArgs),
     /// The jobs of the database
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -180,6 +182,7 @@ async fn dispatch(cli: Cli, out: &Out) -> anyhow::Result<Exit> {
         Command::Doubt(command) => doubt::doubt(&global, command, out).await,
         Command::Plan(args) => plan::plan(&global, &args, out).await,
         Command::Simulate(args) => simulate::simulate(&global, &args, out).await,
+        Command::Timeline(args) => timeline::timeline(&global, &args, out).await,
         Command::Job(command) => job::job(&global, command, out).await,
         Command::Instance(command) => instance::instance(&global, command, out).await,
         Command::Next(args) => next::next(&global, &args, out).await,
