@@ -41,8 +41,8 @@ const ALLOWED: [(&str, &[&str]); 24] = [
     (
         "cli",
         &[
-            "domain", "engine", "explain", "future", "import", "clock", "table", "feed", "gateway", "store", "config", "intake",
-            "planner", "repair", "report", "sandbox", "daemon",
+            "domain", "engine", "explain", "future", "import", "clock", "table", "feed", "gateway", "store", "config",
+            "intake", "planner", "repair", "report", "sandbox", "daemon",
         ],
     ),
 ];

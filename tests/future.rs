@@ -18,9 +18,8 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn premise(zone: &str, settings: &str, jobs: &str, from: &str, until: &str) -> Premise {
-    let text = format!(
-        "version: 1\ntimezone: {zone}\ninstances: {{ shop: {{ gateway: sandbox{settings} }} }}\njobs:\n{jobs}"
-    );
+    let text =
+        format!("version: 1\ntimezone: {zone}\ninstances: {{ shop: {{ gateway: sandbox{settings} }} }}\njobs:\n{jobs}");
     let parsed = config::parse(Path::new("jobs.yaml"), &text, &|_| None, true, at(from));
     let settings = parsed.unwrap_or_else(|e| panic!("{e:?}"));
     of_file(&settings, &Known::default(), at(from), at(until)).unwrap()
@@ -79,9 +78,8 @@ fn what_comes_at_night_leaves_when_its_window_opens() {
 
 #[test]
 fn a_daily_cap_counts_the_civil_day_however_long_it_is() {
-    let jobs = |day: &str| {
-        format!("  a: {{ at: [{day}T00:30, {day}T12:00, {day}T13:00], to: \"201000000001\", text: hi }}\n")
-    };
+    let jobs =
+        |day: &str| format!("  a: {{ at: [{day}T00:30, {day}T12:00, {day}T13:00], to: \"201000000001\", text: hi }}\n");
     for (day, next) in [
         ("2026-10-25", "2026-10-25T23:00:00Z"),
         ("2026-03-29", "2026-03-29T22:00:00Z"),
@@ -109,7 +107,8 @@ fn an_occurrence_that_meets_an_unfinished_one_does_as_its_job_says() {
     let replace = ["1 0", "2 40020 gap", "3 cancelled overtaken", "1 80040 gap", "2 scheduled ", "3 scheduled "];
     assert_eq!(played("replace"), replace);
     // What waits in the queue still waits when the span ends at 90 s.
-    let queue = ["1 0", "2 40020 gap", "3 80040 gap", "1 scheduled  overlap", "2 scheduled  overlap", "3 scheduled  overlap"];
+    let queue =
+        ["1 0", "2 40020 gap", "3 80040 gap", "1 scheduled  overlap", "2 scheduled  overlap", "3 scheduled  overlap"];
     assert_eq!(played("queue"), queue);
     let allow = ["1 0", "2 40020 gap", "3 80040 gap", "1 scheduled ", "2 scheduled ", "3 scheduled "];
     assert_eq!(played("allow"), allow);

@@ -16,6 +16,7 @@ mod live;
 mod log;
 mod next;
 mod out;
+mod outlook;
 mod pause;
 mod place;
 mod plan;

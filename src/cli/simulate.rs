@@ -19,7 +19,8 @@ use crate::store::{Opening, SqliteStore};
 
 /// Play a jobs file in virtual time with the scheduler that will really run, and check what it does
 #[derive(clap::Args, Debug)]
-#[command(after_help = "The file is taken as if first applied at --from. With --db (or $ONTHEDOT_DB) naming a database that exists, its
+#[command(
+    after_help = "The file is taken as if first applied at --from. With --db (or $ONTHEDOT_DB) naming a database that exists, its
 jobs keep the instant at which they were first applied, and its seed is used. The gateway answers at once; outages,
 refusals and people are not foreseen.
 
@@ -35,7 +36,8 @@ Each may end in `for job NAME`. Clocks and calendars are those of the file's zon
 Examples:
   onthedot simulate jobs.yaml --from 2026-12-01 --until 2027-01-01
   onthedot simulate jobs.yaml --until 2027-01-01 --csv plan.csv
-  onthedot simulate jobs.yaml --until 2027-01-01 --assert \"never on sunday\" --assert \"at most 3 per recipient and week\"")]
+  onthedot simulate jobs.yaml --until 2027-01-01 --assert \"never on sunday\" --assert \"at most 3 per recipient and week\""
+)]
 pub(super) struct SimulateArgs {
     /// The jobs file
     #[arg(value_name = "JOBS.yaml")]
@@ -88,8 +90,7 @@ pub(super) async fn simulate(global: &Global, args: &SimulateArgs, out: &Out) ->
         None => None,
     };
     let mut summary = Summary::new(zone.clone());
-    let mut judges: Vec<Judge> =
-        assertions.into_iter().map(|a| Judge::new(a, &premise, zone.clone())).collect();
+    let mut judges: Vec<Judge> = assertions.into_iter().map(|a| Judge::new(a, &premise, zone.clone())).collect();
     let limit = if out.json { usize::try_from(args.limit).unwrap_or(usize::MAX) } else { 0 };
     let mut messages = Vec::new();
     let mut left_out = 0_u64;
@@ -309,7 +310,11 @@ impl Report<'_> {
             lines.push(format!("{}: {n}", why(*state, *reason)));
         }
         if let (Some((d, n)), Some((t, most))) = (day, hour) {
-            lines.push(format!("busiest day {} with {n} sent, busiest hour from {} with {most}", d.strftime("%a %Y-%m-%d"), show(t)));
+            lines.push(format!(
+                "busiest day {} with {n} sent, busiest hour from {} with {most}",
+                d.strftime("%a %Y-%m-%d"),
+                show(t)
+            ));
         }
         for v in self.verdicts {
             if v.offences == 0 {
@@ -328,7 +333,8 @@ impl Report<'_> {
 }
 
 fn row(job: Option<&str>, instance: &str, l: &Line) -> Vec<String> {
-    let unsent: Vec<String> = l.unsent.iter().map(|((state, reason), n)| format!("{n} {}", why(*state, *reason))).collect();
+    let unsent: Vec<String> =
+        l.unsent.iter().map(|((state, reason), n)| format!("{n} {}", why(*state, *reason))).collect();
     let or_none = |text: String| if text.is_empty() { "-".to_owned() } else { text };
     vec![
         job.map_or("-".to_owned(), safe),

@@ -76,7 +76,8 @@ impl Assertion {
     /// # Errors
     /// [`NotAnAssertion`] for everything but the [`FORMS`].
     pub fn parse(text: &str, zone: &TimeZone) -> Result<Assertion, NotAnAssertion> {
-        let wrong = |what: &str| NotAnAssertion { given: text.trim().chars().take(120).collect(), what: what.to_owned() };
+        let wrong =
+            |what: &str| NotAnAssertion { given: text.trim().chars().take(120).collect(), what: what.to_owned() };
         let (form, job) = match text.split_once(" for job ") {
             Some((form, job)) if !job.trim().is_empty() => (form, Some(job.trim().to_owned())),
             Some(_) => return Err(wrong("it names no job")),
@@ -92,7 +93,8 @@ impl Assertion {
         };
         let rule = match lower.as_slice() {
             ["never", "on", days, rest @ ..] => {
-                let days = weekdays(days).ok_or_else(|| wrong("expected weekdays such as sunday, sat,sun or mon-fri"))?;
+                let days =
+                    weekdays(days).ok_or_else(|| wrong("expected weekdays such as sunday, sat,sun or mon-fri"))?;
                 Rule::Never(OpenHours { days, hours: Hours::ALL, zone: zoned(rest, 3)? })
             }
             ["never", "between", from, "and", to, rest @ ..] => {

@@ -262,7 +262,9 @@ impl<'p> LaneWorld<'p> {
                 }
                 return;
             }
-            Effect::DropTyping { .. } | Effect::StopTyping { .. } | Effect::Probe { .. } | Effect::Lane { .. } => return,
+            Effect::DropTyping { .. } | Effect::StopTyping { .. } | Effect::Probe { .. } | Effect::Lane { .. } => {
+                return;
+            }
         };
         self.engine.handle(answer, now);
     }

@@ -37,7 +37,7 @@ pub use assertion::{Assertion, FORMS, NotAnAssertion};
 pub use blocks::{Block, blocks};
 pub use judge::{Judge, Verdict};
 pub use of_file::{Known, of_file};
-pub use of_store::{NotForeseeable, of_store};
+pub use of_store::{NotForeseeable, all_recipients, of_store};
 pub use outlook::{Audience, Move, Outlook, Side, outlook};
 pub use summary::{Line, Summary};
 

@@ -107,7 +107,11 @@ async fn jobs(
     Ok((jobs, by_name))
 }
 
-pub(super) async fn all_recipients(store: &SqliteStore, audience: i64) -> Result<Vec<Recipient>, StoreError> {
+/// Every recipient of an audience, by place.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn all_recipients(store: &SqliteStore, audience: i64) -> Result<Vec<Recipient>, StoreError> {
     let (mut all, mut after) = (Vec::new(), -1);
     loop {
         let some = store.recipients(audience, after, CHUNK).await?;

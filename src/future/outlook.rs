@@ -99,9 +99,7 @@ fn count(n: usize) -> u64 {
 fn times<'s>(side: Option<Side<'s>>, until: Timestamp) -> Box<dyn Iterator<Item = Timestamp> + 's> {
     match side {
         None => Box::new(std::iter::empty()),
-        Some(s) => {
-            Box::new(s.job.schedule.all_after(s.after, s.first_applied, s.zone).take_while(move |t| *t < until))
-        }
+        Some(s) => Box::new(s.job.schedule.all_after(s.after, s.first_applied, s.zone).take_while(move |t| *t < until)),
     }
 }
 

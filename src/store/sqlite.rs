@@ -71,11 +71,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// As [`SqliteStore::open`], and [`StoreError::OtherSeed`] where the database has another seed.
-    pub async fn open_with_seed(
-        path: &Path,
-        opening: Opening,
-        wanted: Option<u64>,
-    ) -> Result<SqliteStore, StoreError> {
+    pub async fn open_with_seed(path: &Path, opening: Opening, wanted: Option<u64>) -> Result<SqliteStore, StoreError> {
         let exists = path.exists();
         if !exists && opening == Opening::Reading {
             return Err(StoreError::Absent { path: path.to_owned() });

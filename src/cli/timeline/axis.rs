@@ -39,7 +39,13 @@ pub(super) fn ticks(from: Timestamp, until: Timestamp, zone: &TimeZone, most: us
             continue;
         }
         let day = zoned.hour() == 0 && zoned.minute() == 0 && zoned.second() == 0;
-        let format = if day { "%a %d" } else if step < 60 { "%H:%M:%S" } else { "%H:%M" };
+        let format = if day {
+            "%a %d"
+        } else if step < 60 {
+            "%H:%M:%S"
+        } else {
+            "%H:%M"
+        };
         ticks.push(Tick { at, label: zoned.strftime(format).to_string(), day });
     }
     ticks

@@ -91,7 +91,8 @@ pub(super) fn draw(picture: &Picture, columns: usize, coloured: bool) -> String 
         });
         let name: String = safe(&lane.name).chars().take(LONGEST_NAME).collect();
         let space = label.saturating_sub(name.chars().count());
-        lines.push(format!("{}{:space$}{}", paint(BOLD, &name), "", bars.collect::<String>().trim_end()));
+        let line = format!("{}{:space$}{}", paint(BOLD, &name), "", bars.collect::<String>());
+        lines.push(line.trim_end().to_owned());
         let dots: String = typed.iter().map(|ms| dot(*ms, grid.width())).collect();
         lines.push(format!("{}{}", pad("typing", label), paint(YELLOW, dots.trim_end())).trim_end().to_owned());
         lines.extend(words(lane, picture).into_iter().map(|l| format!("{:label$}{}", "", cut(&l, grid.columns))));
@@ -117,7 +118,8 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 fn bar(n: u64, most: u64) -> char {
-    let height = (n * 8).div_ceil(most).clamp(1, 8);
+    // By the root, so that one beside a thousand is seen and three beside one are seen as more.
+    let height = (n * 64).div_ceil(most).isqrt().clamp(1, 8);
     BARS[usize::try_from(height - 1).unwrap_or(0)]
 }
 

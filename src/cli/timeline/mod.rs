@@ -28,13 +28,15 @@ const COLUMNS: usize = 80;
 
 /// Show what will be typed and sent, and what blocks it, as the scheduler will really do it
 #[derive(clap::Args, Debug)]
-#[command(after_help = "What waits in the database and the coming occurrences of its jobs are played in virtual time with the engine that will
+#[command(
+    after_help = "What waits in the database and the coming occurrences of its jobs are played in virtual time with the engine that will
 send them: a gateway that answers at once, no outages, nobody who meddles.
 
 Examples:
   onthedot timeline
   onthedot timeline --until 2026-12-02T08:00 --svg night.svg
-  onthedot timeline --json | jq '.instances[] | {name, sends: (.sends | length)}'")]
+  onthedot timeline --json | jq '.instances[] | {name, sends: (.sends | length)}'"
+)]
 pub(super) struct TimelineArgs {
     /// Where the chart begins [default: now]
     #[arg(long, value_name = "T")]
@@ -137,11 +139,7 @@ fn span(args: &TimelineArgs, zone: &place::Zone, now: Timestamp) -> anyhow::Resu
 }
 
 /// Plays the premise and keeps what lies in the span.
-fn look_ahead(
-    premise: &Premise,
-    zone: place::Zone,
-    (from, until): (Timestamp, Timestamp),
-) -> anyhow::Result<Picture> {
+fn look_ahead(premise: &Premise, zone: place::Zone, (from, until): (Timestamp, Timestamp)) -> anyhow::Result<Picture> {
     let mut all: Vec<Foreseen> = Vec::new();
     play(premise, |f| {
         if f.sends_at.is_some() || f.typing_from.is_some() || f.held_by.is_some() {

@@ -110,7 +110,8 @@ fn draw_lane(lane: &LanePicture, picture: &Picture, top: f64) -> String {
         if count == 1 { "1 send".to_owned() } else { format!("{count} sends") }
     );
     let width = WIDTH - LEFT - RIGHT;
-    let _ = write!(svg, "<rect class=\"lane\" x=\"{LEFT}\" y=\"{top:.1}\" width=\"{width}\" height=\"{LANE}\" rx=\"6\"/>");
+    let _ =
+        write!(svg, "<rect class=\"lane\" x=\"{LEFT}\" y=\"{top:.1}\" width=\"{width}\" height=\"{LANE}\" rx=\"6\"/>");
     svg.push_str(&draw_blocks(lane, picture, top));
     // What falls on one point is one bar.
     let mut bars: Vec<(f64, f64)> = Vec::new();
