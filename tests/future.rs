@@ -11,7 +11,7 @@ use std::path::Path;
 
 use onthedot::config;
 use onthedot::domain::time::{Millis, Timestamp};
-use onthedot::future::{Assertion, Foreseen, Judge, Known, Premise, Summary, of_file, play};
+use onthedot::future::{Assertion, Busiest, Foreseen, Judge, Known, Premise, Summary, of_file, play};
 
 fn at(text: &str) -> Timestamp {
     text.parse::<jiff::Timestamp>().unwrap().into()
@@ -244,7 +244,7 @@ fn the_summary_counts_what_is_late_and_the_busiest_day_and_hour() {
     assert_eq!((summary.total.messages, summary.total.sent, summary.total.late), (4, 4, 2));
     assert_eq!((summary.total.late_mean(), summary.total.late_most), (Millis(15_030), Millis(20_040)));
     assert_eq!(summary.occurrences(), 2);
-    let (day, hour) = summary.busiest();
+    let Busiest { day, hour } = summary.busiest();
     assert_eq!(day, Some((jiff::civil::date(2026, 12, 1), 3)));
     assert_eq!(hour, Some((at("2026-12-01T10:00:00Z"), 3)));
 }

@@ -14,7 +14,9 @@ use crate::clock;
 use crate::config::{self, Settings};
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp, parse_instant};
-use crate::future::{Assertion, FORMS, Foreseen, Judge, Known, Line, Premise, Summary, Verdict, of_file, play};
+use crate::future::{
+    Assertion, Busiest, FORMS, Foreseen, Judge, Known, Line, Premise, Summary, Verdict, of_file, play,
+};
 use crate::store::{Opening, SqliteStore};
 
 /// Play a jobs file in virtual time with the scheduler that will really run, and check what it does
@@ -97,9 +99,10 @@ pub(super) async fn simulate(global: &Global, args: &SimulateArgs, out: &Out) ->
     play(&premise, |f| {
         summary.note(f);
         judges.iter_mut().for_each(|j| j.hear(f));
-        match messages.len() < limit {
-            true => messages.push(message_json(f)),
-            false => left_out += 1,
+        if messages.len() < limit {
+            messages.push(message_json(f));
+        } else {
+            left_out += 1;
         }
         table.as_mut().map_or(Ok(()), |t| t.line(f))
     })?;
@@ -110,7 +113,7 @@ pub(super) async fn simulate(global: &Global, args: &SimulateArgs, out: &Out) ->
     let broken = verdicts.iter().any(|v| v.offences > 0);
     let report = Report { settings: &settings, premise: &premise, zone, verdicts: &verdicts };
     if out.json {
-        out.document(&report.json(&mut summary, messages, left_out))?;
+        out.document(&report.json(&mut summary, &messages, left_out))?;
     } else {
         let text = report.words(&mut summary);
         // Data on standard output is one thing: the table, where it goes there.
@@ -132,8 +135,12 @@ fn assertions(args: &SimulateArgs, zone: &TimeZone) -> anyhow::Result<Vec<Assert
         texts.extend(text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty() && !l.starts_with('#')));
     }
     let read = |text: &String| {
-        Assertion::parse(text, zone)
-            .map_err(|e| told(Exit::Usage, format!("{e}; an assertion is one of\n  {}", FORMS.join("\n  "))))
+        Assertion::parse(text, zone).map_err(|e| {
+            told(
+                Exit::Usage,
+                format!("{e}; an assertion is one of\n  {}\neach also `… for job NAME`", FORMS.join("\n  ")),
+            )
+        })
     };
     texts.iter().map(read).collect()
 }
@@ -241,8 +248,8 @@ struct Report<'s> {
 }
 
 impl Report<'_> {
-    fn json(&self, summary: &mut Summary, messages: Vec<Value>, left_out: u64) -> Value {
-        let (day, hour) = summary.busiest();
+    fn json(&self, summary: &mut Summary, messages: &[Value], left_out: u64) -> Value {
+        let Busiest { day, hour } = summary.busiest();
         let line = |line: &Line| {
             let unsent: Vec<Value> = line
                 .unsent
@@ -283,7 +290,7 @@ impl Report<'_> {
     }
 
     fn words(&self, summary: &mut Summary) -> String {
-        let (day, hour) = summary.busiest();
+        let Busiest { day, hour } = summary.busiest();
         let show = |t: Timestamp| t.in_zone(&self.zone).strftime("%a %Y-%m-%d %H:%M").to_string();
         let mut lines = vec![format!(
             "{} to {} ({}), seed {}",

@@ -6,14 +6,15 @@ use crate::clock;
 use crate::domain::time::{Millis, parse_duration};
 use crate::domain::window::{Days, Hours, OpenHours};
 
-/// Every form of an assertion, for whoever wrote another. All but `nothing …` may end in `for job NAME` too.
+/// Every form of an assertion, for whoever wrote another. Each may end in `for job NAME`, and those that look at the
+/// clock in `in ZONE` before it.
 pub const FORMS: [&str; 6] = [
-    "never on sunday            a weekday, `sat,sun` or `mon-fri`; `in ZONE` names a clock",
-    "never between 22:00 and 07:00    `in ZONE` names a clock",
-    "at most 3 per recipient and week    per recipient, instance, job or total; hour, day, week or month",
-    "at least 1 per day for job NAME     hour, day, week or month; whole ones within the span",
-    "nothing late by more than 10m       `for job NAME` narrows any of these",
-    "nothing skipped                     nothing skipped, expired or cancelled either",
+    "never on sunday [in ZONE]",
+    "never between 22:00 and 07:00 [in ZONE]",
+    "at most 3 per recipient|instance|job|total and hour|day|week|month",
+    "at least 1 per hour|day|week|month",
+    "nothing late by more than 10m",
+    "nothing skipped",
 ];
 
 /// Something that shall be true of a prediction.

@@ -39,7 +39,7 @@ pub use judge::{Judge, Verdict};
 pub use of_file::{Known, of_file};
 pub use of_store::{NotForeseeable, all_recipients, of_store};
 pub use outlook::{Audience, Move, Outlook, Side, outlook};
-pub use summary::{Line, Summary};
+pub use summary::{Busiest, Line, Summary};
 
 use lane::LaneWorld;
 

@@ -64,6 +64,15 @@ impl Line {
     }
 }
 
+/// When most is sent; nothing where nothing is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Busiest {
+    /// The day, and its sends.
+    pub day: Option<(Date, u64)>,
+    /// When the hour begins, and its sends.
+    pub hour: Option<(Timestamp, u64)>,
+}
+
 /// A prediction in numbers. Its size depends on the jobs and the days, never on the messages.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -131,10 +140,10 @@ impl Summary {
     }
 
     /// The day with the most sends, and the hour with the most: when it begins. Call it once all are counted.
-    pub fn busiest(&mut self) -> (Option<(Date, u64)>, Option<(Timestamp, u64)>) {
+    pub fn busiest(&mut self) -> Busiest {
         self.close_hour();
         let day = self.days.iter().max_by_key(|(day, sends)| (**sends, std::cmp::Reverse(**day)));
-        (day.map(|(day, sends)| (*day, *sends)), self.hour)
+        Busiest { day: day.map(|(day, sends)| (*day, *sends)), hour: self.hour }
     }
 
     /// How many occurrences there are in all.
