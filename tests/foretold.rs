@@ -307,3 +307,28 @@ fn the_timeline_tells_what_is_sent_and_what_blocks_it() {
     assert!(first >= now_ms() + 7_100_000, "nothing leaves before the pause is over");
     assert_eq!(bench.run(&["timeline", "--from", "2020-01-01"]).status.code(), Some(2));
 }
+
+#[test]
+fn the_timeline_and_explain_tell_the_same_instants() {
+    let bench = Bench::new();
+    let people: Vec<String> = (0..6).map(|n| format!("\"20100000000{n}\"")).collect();
+    bench.write(
+        "jobs.yaml",
+        &format!(
+            "version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox, pacing: {{ gap: 10s..40s, concurrency: 2 }} }} }}\njobs:\n  \
+             a: {{ in: 1h, to: [{}], text: hi }}\n  b: {{ in: 61m, to: \"201000000009\", text: hi }}\n",
+            people.join(", ")
+        ),
+    );
+    let run = bench.run(&["run", "jobs.yaml", "--sandbox", "--listen", "off", "--until-idle=1s"]);
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let timeline = bench.json(&["timeline"]);
+    let sends = timeline["instances"][0]["sends"].as_array().unwrap();
+    let messages = bench.messages();
+    assert_eq!((sends.len(), messages.len()), (7, 7));
+    for m in messages {
+        let explained = bench.json(&["explain", m["id"].as_str().unwrap()]);
+        let send = sends.iter().find(|s| s["to"] == m["to"]).unwrap();
+        assert_eq!(explained["earliest_at"], send["at"], "{m}");
+    }
+}

@@ -49,13 +49,18 @@ pub async fn of_store(store: &SqliteStore, now: Timestamp, until: Timestamp) -> 
     let stored: Vec<StoredJob> = store.job_views(None, now).await?.into_iter().map(|v| v.stored).collect();
     let (jobs, by_name) = jobs(store, &stored, (now, until)).await?;
     let pauses = store.pauses(now).await?;
+    // A daemon that runs has taken up what should have begun by now, and its lane keeps it waiting.
+    let kept = pauses.is_empty() && store.is_served(now).await?;
     let views = store.lanes(now).await?;
     let mut lanes = Vec::new();
     for row in store.instances().await? {
         let settings = config::stored_instance(&row, true).ok();
         let (pacing, window) = settings.map_or((Pacing::default(), None), |s| (s.pacing, s.window));
         let stops = stops(&row.name, &pauses, views.iter().find(|v| *v.name == *row.name.0), now);
-        let waiting = waiting(store, &row.name, window.as_ref(), (&jobs, &by_name), (now, until)).await?;
+        let mut waiting = waiting(store, &row.name, window.as_ref(), (&jobs, &by_name), (now, until)).await?;
+        for w in waiting.iter_mut().filter(|w| kept && w.typed.is_none()) {
+            w.due.kept_waiting |= w.due.target - w.due.lead < now;
+        }
         let recent_sends = store.recent_sends(&row.name, now - pacing.memory()).await?;
         let start = LaneStart {
             instance: row.name.clone(),

@@ -102,6 +102,14 @@ impl SqliteStore {
         Ok(alive.map(|at| (at, stopped.is_some_and(|s| s >= at))))
     }
 
+    /// Whether a daemon runs on this database at `now`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn is_served(&self, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.alive_at().await?.is_some_and(|(t, stopped)| !stopped && now.since(t).0 < ALIVE_WITHIN_MS))
+    }
+
     /// Writes down that the daemon stopped in order.
     ///
     /// # Errors

@@ -82,19 +82,14 @@ pub(super) fn draw(picture: &Picture, columns: usize, coloured: bool) -> String 
     let counts: Vec<Vec<u64>> = picture.lanes.iter().map(|l| sends(l, &grid)).collect();
     let most = counts.iter().flatten().max().copied().unwrap_or(0).max(1);
     for (lane, counts) in picture.lanes.iter().zip(&counts) {
-        let closed = grid.covered(joined(lane).into_iter());
-        let typed = grid.covered(lane.typing(picture.until).into_iter());
-        let bars = (0..grid.columns).map(|c| match counts[c] {
-            0 if closed[c] * 2 >= grid.width() => paint(GREY, "░"),
-            0 => " ".to_owned(),
-            n => paint(GREEN, &bar(n, most).to_string()),
-        });
         let name: String = safe(&lane.name).chars().take(LONGEST_NAME).collect();
-        let space = label.saturating_sub(name.chars().count());
-        let line = format!("{}{:space$}{}", paint(BOLD, &name), "", bars.collect::<String>());
-        lines.push(line.trim_end().to_owned());
-        let dots: String = typed.iter().map(|ms| dot(*ms, grid.width())).collect();
-        lines.push(format!("{}{}", pad("typing", label), paint(YELLOW, dots.trim_end())).trim_end().to_owned());
+        let name = format!("{}{:space$}", paint(BOLD, &name), "", space = label.saturating_sub(name.chars().count()));
+        lines.push(format!("{name}{}", bars(lane, &grid, counts, most, &paint)).trim_end().to_owned());
+        let typed = grid.covered(lane.typing(picture.until).into_iter());
+        if typed.iter().any(|ms| *ms > 0) {
+            let dots: String = typed.iter().map(|ms| dot(*ms, grid.width())).collect();
+            lines.push(format!("{:label$}{}", "typing", paint(YELLOW, dots.trim_end())));
+        }
         lines.extend(words(lane, picture).into_iter().map(|l| format!("{:label$}{}", "", cut(&l, grid.columns))));
         lines.push(String::new());
     }
@@ -106,8 +101,17 @@ pub(super) fn draw(picture: &Picture, columns: usize, coloured: bool) -> String 
     lines.join("\n")
 }
 
-fn pad(text: &str, width: usize) -> String {
-    format!("{text:width$}")
+/// The row of bars, and of what is blocked between them; runs of one kind are painted at once.
+fn bars(lane: &LanePicture, grid: &Grid, counts: &[u64], most: u64, paint: &dyn Fn(&str, &str) -> String) -> String {
+    let closed = grid.covered(joined(lane).into_iter());
+    let cell = |column: usize| match counts[column] {
+        0 if closed[column] * 2 >= grid.width() => (GREY, '░'),
+        0 => ("", ' '),
+        n => (GREEN, bar(n, most)),
+    };
+    let cells: Vec<(&str, char)> = (0..grid.columns).map(cell).collect();
+    let runs = cells.chunk_by(|a, b| a.0 == b.0);
+    runs.map(|run| paint(run[0].0, &run.iter().map(|(_, c)| *c).collect::<String>())).collect()
 }
 
 fn cut(text: &str, width: usize) -> String {
