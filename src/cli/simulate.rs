@@ -258,7 +258,10 @@ impl Report<'_> {
                 .collect();
             json!({
                 "messages": line.messages, "sent": line.sent, "unsent": unsent,
-                "late": { "messages": line.late, "mean_ms": line.late_mean(), "max_ms": line.late_most, "held_by": line.held_by },
+                "late": {
+                    "messages": line.late, "mean_ms": line.late_mean(), "max_ms": line.late_most,
+                    "held_by": line.held_by,
+                },
             })
         };
         let jobs: Vec<Value> = summary

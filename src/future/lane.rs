@@ -1,5 +1,7 @@
 //! One instance in virtual time: its engine, its planner, its store, and a gateway that answers at once.
 
+use std::collections::BTreeMap;
+
 use crate::domain::id::MessageId;
 use crate::domain::message::{Change, Facts, SendFacts};
 use crate::domain::outcome::Outcome;
@@ -40,29 +42,25 @@ impl<'p> LaneWorld<'p> {
             seed: premise.seed,
             told: Vec::new(),
         };
-        let mut begun: std::collections::BTreeMap<(Timestamp, &str), u64> = std::collections::BTreeMap::new();
+        let begun = world.begin_known(&lane.waiting, premise.from);
         for waiting in &lane.waiting {
-            let occurrence = world.occurrence_of(waiting, &mut begun);
-            world.take_over(waiting, occurrence, premise.from);
+            let key = waiting.nominal.zip(waiting.job.as_deref());
+            world.take_over(waiting, key.and_then(|k| begun.get(&k).copied()), premise.from);
         }
         world
     }
 
-    /// The occurrence a waiting message belongs to.
-    fn occurrence_of<'w>(
-        &mut self,
-        waiting: &'w Waiting,
-        begun: &mut std::collections::BTreeMap<(Timestamp, &'w str), u64>,
-    ) -> Option<u64> {
-        let (name, nominal) = (waiting.job.as_deref()?, waiting.nominal?);
-        let job = self.planner.job_named(name)?;
-        if let Some(known) = begun.get(&(nominal, name)) {
-            return Some(*known);
-        }
-        let layout = self.planner.jobs[job].mould.layout(self.seed);
-        let number = self.planner.begin(job, nominal + layout.jitter(nominal));
-        begun.insert((nominal, name), number);
-        Some(number)
+    /// Begins the occurrences of messages that wait already, the earliest first, and answers their numbers.
+    fn begin_known<'w>(&mut self, all: &'w [Waiting], now: Timestamp) -> BTreeMap<(Timestamp, &'w str), u64> {
+        let mut begun: BTreeMap<(Timestamp, &str), u64> =
+            all.iter().filter_map(|w| Some((w.nominal?, w.job.as_deref()?))).map(|key| (key, 0)).collect();
+        begun.retain(|(nominal, name), number| {
+            let Some(job) = self.planner.job_named(name) else { return false };
+            let layout = self.planner.jobs[job].mould.layout(self.seed);
+            *number = self.planner.begin(job, *nominal + layout.jitter(*nominal), now);
+            true
+        });
+        begun
     }
 
     fn take_over(&mut self, waiting: &Waiting, occurrence: Option<u64>, now: Timestamp) {
@@ -140,7 +138,7 @@ impl<'p> LaneWorld<'p> {
         let (premise, steps, layout) = (mould.premise, mould.steps(), mould.layout(self.seed));
         let jitter = layout.jitter_before(nominal, following);
         let misfire = self.planner.is_misfire(job, nominal, now);
-        let occurrence = if misfire { 0 } else { self.planner.begin(job, nominal + jitter) };
+        let occurrence = if misfire { 0 } else { self.planner.begin(job, nominal + jitter, Timestamp(i64::MIN)) };
         let mut place = 0_i64;
         for chunk in premise.recipients.chunks(CHUNK) {
             let mut before: Vec<Number> = Vec::new();

@@ -71,7 +71,8 @@ pub struct LanePremise {
     pub waiting: Vec<Waiting>,
 }
 
-/// A stretch of time in which nothing of an instance, or of one of its jobs, is taken up. It begins before the prediction does.
+/// A stretch of time in which nothing of an instance, or of one of its jobs, is taken up. It has begun before the
+/// prediction does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stop {
     /// Only this job; otherwise the whole instance.

@@ -128,15 +128,16 @@ impl<'p> Planner<'p> {
         nominal < now && now.since(nominal) > policy.allowed()
     }
 
-    /// Begins an occurrence of a job that is due at `due`, jitter and all, and answers its number.
-    pub(super) fn begin(&mut self, job: usize, due: Timestamp) -> u64 {
+    /// Begins an occurrence of a job that is due at `due`, jitter and all, and answers its number. A gate that lies
+    /// before `since` it has passed already.
+    pub(super) fn begin(&mut self, job: usize, due: Timestamp, since: Timestamp) -> u64 {
         self.last += 1;
         let followed = &mut self.jobs[job];
         followed.count += 1;
         followed.live.push_back(self.last);
         let schedule = &followed.mould.premise.job.schedule;
         let checked = schedule.recurs() && followed.mould.premise.job.manner.overlap != Overlap::Allow;
-        let gate = checked.then(|| due - GATE_AHEAD);
+        let gate = checked.then(|| due - GATE_AHEAD).filter(|at| *at >= since);
         if let Some(at) = gate {
             self.gates.insert((at, self.last));
         }

@@ -173,8 +173,8 @@ fn document(picture: &Picture) -> Value {
                 .messages
                 .iter()
                 .filter_map(|f| {
-                    let until = f.sends_at.unwrap_or(picture.until);
-                    Some(json!({ "from": f.typing_from?.to_rfc3339(), "until": until.to_rfc3339(), "to": f.to, "job": f.job }))
+                    let (from, until) = (f.typing_from?.to_rfc3339(), f.sends_at.unwrap_or(picture.until));
+                    Some(json!({ "from": from, "until": until.to_rfc3339(), "to": f.to, "job": f.job }))
                 })
                 .collect();
             let sends: Vec<Value> = lane
