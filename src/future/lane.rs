@@ -141,7 +141,7 @@ impl<'p> LaneWorld<'p> {
         let occurrence = if misfire { 0 } else { self.planner.begin(job, nominal + jitter, Timestamp(i64::MIN)) };
         let mut place = 0_i64;
         for chunk in premise.recipients.chunks(CHUNK) {
-            let mut before: Vec<Number> = Vec::new();
+            let mut before: Vec<Option<Number>> = vec![None; chunk.len()];
             for step in 0..steps {
                 for (i, recipient) in chunk.iter().enumerate() {
                     let at = place + i64::try_from(i).unwrap_or(0);
@@ -160,12 +160,8 @@ impl<'p> LaneWorld<'p> {
                     }
                     row.blocked = step > 0;
                     let number = self.add(row);
-                    match before.get(i).copied() {
-                        Some(earlier) => {
-                            self.follows(earlier, number);
-                            before[i] = number;
-                        }
-                        None => before.push(number),
+                    if let Some(earlier) = before[i].replace(number) {
+                        self.follows(earlier, number);
                     }
                 }
             }
