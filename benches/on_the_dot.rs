@@ -195,6 +195,42 @@ fn import(rows: usize) {
     );
 }
 
+/// A year of a thousand jobs that fire a million times in all, and a month of ten thousand: how long it takes to play
+/// them in virtual time, and how much memory.
+fn future() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut year = "version: 1\ntimezone: Europe/Berlin\ninstances:\n".to_owned();
+    let pacing = "{ gap: 1s..3s, concurrency: 8, per_day: 5000 }";
+    (0..4).for_each(|i| writeln!(year, "  shop{i}: {{ gateway: sandbox, pacing: {pacing} }}").unwrap());
+    year.push_str("jobs:\n");
+    for j in 0..1_000 {
+        let hours = format!("{},{},{}", j * 7 % 8, j * 7 % 8 + 8, j * 7 % 8 + 16);
+        let when = format!("cron: \"{} {hours} * * *\", exclude: 2026-12-24..2027-01-24, jitter: 30s", j % 60);
+        writeln!(year, "  j{j}: {{ {when}, instance: shop{}, to: \"2010{j:08}\", text: hi }}", j % 4).unwrap();
+    }
+    fs::write(folder.path().join("year.yaml"), year).unwrap();
+    let mut month = HEAD.to_owned();
+    for j in 0..10_000 {
+        writeln!(month, "  j{j}: {{ cron: \"{} {} * * *\", to: \"2010{j:08}\", text: hi }}", j % 60, j * 7 % 24)
+            .unwrap();
+    }
+    fs::write(folder.path().join("month.yaml"), month).unwrap();
+    for (file, from, until) in [("year.yaml", "2026-02-01", "2027-02-01"), ("month.yaml", "2026-10-01", "2026-11-01")] {
+        let arguments = ["simulate", file, "--from", from, "--until", until, "--json", "--limit", "0"];
+        let began = Instant::now();
+        let out = fs::File::create(folder.path().join("told")).unwrap();
+        let mut playing = onthedot(folder.path(), &arguments).stdout(out).stderr(Stdio::null()).spawn().unwrap();
+        let mut most = 0;
+        while playing.try_wait().unwrap().is_none() {
+            most = most.max(peak_kb(playing.id()));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let took = began.elapsed();
+        let told: Value = serde_json::from_str(&fs::read_to_string(folder.path().join("told")).unwrap()).unwrap();
+        println!("{file}: {} occurrences played in {took:.1?}, at most {most} kB", told["summary"]["occurrences"]);
+    }
+}
+
 fn peak_kb(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find(|l| l.starts_with("VmHWM"));
@@ -202,8 +238,12 @@ fn peak_kb(pid: u32) -> u64 {
 }
 
 fn main() {
+    if std::env::args().any(|a| a == "future") {
+        return future();
+    }
     lone(200);
     burst(2_000);
     crowd(100_000);
     import(1_000_000);
+    future();
 }

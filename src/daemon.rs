@@ -62,6 +62,8 @@ pub struct DaemonOptions {
     pub passive: bool,
     /// Remove jobs that the file no longer declares.
     pub prune: bool,
+    /// The seed of every draw of a new database; one that exists must have it.
+    pub seed: Option<u64>,
     /// Do not doubt the clock.
     pub trust_clock: bool,
     /// Where what happens is told.
@@ -138,7 +140,7 @@ pub struct RunEnd {
 pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     let took = Stopwatch::start();
     let _lock = take_lock(&options.database)?;
-    let store = Arc::new(SqliteStore::open(&options.database, Opening::Daemon).await?);
+    let store = Arc::new(SqliteStore::open_with_seed(&options.database, Opening::Daemon, options.seed).await?);
     store.ensure_mode(if options.sandbox.is_some() { "sandbox" } else { "real" }).await?;
     if !options.trust_clock {
         upkeep::await_sane_clock(&store).await?;

@@ -19,9 +19,6 @@ use crate::worker::hours;
 /// Messages before the one in question that a forecast takes into account.
 const OTHERS: usize = 200_000;
 
-/// A daemon writes its heartbeat every three seconds; after this long none runs.
-const ALIVE_WITHIN: Millis = Millis(7_000);
-
 /// Explains one message.
 ///
 /// # Errors
@@ -54,7 +51,7 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
             typed.push((message.due, slot));
         }
     }
-    let served = store.alive_at().await?.is_some_and(|(t, stopped)| !stopped && now.since(t) < ALIVE_WITHIN);
+    let served = store.is_served(now).await?;
     let mut due = with_hours(&seen.claimed, window.as_ref());
     // What a pause keeps past its instant is typed in full; what begins late for it but can still be on time is not.
     let paused_past = |d: &Due| pauses.iter().any(|(until, _)| until.is_none_or(|t| d.target < t));

@@ -8,7 +8,7 @@
 //!
 //! 0. [`domain`], the words and the rules; 1. [`engine`], the machine that decides;
 //! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside, with [`table`], rows of data files, and [`feed`], the news for who watches;
-//! 3. [`planner`], [`worker`] (with [`repeats`]), [`receipts`], [`follower`], [`doubt`], [`intake`], [`import`](mod@import), [`repair`], [`explain`], [`upkeep`], [`chores`], [`zones`] and [`sandbox`], which drive them;
+//! 3. [`planner`], [`worker`] (with [`repeats`]), [`receipts`], [`follower`], [`doubt`], [`intake`], [`import`](mod@import), [`repair`], [`explain`], [`future`], [`upkeep`], [`chores`], [`zones`] and [`sandbox`], which drive them;
 //! 4. [`http`] and [`daemon`]; 5. [`cli`].
 
 pub mod chores;
@@ -22,6 +22,7 @@ pub mod engine;
 pub mod explain;
 pub mod feed;
 pub mod follower;
+pub mod future;
 pub mod gateway;
 pub mod http;
 pub mod import;

@@ -114,6 +114,7 @@ fn of_store(error: &StoreError) -> Exit {
         StoreError::Locked { .. } | StoreError::Importing { .. } | StoreError::Busy { .. } => Exit::Held,
         StoreError::Damaged { .. } | StoreError::Unwritable { .. } | StoreError::Inconsistent { .. } => Exit::Damaged,
         StoreError::Newer { .. } | StoreError::OtherMode { .. } | StoreError::Absent { .. } => Exit::Config,
+        StoreError::OtherSeed { .. } => Exit::Usage,
         StoreError::OldSqlite(_) | StoreError::Database { .. } | StoreError::Closed => Exit::Failed,
     }
 }

@@ -17,6 +17,7 @@ mod live;
 mod log;
 mod next;
 mod out;
+mod outlook;
 mod pause;
 mod place;
 mod plan;
@@ -27,7 +28,9 @@ mod schema;
 mod send;
 mod shell;
 mod show;
+mod simulate;
 mod stats;
+mod timeline;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -106,6 +109,8 @@ enum Command {
     Doubt(doubt::DoubtCommand),
     Next(next::NextArgs),
     Plan(plan::PlanArgs),
+    Simulate(simulate::SimulateArgs),
+    Timeline(timeline::TimelineArgs),
     /// The jobs of the database
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -178,6 +183,8 @@ async fn dispatch(cli: Cli, out: &Out) -> anyhow::Result<Exit> {
         Command::Stats(args) => stats::stats(&global, &args, out).await,
         Command::Doubt(command) => doubt::doubt(&global, command, out).await,
         Command::Plan(args) => plan::plan(&global, &args, out).await,
+        Command::Simulate(args) => simulate::simulate(&global, &args, out).await,
+        Command::Timeline(args) => timeline::timeline(&global, &args, out).await,
         Command::Job(command) => job::job(&global, command, out).await,
         Command::Instance(command) => instance::instance(&global, command, out).await,
         Command::Next(args) => next::next(&global, &args, out).await,

@@ -6,14 +6,17 @@ use serde_json::json;
 
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted};
+use crate::cli::outlook::{self, Ahead};
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::config::{self, InstanceSettings, Settings};
+use crate::domain::time::Timestamp;
 use crate::intake::{self, Planned};
-use crate::store::{Applied, Opening};
+use crate::store::{Applied, Opening, SqliteStore};
 use crate::zones;
 
-/// Say what applying a file would add, change and leave, without touching anything
+/// Say what applying a file would add, change and leave, and which messages of the next 30 days it would add, move and
+/// cancel, without touching anything
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   onthedot plan jobs.yaml
@@ -47,13 +50,14 @@ pub(super) async fn apply(
     out: &Out,
 ) -> anyhow::Result<Exit> {
     settings.warnings.iter().for_each(|w| out.note(&format!("warning: {w}")));
-    let planned = if place::database(global)?.exists() {
+    let now = clock::now();
+    let (planned, ahead) = if place::database(global)?.exists() {
         let store = place::open(global, Opening::Reading).await?;
-        let planned = intake::plan_file(&store, settings, clock::now()).await;
+        let looked = look(&store, settings, prune, now).await;
         store.close().await;
-        planned?
+        looked?
     } else {
-        Planned::onto_nothing(settings)
+        (Planned::onto_nothing(settings), outlook::look(None, settings, &[], now).await?)
     };
     if !dry_run {
         let store = place::open(global, Opening::Beside).await?;
@@ -77,11 +81,24 @@ pub(super) async fn apply(
             }
         }
     }
-    tell(&planned, prune, dry_run, out)?;
+    tell((&planned, &ahead), prune, dry_run, out)?;
     Ok(Exit::Ok)
 }
 
-fn tell(planned: &Planned, prune: bool, dry_run: bool, out: &Out) -> anyhow::Result<()> {
+/// What a file would do to a database, and to the messages of the next days.
+async fn look(
+    store: &SqliteStore,
+    settings: &Settings,
+    prune: bool,
+    now: Timestamp,
+) -> anyhow::Result<(Planned, Ahead)> {
+    let planned = intake::plan_file(store, settings, now).await?;
+    let removed: &[String] = if prune { &planned.vanished } else { &[] };
+    let ahead = outlook::look(Some(store), settings, removed, now).await?;
+    Ok((planned, ahead))
+}
+
+fn tell((planned, ahead): (&Planned, &Ahead), prune: bool, dry_run: bool, out: &Out) -> anyhow::Result<()> {
     let word = |a: Applied| match a {
         Applied::Added => "added",
         Applied::Changed => "changed",
@@ -92,26 +109,36 @@ fn tell(planned: &Planned, prune: bool, dry_run: bool, out: &Out) -> anyhow::Res
         let jobs: Vec<serde_json::Value> = planned
             .jobs
             .iter()
-            .map(|j| {
-                json!({
+            .enumerate()
+            .map(|(place, j)| {
+                let mut job = json!({
                     "name": j.name, "change": word(j.change), "recipients": j.recipients,
-                    "cancels": j.cancels, "next": j.next.map(crate::domain::time::Timestamp::to_rfc3339),
-                })
+                    "cancels": j.cancels, "next": j.next.map(Timestamp::to_rfc3339),
+                });
+                ahead.tell_job(place, &mut job);
+                job
             })
             .collect();
-        let vanished: Vec<serde_json::Value> =
-            planned.vanished.iter().map(|n| json!({ "name": n, "change": of_vanished })).collect();
-        return out.document(&json!({ "applied": !dry_run, "jobs": jobs, "vanished": vanished }));
+        let of = |name: &String| {
+            let mut job = json!({ "name": name, "change": of_vanished });
+            ahead.tell_removed(name, &mut job);
+            job
+        };
+        let vanished: Vec<serde_json::Value> = planned.vanished.iter().map(of).collect();
+        let (applied, span) = (!dry_run, ahead.totals());
+        return out.document(&json!({ "applied": applied, "jobs": jobs, "vanished": vanished, "span": span }));
     }
     let mut lines = Vec::new();
-    for j in &planned.jobs {
+    for (place, j) in planned.jobs.iter().enumerate() {
         let next = j.next.map_or("never again".to_owned(), |t| format!("next {t}"));
         let moved =
             if j.cancels > 0 { format!(", replaces {}", counted(j.cancels, "waiting message")) } else { String::new() };
         lines.push(format!("{:<9} {}  {}, {next}{moved}", word(j.change), j.name, counted(j.recipients, "recipient")));
+        lines.extend(ahead.words_of(place));
     }
     for name in &planned.vanished {
         lines.push(format!("{of_vanished:<9} {name}  no longer in the file"));
+        lines.extend(ahead.words_of_removed(name));
     }
     let count = |a: Applied| planned.jobs.iter().filter(|j| j.change == a).count();
     let would = if dry_run { "would be " } else { "" };
@@ -121,5 +148,6 @@ fn tell(planned: &Planned, prune: bool, dry_run: bool, out: &Out) -> anyhow::Res
         count(Applied::Changed),
         count(Applied::Unchanged)
     ));
+    lines.push(ahead.total_words());
     out.data(&lines.join("\n"))
 }

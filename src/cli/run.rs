@@ -48,6 +48,9 @@ pub(super) struct RunArgs {
     /// Remove jobs that the file no longer declares
     #[arg(long)]
     prune: bool,
+    /// Draw gaps, jitter and typing lengths by this seed, as `simulate --seed` does: of a new database only
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Run although the clock cannot be right: it shows a time before this program existed, more than a day before the
     /// daemon last ran, or more than 400 days after
     #[arg(long)]
@@ -95,6 +98,7 @@ pub(super) async fn run(global: &Global, args: RunArgs, out: &Out) -> anyhow::Re
         until_idle,
         passive: args.passive,
         prune: args.prune,
+        seed: args.seed,
         trust_clock: args.trust_clock,
         feed,
         before_abrupt_end: live::restore,

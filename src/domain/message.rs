@@ -67,6 +67,12 @@ pub fn draw_after(draw: Draw, attempts: u32) -> Draw {
     draw.with_text("after").with_number(i64::from(attempts))
 }
 
+/// The base of a message's draws: the same wherever and whenever it is asked for. `moment` is its occurrence's nominal
+/// instant, or its due instant where it is of none.
+pub fn draw_of(seed: u64, job: Option<&str>, moment: Timestamp, chat: &str) -> Draw {
+    Draw::new(seed, "message").with_text(job.unwrap_or("")).with_number(moment.0).with_text(chat)
+}
+
 /// A send that left, or whose slot is fixed.
 #[derive(Clone, Copy, Debug)]
 pub struct Departure {

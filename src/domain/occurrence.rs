@@ -42,8 +42,15 @@ impl Layout<'_> {
     /// How much later than its nominal instant an occurrence is due: drawn once for all its recipients, and never as
     /// far as the next occurrence.
     pub fn jitter(&self, nominal: Timestamp) -> Millis {
+        if self.job.jitter.is_none() {
+            return Millis::ZERO;
+        }
+        self.jitter_before(nominal, self.job.schedule.next_after(nominal, self.first_applied, self.zone))
+    }
+
+    /// The same for whoever knows the occurrence after it already.
+    pub fn jitter_before(&self, nominal: Timestamp, next: Option<Timestamp>) -> Millis {
         let Some(jitter) = self.job.jitter else { return Millis::ZERO };
-        let next = self.job.schedule.next_after(nominal, self.first_applied, self.zone);
         let most = next.map_or(jitter, |n| jitter.min(n.since(nominal) - Millis(1)));
         let draw = Draw::new(self.seed, "jitter").with_text(&self.job.name).with_number(nominal.0);
         Millis(draw.between(0, most.at_least_zero().0))

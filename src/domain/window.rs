@@ -82,7 +82,8 @@ impl Days {
         self.0 == 0
     }
 
-    fn has(self, day: Weekday) -> bool {
+    /// Whether it holds a day.
+    pub fn has(self, day: Weekday) -> bool {
         let place = u8::try_from(day.to_monday_zero_offset()).unwrap_or(0);
         self.0 & (1 << place) != 0
     }

@@ -319,13 +319,17 @@ impl Lane {
 
     /// The next instant at which this lane needs the engine.
     pub(super) fn wakeup(&self) -> Option<Timestamp> {
-        let waits = match &self.standing {
+        match &self.standing {
+            // Asked for at every step of a simulated year, so without a detour.
             Standing::Working => {
-                [self.claim_at.filter(|_| !self.claiming).map(|c| c.max(self.not_before)), self.plan_at]
+                let claim = self.claim_at.filter(|_| !self.claiming).map(|c| c.max(self.not_before));
+                match (claim, self.plan_at) {
+                    (Some(claim), Some(plan)) => Some(claim.min(plan)),
+                    (claim, plan) => claim.or(plan),
+                }
             }
-            Standing::Resting { until, .. } => [Some(*until), None],
-            Standing::Down { .. } => [self.probe_at, None],
-        };
-        waits.into_iter().flatten().min()
+            Standing::Resting { until, .. } => Some(*until),
+            Standing::Down { .. } => self.probe_at,
+        }
     }
 }

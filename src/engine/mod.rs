@@ -141,7 +141,7 @@ impl Engine {
     }
 
     /// Takes into hand what is being typed already and leaves at its slot, as if this engine had begun it.
-    fn adopt(&mut self, due: Due, slot: Timestamp, now: Timestamp) {
+    pub fn adopt(&mut self, due: Due, slot: Timestamp, now: Timestamp) {
         let id = due.id;
         let typing_from = (due.lead > Millis::ZERO).then_some(slot - due.lead);
         self.stays += 1;
@@ -150,7 +150,7 @@ impl Engine {
     }
 
     /// What kept the slot of a message in hand from being earlier.
-    fn holds(&self, id: MessageId) -> Option<Holds> {
+    pub fn holds(&self, id: MessageId) -> Option<Holds> {
         self.hands.get(&id).and_then(|h| h.holds)
     }
 

@@ -79,6 +79,16 @@ pub enum StoreError {
         /// `sandbox` or `real`.
         wanted: String,
     },
+    /// The database draws by another seed.
+    #[error(
+        "--seed {wanted}: the database draws by the seed {is} since it was made; leave --seed out, or give another database with --db"
+    )]
+    OtherSeed {
+        /// The seed it has.
+        is: u64,
+        /// The one asked for.
+        wanted: u64,
+    },
     /// The bundled SQLite is one with a known corruption bug.
     #[error("this build carries SQLite {0}, which can corrupt databases in WAL mode; 3.51.3 or later is needed")]
     OldSqlite(String),

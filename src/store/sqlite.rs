@@ -64,6 +64,14 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError`] with the way out: absent, locked, newer, damaged, not writable.
     pub async fn open(path: &Path, opening: Opening) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open_with_seed(path, opening, None).await
+    }
+
+    /// Opens a database file whose seed, where it is a new one, is to be the wanted one.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`], and [`StoreError::OtherSeed`] where the database has another seed.
+    pub async fn open_with_seed(path: &Path, opening: Opening, wanted: Option<u64>) -> Result<SqliteStore, StoreError> {
         let exists = path.exists();
         if !exists && opening == Opening::Reading {
             return Err(StoreError::Absent { path: path.to_owned() });
@@ -78,7 +86,7 @@ impl SqliteStore {
         if opening == Opening::Daemon && !large {
             check_file(&mut connection, path).await?;
         }
-        let seed = sqlite_upkeep::seed(&mut connection, opening == Opening::Reading).await?;
+        let seed = sqlite_upkeep::seed(&mut connection, opening == Opening::Reading, wanted).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(0)

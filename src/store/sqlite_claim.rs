@@ -8,9 +8,8 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::class::Class;
-use crate::domain::draw::Draw;
 use crate::domain::id::{InstanceName, MessageId};
-use crate::domain::message::Due;
+use crate::domain::message::{Due, draw_of};
 use crate::domain::misfire::Misfire;
 use crate::domain::recipient::Chat;
 use crate::domain::state::Reason;
@@ -136,11 +135,6 @@ async fn claimed(store: &SqliteStore, instance: &InstanceName, row: &SqliteRow) 
     let unvouched = job.is_none() && !released && get::<i64>(row, 18)? == 0;
     let vars = read_vars(get::<Option<String>>(row, 13)?.as_deref());
     Ok(Claimed { due, content, vars, job, nominal_at, guard: get(row, 10)?, unvouched })
-}
-
-/// The base of a message's draws: the same wherever and whenever it is asked for.
-pub(super) fn draw_of(seed: u64, job: Option<&str>, moment: Timestamp, chat: &str) -> Draw {
-    Draw::new(seed, "message").with_text(job.unwrap_or("")).with_number(moment.0).with_text(chat)
 }
 
 pub(super) fn read_vars(json: Option<&str>) -> Vars {

@@ -5,10 +5,10 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::id::InstanceName;
-use crate::domain::message::{Change, Departure, Facts, Verdict, draw_after};
+use crate::domain::message::{Change, Departure, Facts, Verdict, draw_after, draw_of};
 use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::Timestamp;
-use crate::store::sqlite_claim::{draw_of, get, id};
+use crate::store::sqlite_claim::{get, id};
 use crate::store::sqlite_writer::Writer;
 use crate::store::{Evidence, InstanceRow, Recovery, SqliteStore, StoreError};
 
@@ -18,13 +18,21 @@ const ALIVE_WITHIN_MS: i64 = 7_000;
 /// A doubt that nobody will look at again by itself.
 const NEVER: i64 = Timestamp::MAX.0;
 
-/// Reads the seed, making one for a new database.
-pub(super) async fn seed(connection: &mut SqliteConnection, reading: bool) -> Result<u64, StoreError> {
+/// Reads the seed, making one for a new database: the wanted one, where one is wanted.
+pub(super) async fn seed(
+    connection: &mut SqliteConnection,
+    reading: bool,
+    wanted: Option<u64>,
+) -> Result<u64, StoreError> {
     if let Some(text) = meta(connection, "seed").await? {
         let wrong = |_| StoreError::Inconsistent { table: "meta", column: "seed", what: text.clone() };
-        return text.parse().map_err(wrong);
+        let is: u64 = text.parse().map_err(wrong)?;
+        return match wanted {
+            Some(wanted) if wanted != is => Err(StoreError::OtherSeed { is, wanted }),
+            _ => Ok(is),
+        };
     }
-    let seed = getrandom::u64().unwrap_or(0x5eed);
+    let seed = wanted.unwrap_or_else(|| getrandom::u64().unwrap_or(0x5eed));
     if !reading {
         set_meta(connection, "seed", &seed.to_string()).await?;
     }
@@ -111,6 +119,14 @@ impl SqliteStore {
         let stopped = instant(self.setting("stopped_at").await?);
         let alive = instant(self.setting("alive_at").await?);
         Ok(alive.map(|at| (at, stopped.is_some_and(|s| s >= at))))
+    }
+
+    /// Whether a daemon runs on this database at `now`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn is_served(&self, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.alive_at().await?.is_some_and(|(t, stopped)| !stopped && now.since(t).0 < ALIVE_WITHIN_MS))
     }
 
     /// Writes down that the daemon stopped in order.
