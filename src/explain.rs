@@ -1,9 +1,11 @@
 //! Gathers what decides about a message and has the engine explain it: nothing is guessed beside the machine that
 //! sends.
 
+use std::collections::HashSet;
+
 use crate::clock;
 use crate::config;
-use crate::domain::id::InstanceName;
+use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::Due;
 use crate::domain::pace::Pacing;
 use crate::domain::state::{Reason, StateName};
@@ -18,6 +20,9 @@ use crate::worker::hours;
 
 /// Messages before the one in question that a forecast takes into account.
 const OTHERS: usize = 200_000;
+
+/// How often it is asked what more pressing messages come while the message waits for those found before.
+const ROUNDS: usize = 8;
 
 /// Explains one message.
 ///
@@ -62,7 +67,7 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
     }
     let blocked =
         detail.blocked.clone().map(|(state, why, until)| (until.filter(|_| state == "resting"), why.unwrap_or(state)));
-    let situation = Situation {
+    let mut situation = Situation {
         due,
         state: m.state,
         reason: m.reason.as_deref().and_then(Reason::from_name),
@@ -78,14 +83,28 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
         lane,
         served,
     };
-    Ok(explain(&situation, now))
+    let mut explanation = explain(&situation, now);
+    // What is more pressing goes before it, also what wakes only while it waits for its lane.
+    for _ in 0..ROUNDS {
+        let Some(leaves) = explanation.earliest.filter(|_| m.state == StateName::Scheduled) else { break };
+        let later = store.claim(&instance, leaves, leaves, 0, OTHERS, &[m.id]).await?;
+        let known: HashSet<MessageId> = situation.others.iter().map(|o| o.id).collect();
+        let new = later.messages.iter().filter(|c| !known.contains(&c.due.id)).map(|c| with_hours(c, window.as_ref()));
+        let before = situation.others.len();
+        situation.others.extend(new);
+        if situation.others.len() == before {
+            break;
+        }
+        explanation = explain(&situation, now);
+    }
+    Ok(explanation)
 }
 
 fn with_hours(claimed: &Claimed, window: Option<&Window>) -> Due {
     Due { hours: hours(window, claimed), ..claimed.due.clone() }
 }
 
-/// What may go before the message: everything of its instance that wakes no later, and what is more pressing.
+/// What may go before the message: everything of its instance that wakes before it is due.
 async fn others(
     store: &SqliteStore,
     claimed: &Claimed,
@@ -95,8 +114,7 @@ async fn others(
 ) -> Result<Vec<Due>, StoreError> {
     // As it will be when the pauses that have an end are over.
     let free = pauses.iter().filter_map(|(until, _)| *until).fold(now, Timestamp::max);
-    let wake = claimed.due.target - claimed.due.lead;
-    let horizon = wake.max(free);
+    let horizon = claimed.due.target.max(free);
     let answer = store.claim(&claimed.due.instance, free, horizon, OTHERS, OTHERS, &[claimed.due.id]).await?;
     Ok(answer.messages.iter().map(|c| with_hours(c, window)).collect())
 }

@@ -1,11 +1,12 @@
 //! How work comes in: a jobs file applied as a whole, or a single message.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use uuid::{ContextV7, Timestamp as UuidTimestamp, Uuid};
 
 use crate::clock;
-use crate::config::{ConfigError, InstanceSettings, JobSettings, Settings};
+use crate::config::{ConfigError, InstanceSettings, JobSettings, Settings, Source};
 use crate::domain::content::Content;
 use crate::domain::draw::Draw;
 use crate::domain::id::{InstanceName, MessageId};
@@ -21,6 +22,9 @@ use crate::store::{
 
 /// Recipients stored in one transaction: some milliseconds of the writer.
 const RECIPIENT_CHUNK: usize = 1_000;
+
+/// Recipients in lists that are stored whole, many lists in one transaction: some ten milliseconds of the writer.
+const SHORT: usize = 100;
 
 /// Makes ids that sort by when they were made, also within one millisecond.
 #[derive(Debug, Default)]
@@ -67,9 +71,9 @@ pub async fn apply_file(
     prune: bool,
     now: Timestamp,
 ) -> Result<AppliedFile, IntakeError> {
+    let audiences = store_audiences(store, &settings.jobs).await?;
     let mut jobs = Vec::with_capacity(settings.jobs.len());
-    for job in &settings.jobs {
-        let audience = store_audience(store, job).await?;
+    for (job, audience) in settings.jobs.iter().zip(audiences) {
         let zone = clock::zone(job.job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
         let max_lateness = job.job.max_lateness(now, &zone);
         jobs.push(JobApply { job: job.job.clone(), audience, max_lateness });
@@ -155,13 +159,53 @@ pub async fn plan_file(store: &SqliteStore, settings: &Settings, now: Timestamp)
     Ok(Planned { jobs, vanished: names.into_iter().filter(|n| !declared.contains(n.as_str())).collect() })
 }
 
-async fn store_audience(store: &SqliteStore, job: &JobSettings) -> Result<i64, IntakeError> {
-    let print = &job.recipients.fingerprint;
-    if let Some(id) = store.find_audience(print).await? {
-        return Ok(id);
+/// Stores the lists of recipients of jobs that are not stored yet: short ones many at a time, long ones step by step.
+/// Answers their ids in the order of the jobs.
+async fn store_audiences(store: &SqliteStore, jobs: &[JobSettings]) -> Result<Vec<i64>, IntakeError> {
+    let prints: Vec<Vec<u8>> = jobs.iter().map(|j| j.recipients.fingerprint.clone()).collect();
+    let mut known = store.find_audiences(&prints).await?;
+    let mut short: Vec<(Vec<u8>, Vec<Recipient>)> = Vec::new();
+    let mut gathered = 0;
+    for job in jobs {
+        let print = &job.recipients.fingerprint;
+        if known.contains_key(print) {
+            continue;
+        }
+        match &job.recipients.source {
+            Source::Inline(list) if list.len() <= SHORT => {
+                gathered += list.len();
+                short.push((print.clone(), list.clone()));
+            }
+            Source::Inline(_) | Source::Csv(_) => {
+                known.insert(print.clone(), store_audience(store, job).await?);
+            }
+        }
+        if gathered >= SHORT {
+            gathered = 0;
+            keep_short(store, &mut short, &mut known).await?;
+        }
     }
-    let audience = store.begin_audience(print.clone()).await?;
-    let mut chunks = Vec::new();
+    keep_short(store, &mut short, &mut known).await?;
+    let id = |print: &Vec<u8>| known.get(print).copied().ok_or(StoreError::Closed);
+    Ok(prints.iter().map(id).collect::<Result<_, _>>()?)
+}
+
+async fn keep_short(
+    store: &SqliteStore,
+    short: &mut Vec<(Vec<u8>, Vec<Recipient>)>,
+    known: &mut HashMap<Vec<u8>, i64>,
+) -> Result<(), StoreError> {
+    if short.is_empty() {
+        return Ok(());
+    }
+    let prints: Vec<Vec<u8>> = short.iter().map(|(print, _)| print.clone()).collect();
+    let ids = store.store_audiences(std::mem::take(short)).await?;
+    known.extend(prints.into_iter().zip(ids));
+    Ok(())
+}
+
+async fn store_audience(store: &SqliteStore, job: &JobSettings) -> Result<i64, IntakeError> {
+    let audience = store.begin_audience(job.recipients.fingerprint.clone()).await?;
     // The file is read on a thread of its own, a chunk at a time, so that neither memory nor the runtime suffers.
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<Vec<Recipient>>(4);
     let recipients = job.recipients.clone();
@@ -181,7 +225,6 @@ async fn store_audience(store: &SqliteStore, job: &JobSettings) -> Result<i64, I
         let length = i64::try_from(chunk.len()).unwrap_or(0);
         store.add_recipients(audience, place, chunk).await?;
         place += length;
-        chunks.push(length);
     }
     match reading.await {
         Ok(Ok(())) => {}

@@ -8,7 +8,7 @@ mod process;
 
 use std::time::Duration;
 
-use process::{Bench, until};
+use process::{Bench, now_ms, until};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -301,4 +301,31 @@ jobs:
         let off = sent.as_millisecond() - at;
         assert!((0..150).contains(&off), "{id} left {off} ms after what was foretold: {explained:#}");
     }
+}
+
+#[test]
+fn explain_counts_what_is_more_pressing_and_comes_while_a_message_waits_for_its_lane() {
+    let bench = Bench::new();
+    bench.write(
+        "jobs.yaml",
+        "version: 1\ntimezone: UTC\ndefaults: { typing: off }\ninstances:\n  shop: { gateway: sandbox, pacing: { gap: 5s..5s } }\njobs: {}\n",
+    );
+    assert!(bench.run(&["job", "apply", "jobs.yaml", "--sandbox"]).status.success());
+    let due = (now_ms() / 1_000 + 3_600) * 1_000;
+    let at = |ms: i64| onthedot::domain::time::Timestamp(ms).to_rfc3339();
+    let send = |to: &str, ms: i64, class: &str| {
+        let sent = bench.json(&["send", "--to", to, "--text", "hi", "--at", &at(ms), "--class", class]);
+        sent["id"].as_str().unwrap().to_owned()
+    };
+    send("201000000001", due, "normal");
+    send("201000000002", due, "normal");
+    let last = send("201000000003", due, "normal");
+    // The lane adds a few milliseconds to each gap: whole seconds are compared.
+    let second = |instant: &str| instant[..19].to_owned();
+    let earliest = |id: &str| second(bench.json(&["explain", id])["earliest_at"].as_str().unwrap());
+    assert_eq!(earliest(&last), second(&at(due + 10_000)));
+    // It wakes after the three, and goes before two of them.
+    let urgent = send("201000000004", due + 3_000, "urgent");
+    assert_eq!(earliest(&urgent), second(&at(due + 5_000)));
+    assert_eq!(earliest(&last), second(&at(due + 15_000)));
 }

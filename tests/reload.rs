@@ -183,3 +183,24 @@ async fn a_large_job_changed_beside_a_daemon_has_a_new_message_for_everybody() {
     }
     assert!(bench.messages().iter().filter(|m| m["state"] == "cancelled").all(|m| m["reason"] == "replaced"));
 }
+
+#[tokio::test]
+async fn a_job_that_ends_by_a_change_cut_off_leaves_no_hidden_message_behind() {
+    let (bench, daemon) = start();
+    drop(daemon);
+    // The job ends in the past by what the file now says; its process died before what waited was replaced.
+    bench.write("jobs.yaml", &GOOD.replace("every: 400d", "every: 400d, ends: 2020-01-01"));
+    assert!(bench.run(&["job", "apply", "jobs.yaml", "--sandbox"]).status.success());
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(bench.path("db"));
+    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+    let cut_off = "UPDATE messages SET state = 'scheduled', reason = NULL WHERE job = 'often'";
+    assert_eq!(sqlx::query(cut_off).execute(&mut connection).await.unwrap().rows_affected(), 1);
+    let hidden = "SELECT count(*) FROM occurrences WHERE job = 'often' AND state = 'planning'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(hidden).fetch_one(&mut connection).await.unwrap(), 1);
+    sqlx::Connection::close(connection).await.unwrap();
+    let _daemon = bench.start(&["run", "jobs.yaml", "--sandbox", "--listen", "off"]);
+    until("it is finished", LIMIT, || {
+        let list = bench.json(&["list", "--job", "often"]);
+        list["messages"][0]["state"] == "cancelled" && list["messages"][0]["reason"] == "replaced"
+    });
+}

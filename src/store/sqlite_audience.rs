@@ -1,6 +1,9 @@
 //! Lists of recipients, stored once however many occurrences use them.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
+use sqlx::SqliteConnection;
 
 use crate::domain::recipient::Chat;
 use crate::store::sqlite_claim::{get, read_vars};
@@ -17,6 +20,42 @@ impl SqliteStore {
             .fetch_optional(&self.readers)
             .await
             .map_err(StoreError::database("find an audience"))
+    }
+
+    /// Those of these fingerprints whose audiences are complete, with their ids.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn find_audiences(&self, fingerprints: &[Vec<u8>]) -> Result<HashMap<Vec<u8>, i64>, StoreError> {
+        let hex: Vec<String> = fingerprints.iter().map(|f| hex_of(f)).collect();
+        let rows = sqlx::query(
+            "SELECT a.fingerprint, a.id FROM json_each(?1) AS j
+             CROSS JOIN audiences AS a ON a.fingerprint = unhex(j.value) AND a.complete = 1",
+        )
+        .bind(json!(hex).to_string())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database("find audiences"))?;
+        rows.iter().map(|r| Ok((get(r, 0)?, get(r, 1)?))).collect()
+    }
+
+    /// Stores short audiences whole, in one transaction; one that is known by its fingerprint stays. Answers their ids in
+    /// the same order.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn store_audiences(&self, lists: Vec<(Vec<u8>, Vec<Recipient>)>) -> Result<Vec<i64>, StoreError> {
+        self.writer()?
+            .run(move |c| {
+                Box::pin(async move {
+                    let mut ids = Vec::with_capacity(lists.len());
+                    for (fingerprint, recipients) in &lists {
+                        ids.push(store_audience(c, fingerprint, recipients).await?);
+                    }
+                    Ok(ids)
+                })
+            })
+            .await
     }
 
     /// Begins an audience anew: what an interrupted attempt left is dropped. Nobody uses it until it is complete.
@@ -53,28 +92,8 @@ impl SqliteStore {
         from_place: i64,
         recipients: Vec<Recipient>,
     ) -> Result<(), StoreError> {
-        let rows: Vec<Value> = recipients
-            .iter()
-            .zip(from_place..)
-            .map(|(r, place)| json!([place, r.chat.as_str(), vars_json(&r.vars)]))
-            .collect();
-        let rows = Value::Array(rows).to_string();
-        self.writer()?
-            .run(move |c| {
-                Box::pin(async move {
-                    sqlx::query(
-                        "INSERT INTO recipients (audience, place, chat, vars)
-                         SELECT ?2, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)",
-                    )
-                    .bind(rows)
-                    .bind(audience)
-                    .execute(c)
-                    .await
-                    .map_err(StoreError::database("store recipients"))?;
-                    Ok(())
-                })
-            })
-            .await
+        let rows = rows_from(from_place, &recipients);
+        self.writer()?.run(move |c| Box::pin(async move { insert_recipients(c, audience, rows).await })).await
     }
 
     /// Completes an audience.
@@ -96,6 +115,61 @@ impl SqliteStore {
             })
             .await
     }
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn rows_from(from_place: i64, recipients: &[Recipient]) -> String {
+    let row = |(r, place): (&Recipient, i64)| json!([place, r.chat.as_str(), vars_json(&r.vars)]);
+    Value::Array(recipients.iter().zip(from_place..).map(row).collect()).to_string()
+}
+
+async fn insert_recipients(connection: &mut SqliteConnection, audience: i64, rows: String) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO recipients (audience, place, chat, vars)
+         SELECT ?2, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)",
+    )
+    .bind(rows)
+    .bind(audience)
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("store recipients"))?;
+    Ok(())
+}
+
+async fn store_audience(
+    connection: &mut SqliteConnection,
+    fingerprint: &[u8],
+    recipients: &[Recipient],
+) -> Result<i64, StoreError> {
+    let doing = "store an audience";
+    let known: Option<(i64, i64)> = sqlx::query_as("SELECT id, complete FROM audiences WHERE fingerprint = ?1")
+        .bind(fingerprint.to_vec())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    match known {
+        Some((id, 1)) => return Ok(id),
+        // What an interrupted attempt left.
+        Some((id, _)) => {
+            sqlx::query("DELETE FROM audiences WHERE id = ?1")
+                .bind(id)
+                .execute(&mut *connection)
+                .await
+                .map_err(StoreError::database(doing))?;
+        }
+        None => {}
+    }
+    let id = sqlx::query_scalar("INSERT INTO audiences (fingerprint, size, complete) VALUES (?1, ?2, 1) RETURNING id")
+        .bind(fingerprint.to_vec())
+        .bind(i64::try_from(recipients.len()).unwrap_or(i64::MAX))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    insert_recipients(connection, id, rows_from(0, recipients)).await?;
+    Ok(id)
 }
 
 /// A recipient's variables as stored: nothing for none.

@@ -1,11 +1,11 @@
 //! A jobs file swapped in as a whole: instances, defaults, chores and jobs in one transaction.
 
-use serde_json::Value;
+use serde_json::json;
 
 use crate::domain::chore::Chore;
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_chores::keep_chores;
-use crate::store::sqlite_jobs::{apply_job, make_room, vanished};
+use crate::store::sqlite_jobs::{apply_job, known_as_they_are, make_room, vanished};
 use crate::store::sqlite_upkeep::{set_meta, store_instances};
 use crate::store::{Applied, InstanceRow, JobApply, SqliteStore, StoreError};
 
@@ -40,13 +40,11 @@ impl SqliteStore {
     ) -> Result<(Vec<(String, Applied)>, Vec<String>), StoreError> {
         let writer = self.writer()?;
         let prune = file.prune;
-        for job in &file.jobs {
-            loop {
-                let name = job.job.name.clone();
-                let made = writer.run(move |c| Box::pin(async move { make_room(c, &name).await })).await?;
-                if made == 0 {
-                    break;
-                }
+        let declared = json!(file.jobs.iter().map(|j| &j.job.name).collect::<Vec<_>>()).to_string();
+        loop {
+            let declared = declared.clone();
+            if writer.run(move |c| Box::pin(async move { make_room(c, declared).await })).await? == 0 {
+                break;
             }
         }
         let (applied, vanished) = writer
@@ -56,12 +54,15 @@ impl SqliteStore {
                     set_meta(c, "defaults", &file.defaults).await?;
                     keep_chores(c, &file.chores, &file.zone, now).await?;
                     let mut applied = Vec::with_capacity(file.jobs.len());
-                    let mut names = Vec::with_capacity(file.jobs.len());
+                    // Ten thousand jobs of which one changed hold the writer no longer than that one.
+                    let same = known_as_they_are(c, &file.jobs).await?;
                     for job in file.jobs {
-                        names.push(Value::String(job.job.name.clone()));
-                        applied.push((job.job.name.clone(), apply_job(c, job, now).await?));
+                        let name = job.job.name.clone();
+                        let what =
+                            if same.contains(&name) { Applied::Unchanged } else { apply_job(c, job, now).await? };
+                        applied.push((name, what));
                     }
-                    let vanished = vanished(c, Value::Array(names).to_string(), file.prune).await?;
+                    let vanished = vanished(c, declared, file.prune).await?;
                     Ok((applied, vanished))
                 })
             })
@@ -105,11 +106,10 @@ impl SqliteStore {
     /// When the database cannot be written.
     pub async fn finish_replacing(&self, now: Timestamp) -> Result<u64, StoreError> {
         let doing = "find what is still to be replaced";
-        let changed: Vec<String> =
-            sqlx::query_scalar("SELECT name FROM jobs WHERE plan_at IS NULL AND next_at IS NOT NULL")
-                .fetch_all(&self.readers)
-                .await
-                .map_err(StoreError::database(doing))?;
+        let changed: Vec<String> = sqlx::query_scalar(include_str!("sql/half_changed.sql"))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database(doing))?;
         let removed: Vec<String> = sqlx::query_scalar(include_str!("sql/half_removed.sql"))
             .fetch_all(&self.readers)
             .await

@@ -1,6 +1,8 @@
 //! Declared jobs: what is new, what changed, what vanished, and the replacing of what waits.
 
-use serde_json::json;
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -74,16 +76,39 @@ impl SqliteStore {
     }
 }
 
-/// A job that was removed and is declared again: what its removal cancelled makes room for its successors. Answers how
-/// many rows of this step.
-pub(super) async fn make_room(connection: &mut SqliteConnection, job: &str) -> Result<u64, StoreError> {
+/// Jobs (a JSON list of names) that were removed and are declared again: what their removal cancelled makes room for its
+/// successors. Answers how many rows of this step.
+pub(super) async fn make_room(connection: &mut SqliteConnection, jobs: String) -> Result<u64, StoreError> {
     let done = sqlx::query(include_str!("sql/make_room.sql"))
-        .bind(job.to_owned())
+        .bind(jobs)
         .bind(REPLACE_CHUNK)
         .execute(connection)
         .await
         .map_err(StoreError::database("make room for a job's messages"))?;
     Ok(done.rows_affected())
+}
+
+/// Those of these jobs that are known just as they are, and declared all along: nothing is to be done about them.
+pub(super) async fn known_as_they_are(
+    connection: &mut SqliteConnection,
+    jobs: &[JobApply],
+) -> Result<HashSet<String>, StoreError> {
+    let prints: Vec<Value> = jobs
+        .iter()
+        .map(|j| {
+            let print: String = print_of(&j.job, j.audience).iter().map(|b| format!("{b:02x}")).collect();
+            json!([j.job.name, print])
+        })
+        .collect();
+    let names: Vec<String> = sqlx::query_scalar(
+        "SELECT j.name FROM json_each(?1) AS v
+         CROSS JOIN jobs AS j ON j.name = v.value ->> 0 AND j.fingerprint = unhex(v.value ->> 1) AND j.vanished = 0",
+    )
+    .bind(Value::Array(prints).to_string())
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::database("compare jobs"))?;
+    Ok(names.into_iter().collect())
 }
 
 /// The hash by which a job is known to be the same.
