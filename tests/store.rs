@@ -267,6 +267,8 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         "wake_followers",
         "wake_replied",
         "news_taken_in",
+        "make_room",
+        "half_changed",
     ] {
         let sql = std::fs::read_to_string(format!("src/store/sql/{name}.sql")).unwrap();
         let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
