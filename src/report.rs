@@ -9,6 +9,7 @@ use crate::domain::id::MessageId;
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
 use crate::engine::explain::{Explanation, Gate};
+use crate::store::KeptDay;
 use crate::store::view::{AttemptView, DoubtView, FollowUpView, FollowerView, MessageDetail, MessageView, StatsView};
 
 fn instant(t: Option<Timestamp>) -> Value {
@@ -152,6 +153,23 @@ pub fn doubts(list: &[DoubtView], next: Option<MessageId>) -> Value {
         all
     };
     json!({ "messages": list.iter().map(each).collect::<Vec<_>>(), "next": next.map(|n| n.to_string()) })
+}
+
+/// A day in figures.
+pub fn day(d: &KeptDay) -> Value {
+    let f = &d.figures;
+    let count = |name: StateName| f.states.iter().find(|(n, _)| *n == name).map_or(0, |(_, n)| *n);
+    let states: Map<String, Value> =
+        StateName::ALL.into_iter().map(|n| (n.name().to_owned(), json!(count(n)))).collect();
+    let acked = |ack: Option<Ack>| f.acks.iter().find(|(a, _)| *a == ack).map_or(0, |(_, n)| *n);
+    let mut acks: Map<String, Value> =
+        Ack::ALL.into_iter().map(|a| (a.name().to_owned(), json!(acked(Some(a))))).collect();
+    acks.insert("none".to_owned(), json!(acked(None)));
+    json!({
+        "day": d.name, "zone": d.zone, "messages": f.messages, "states": states, "acks": acks,
+        "late_ms": { "p50": f.late_ms.map(|l| l.0), "p99": f.late_ms.map(|l| l.1), "max": f.late_ms.map(|l| l.2) },
+        "counted_at": d.counted_at.to_rfc3339(),
+    })
 }
 
 /// Counts and lateness.

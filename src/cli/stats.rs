@@ -2,15 +2,18 @@
 
 use std::io::IsTerminal;
 
+use serde_json::json;
+
 use crate::cli::exit::Exit;
 use crate::cli::out::{Out, table};
 use crate::cli::{Global, place};
 use crate::clock::{self, Stopwatch};
 use crate::domain::ack::Ack;
+use crate::domain::state::StateName;
 use crate::domain::time::Millis;
 use crate::report;
-use crate::store::Opening;
 use crate::store::view::StatsView;
+use crate::store::{KeptDay, Opening};
 
 /// Longest pause between two looks of `--watch`, and how much of the time looking may take.
 const WATCH_EVERY: Millis = Millis::seconds(1);
@@ -21,11 +24,15 @@ const WATCH_COST: i64 = 10;
 #[command(after_help = "Examples:
   onthedot stats
   onthedot stats --watch
+  onthedot stats --days 30                                day by day, as the chore `report` counted them
   onthedot stats --json | jq .states.in_doubt")]
 pub(super) struct StatsArgs {
     /// Look again every second until Ctrl-C; with --json one document a line
     #[arg(long)]
     watch: bool,
+    /// The latest N days in figures, as the chore `report` counted them; kept when their messages are forgotten
+    #[arg(long, value_name = "N", conflicts_with = "watch", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    days: Option<u32>,
 }
 
 pub(super) async fn stats(global: &Global, args: &StatsArgs, out: &Out) -> anyhow::Result<Exit> {
@@ -33,6 +40,11 @@ pub(super) async fn stats(global: &Global, args: &StatsArgs, out: &Out) -> anyho
         return watch(global, out).await;
     }
     let store = place::open(global, Opening::Reading).await?;
+    if let Some(limit) = args.days {
+        let kept = store.days(limit).await;
+        store.close().await;
+        return days(&kept?, out);
+    }
     let stats = store.stats(clock::now()).await?;
     store.close().await;
     if out.json {
@@ -40,6 +52,31 @@ pub(super) async fn stats(global: &Global, args: &StatsArgs, out: &Out) -> anyho
     } else {
         out.data(&words(&stats))?;
     }
+    Ok(Exit::Ok)
+}
+
+fn days(kept: &[KeptDay], out: &Out) -> anyhow::Result<Exit> {
+    if out.json {
+        out.document(&json!({ "days": kept.iter().map(report::day).collect::<Vec<_>>() }))?;
+        return Ok(Exit::Ok);
+    }
+    if kept.is_empty() {
+        out.note("no day was counted yet; `onthedot db chores run report` counts the latest ones");
+        return Ok(Exit::Ok);
+    }
+    let row = |d: &KeptDay| {
+        let f = &d.figures;
+        let of = |state: StateName| f.states.iter().find(|(s, _)| *s == state).map_or(0, |(_, n)| *n);
+        let read: i64 =
+            f.acks.iter().filter(|(a, _)| matches!(a, Some(Ack::Read | Ack::Played))).map(|(_, n)| *n).sum();
+        let sent = of(StateName::Sent);
+        let others = f.messages - sent - of(StateName::Failed);
+        let late = f.late_ms.map_or("-".to_owned(), |(p50, p99, max)| format!("{p50} / {p99} / {max}"));
+        let counts = [f.messages, sent, read, of(StateName::Failed), others].map(|n| n.to_string());
+        [d.name.clone()].into_iter().chain(counts).chain([late]).collect()
+    };
+    let head = ["day", "messages", "sent", "read", "failed", "others", "late ms (50 / 99 / 100 %)"];
+    out.data(&table(&head, kept.iter().map(row).collect()))?;
     Ok(Exit::Ok)
 }
 

@@ -52,7 +52,7 @@ pub use sqlite::{Opening, SqliteStore};
 pub(crate) use sqlite_audience::vars_json;
 pub use sqlite_care::Folded;
 pub use sqlite_chores::ChoreRow;
-pub use sqlite_days::{Day, DayFigures};
+pub use sqlite_days::{Day, DayFigures, KeptDay};
 pub use sqlite_file::FileApply;
 pub use sqlite_follow::{FollowedMessage, step_of};
 pub use sqlite_import::{ImportEnd, OpenImport};

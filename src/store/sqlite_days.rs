@@ -21,6 +21,19 @@ pub struct Day {
     pub ends: Timestamp,
 }
 
+/// A day as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptDay {
+    /// Its name: `2026-11-24`.
+    pub name: String,
+    /// The zone whose day it is.
+    pub zone: String,
+    /// What became of its messages.
+    pub figures: DayFigures,
+    /// When it was last counted.
+    pub counted_at: Timestamp,
+}
+
 /// A day in figures.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DayFigures {
@@ -70,6 +83,38 @@ impl SqliteStore {
             })
             .await?;
         Ok(figures)
+    }
+
+    /// The latest `limit` days that were counted, the latest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn days(&self, limit: u32) -> Result<Vec<KeptDay>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT day, zone, messages, states, acks, late_p50_ms, late_p99_ms, late_max_ms, counted_at
+             FROM days ORDER BY day DESC, zone LIMIT ?1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database("read days in figures"))?;
+        rows.iter()
+            .map(|r| {
+                let (states, acks): (String, String) = (get(r, 3)?, get(r, 4)?);
+                let pairs = |text: &str| -> Vec<(String, i64)> {
+                    let map: Map<String, serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
+                    map.into_iter().filter_map(|(k, v)| Some((k, v.as_i64()?))).collect()
+                };
+                let late: (Option<i64>, Option<i64>, Option<i64>) = (get(r, 5)?, get(r, 6)?, get(r, 7)?);
+                let figures = DayFigures {
+                    messages: get(r, 2)?,
+                    states: pairs(&states).iter().filter_map(|(k, n)| Some((StateName::from_name(k)?, *n))).collect(),
+                    acks: pairs(&acks).iter().map(|(k, n)| (Ack::from_name(k), *n)).collect(),
+                    late_ms: late.0.zip(late.1).zip(late.2).map(|((a, b), c)| (a, b, c)),
+                };
+                Ok(KeptDay { name: get(r, 0)?, zone: get(r, 1)?, figures, counted_at: Timestamp(get(r, 8)?) })
+            })
+            .collect()
     }
 
     async fn figures(&self, begins: Timestamp, ends: Timestamp) -> Result<DayFigures, StoreError> {
