@@ -231,19 +231,79 @@ fn future() {
     }
 }
 
-fn peak_kb(pid: u32) -> u64 {
+/// What ten thousand cron jobs cost: reading them, starting with them, waiting with them for a minute; and how long a
+/// thousand occurrences of one pattern take to print.
+fn schedules(n: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = HEAD.replace("UTC", "Europe/Berlin");
+    for j in 0..n {
+        let when = format!("{} {} * * {}", j % 60, j * 7 % 24, j % 7);
+        writeln!(text, "  j{j}: {{ cron: \"{when}\", to: \"2010{j:08}\", text: hi {j} }}").unwrap();
+    }
+    fs::write(folder.path().join("jobs.yaml"), text).unwrap();
+    let timed = |arguments: &[&str]| {
+        let mut took: Vec<Duration> = (0..5)
+            .map(|_| {
+                let began = Instant::now();
+                assert!(onthedot(folder.path(), arguments).output().unwrap().status.success());
+                began.elapsed()
+            })
+            .collect();
+        took.sort_unstable();
+        took[2]
+    };
+    let thousand = ["next", "--cron", "*/5 9-17 * * mon-fri", "--zone", "Europe/Berlin", "-n", "1000", "--json"];
+    println!("1,000 occurrences printed by next: {:.1?} (median of five)", timed(&thousand));
+    println!("{n} cron jobs checked: {:.2?} (median of five)", timed(&["check", "jobs.yaml", "--sandbox"]));
+    for which in ["first start", "restart"] {
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let run = ["run", "jobs.yaml", "--sandbox", "--listen", "off"];
+        let mut daemon = onthedot(folder.path(), &run).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let began = Instant::now();
+        while !fs::read_to_string(folder.path().join("log")).unwrap_or_default().contains("ready") {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        println!("{n} cron jobs, {which}: ready after {:.2?}", began.elapsed());
+        // What is planned after that settles within some seconds.
+        std::thread::sleep(Duration::from_secs(15));
+        let before = cpu_ticks(daemon.id());
+        std::thread::sleep(Duration::from_secs(60));
+        let used = cpu_ticks(daemon.id()) - before;
+        let resident = status_kb(daemon.id(), "VmRSS");
+        println!("  waiting: {:.2} % of a core over a minute, {resident} kB", f64::from(used) / 60.0);
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+    }
+}
+
+/// Hundredths of a second of processor time, as Linux counts them.
+fn cpu_ticks(pid: u32) -> u32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u32>().unwrap() + fields[12].parse::<u32>().unwrap()
+}
+
+fn status_kb(pid: u32, what: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmHWM"));
+    let line = status.lines().find(|l| l.starts_with(what));
     line.and_then(|l| l.split_whitespace().nth(1)).and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+fn peak_kb(pid: u32) -> u64 {
+    status_kb(pid, "VmHWM")
 }
 
 fn main() {
     if std::env::args().any(|a| a == "future") {
         return future();
     }
+    if std::env::args().any(|a| a == "schedules") {
+        return schedules(10_000);
+    }
     lone(200);
     burst(2_000);
     crowd(100_000);
     import(1_000_000);
     future();
+    schedules(10_000);
 }

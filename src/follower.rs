@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::domain::draw::Draw;
 use crate::domain::follow::{FollowUp, Followed, Kind};
+use crate::domain::id::MessageId;
 use crate::domain::job::Manner;
 use crate::domain::message::{Change, Facts};
 use crate::domain::state::{self, Event, Reason, StateName};
@@ -18,6 +20,9 @@ use crate::store::{FollowedMessage, NewMessage, NewMessages, SqliteStore, StoreE
 
 /// Looked at least this often: a message that was just sent is noticed no later.
 const LOOK_EVERY: Millis = Millis(500);
+
+/// Messages looked at side by side.
+const SIDE_BY_SIDE: usize = 16;
 
 /// Messages looked at in one go.
 const AT_ONCE: u32 = 500;
@@ -49,22 +54,36 @@ impl Follower {
         }
     }
 
+    /// Looks at everything whose time has come; many at a time, so that their commits form groups.
     async fn look(&self, now: Timestamp) -> Result<(), StoreError> {
-        for id in self.store.to_follow(now, AT_ONCE).await? {
-            if let Some(message) = self.store.followed(id).await? {
-                self.go_on(&message, now).await?;
+        loop {
+            let ids = self.store.to_follow(now, AT_ONCE).await?;
+            let more = ids.len() >= usize::try_from(AT_ONCE).unwrap_or(usize::MAX);
+            let looked: Vec<Result<bool, StoreError>> =
+                stream::iter(ids).map(|id| self.look_at(id, now)).buffer_unordered(SIDE_BY_SIDE).collect().await;
+            let moved = looked.into_iter().collect::<Result<Vec<bool>, _>>()?.contains(&true);
+            // What an ack has just changed is looked at the next time.
+            if !more || !moved {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
-    async fn go_on(&self, message: &FollowedMessage, now: Timestamp) -> Result<(), StoreError> {
+    async fn look_at(&self, id: MessageId, now: Timestamp) -> Result<bool, StoreError> {
+        match self.store.followed(id).await? {
+            Some(message) => self.go_on(&message, now).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Answers whether it was done: not where it was looked at again meanwhile.
+    async fn go_on(&self, message: &FollowedMessage, now: Timestamp) -> Result<bool, StoreError> {
         use StateName::{Expired, Failed, Sent};
         let follow = message.claimed.content.manner.follow.as_ref().filter(|_| message.job_known);
         let Some(follow) = follow.filter(|_| matches!(message.family.state, Sent | Failed | Expired)) else {
             // Taken back or never to be sent, or its job is gone: nothing follows it.
             let left = message.followed.filter(|_| message.family.state == Sent).map(|_| Followed::Unknown);
-            return self.store.follow(message, Vec::new(), left, None, now).await.map(|_| ());
+            return self.store.follow(message, Vec::new(), left, None, now).await;
         };
         let decision = follow.decide(&message.family, message.claimed.due.lead, now);
         let taken_back: Vec<Change> = message
@@ -84,10 +103,11 @@ impl Follower {
         for (kind, due) in &decision.create {
             followers.push(self.follower(message, follow, *kind, *due, now).await?);
         }
-        if self.store.follow(message, followers, Some(decision.followed), decision.look_at, now).await? {
+        let done = self.store.follow(message, followers, Some(decision.followed), decision.look_at, now).await?;
+        if done {
             tell(message, &decision.create, decision.followed);
         }
-        Ok(())
+        Ok(done)
     }
 
     async fn follower(

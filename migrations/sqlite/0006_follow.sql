@@ -6,13 +6,14 @@ ALTER TABLE occurrences ADD COLUMN event_at INTEGER;
 ALTER TABLE jobs ADD COLUMN event_moved_to INTEGER;
 ALTER TABLE jobs ADD COLUMN event_cancelled INTEGER NOT NULL DEFAULT 0;
 
--- How following a message stands (waiting, reached, unknown), and when it is looked at next; NULL = not followed.
+-- How following a message stands (waiting, reached, unknown), and when it is looked at next; NULL = not followed. What was
+-- taken back or never sent is not looked at, until somebody gives it another chance.
 ALTER TABLE messages ADD COLUMN followed TEXT CHECK (followed IN ('waiting', 'reached', 'unknown'));
 ALTER TABLE messages ADD COLUMN follow_at INTEGER;
 -- The message that this one follows, as a nag or an escalation.
 ALTER TABLE messages ADD COLUMN follows BLOB;
 CREATE INDEX messages_to_follow ON messages (follow_at)
-    WHERE follow_at IS NOT NULL AND state IN ('sent', 'failed', 'expired', 'skipped', 'cancelled');
+    WHERE follow_at IS NOT NULL AND state IN ('sent', 'failed', 'expired');
 CREATE INDEX messages_following ON messages (follows) WHERE follows IS NOT NULL;
 
 -- That somebody wrote, not what.

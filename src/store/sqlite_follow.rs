@@ -205,7 +205,9 @@ impl SqliteStore {
     /// When the database cannot be read.
     pub async fn follow_view(&self, of: MessageId) -> Result<Option<FollowUpView>, StoreError> {
         let doing = "read what follows a message";
-        let row = sqlx::query("SELECT followed, follow_at, follows FROM messages WHERE id = ?1")
+        let row = sqlx::query(
+            "SELECT iif(state IN ('cancelled', 'skipped'), NULL, followed), follow_at, follows FROM messages WHERE id = ?1",
+        )
             .bind(of.0.to_vec())
             .fetch_optional(&self.readers)
             .await

@@ -101,8 +101,36 @@ impl SqliteStore {
             rows = next_step(rows, took.elapsed());
             clock::sleep(took.elapsed().max(PAUSE)).await;
         }
+        self.forget_replies(forget.before).await?;
         self.forget_unused(&mut pruned, forget.before, now).await?;
         Ok(pruned)
+    }
+
+    /// Forgets that somebody wrote before an instant.
+    async fn forget_replies(&self, before: Timestamp) -> Result<(), StoreError> {
+        loop {
+            let took = Stopwatch::start();
+            let done = self
+                .writer()?
+                .run(move |c| {
+                    Box::pin(async move {
+                        sqlx::query(
+                            "DELETE FROM replies WHERE (instance, gateway_id) IN
+                               (SELECT instance, gateway_id FROM replies WHERE at < ?1 LIMIT ?2)",
+                        )
+                        .bind(before.0)
+                        .bind(FORGOTTEN_AT_ONCE)
+                        .execute(c)
+                        .await
+                        .map_err(StoreError::database("forget old replies"))
+                    })
+                })
+                .await?;
+            if done.rows_affected() == 0 {
+                return Ok(());
+            }
+            clock::sleep(took.elapsed().max(PAUSE)).await;
+        }
     }
 
     /// Forgets what no message refers to any more. The references to messages have no index of their own, so each kind

@@ -2,6 +2,6 @@
 SELECT DISTINCT due.id FROM (
     SELECT coalesce(m.follows, m.id) AS id FROM messages AS m
     WHERE m.follow_at IS NOT NULL AND m.follow_at <= ?1
-      AND m.state IN ('sent', 'failed', 'expired', 'skipped', 'cancelled')
+      AND m.state IN ('sent', 'failed', 'expired')
     ORDER BY m.follow_at
     LIMIT ?2) AS due

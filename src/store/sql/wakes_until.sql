@@ -19,4 +19,4 @@ SELECT EXISTS (
   OR EXISTS (SELECT 1 FROM occurrences WHERE gate_at IS NOT NULL AND gate_at <= ?1 AND state = 'planning')
   OR EXISTS (SELECT 1 FROM messages
              WHERE follow_at IS NOT NULL AND follow_at <= ?1
-               AND state IN ('sent', 'failed', 'expired', 'skipped', 'cancelled'))
+               AND state IN ('sent', 'failed', 'expired'))
