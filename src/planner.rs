@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Jump, Stopwatch};
 use crate::domain::job::{DEFAULT_MAX_LATENESS, Job, Overlap};
-use crate::domain::misfire::{MissedRun, Policy};
-use crate::domain::occurrence::{Layout, Whose};
+use crate::domain::misfire::{Misfire, MissedRun, Policy};
+use crate::domain::occurrence::{FASTEST_CLOCK, Layout, SLOWEST_CLOCK, Whose};
 use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::template::ZONE_VAR;
 use crate::domain::time::{Millis, Timestamp};
@@ -199,9 +199,9 @@ impl Planner {
             plan_at: stored.next_at,
             missed: [None; 2],
             gate_at: None,
-            event_at: None,
+            event_at: stored.job.schedule.event_at(),
         };
-        self.insert(stored, &contents, nominal, StateName::Scheduled, publish, now).await?;
+        self.insert(stored, &contents, Occurrence::Extra(nominal), publish, now).await?;
         Ok(nominal)
     }
 
@@ -239,7 +239,10 @@ impl Planner {
         let job = &stored.job;
         // On clocks of their own, recipients of two occurrences may well be due side by side.
         let may_overlap = job.manner.overlap == Overlap::Allow || job.manner.own_clock;
-        let checked = job.schedule.recurs() && !may_overlap && !stored.resumes;
+        // What is made up for all at once would overlap itself: `skip` means the occurrences of a schedule that runs.
+        let made_up_for =
+            job.manner.misfire == Misfire::RunAll && job.manner.overlap == Overlap::Skip && nominal <= now;
+        let checked = job.schedule.recurs() && !may_overlap && !made_up_for && !stored.resumes;
         let publish = Publish {
             next_at: decision.following,
             plan_at: decision.plan_at,
@@ -250,15 +253,14 @@ impl Planner {
         if state == StateName::Expired {
             tracing::warn!(job = stored.job.name, nominal = %nominal, "an occurrence is too late and recorded as expired");
         }
-        self.insert(&stored, &contents, nominal, state, publish, now).await
+        self.insert(&stored, &contents, Occurrence::OfSchedule(nominal, state), publish, now).await
     }
 
     async fn insert(
         &self,
         stored: &StoredJob,
         contents: &[Arc<StoredContent>],
-        nominal: Timestamp,
-        state: StateName,
+        occurrence: Occurrence,
         publish: Publish,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -270,14 +272,19 @@ impl Planner {
         let layout = self.layout(stored, &zone);
         let max_lateness = contents.first().map_or(DEFAULT_MAX_LATENESS, |c| c.max_lateness);
         let each = (own_instants(&stored.job) && !stored.resumes).then(|| policy(stored, max_lateness).allowed());
+        let (nominal, state, extra) = match occurrence {
+            Occurrence::OfSchedule(nominal, state) => (nominal, state, false),
+            Occurrence::Extra(nominal) => (nominal, StateName::Scheduled, true),
+        };
         let planned = PlannedOccurrence {
             layout: &layout,
             job_zone: &job_zone,
             nominal,
             jitter: layout.jitter(nominal),
-            useless_from: layout.useless_from(nominal),
+            useless_from: layout.useless_from(nominal).filter(|_| !extra),
             state,
-            allowed_each: each,
+            allowed_each: each.filter(|_| !extra),
+            extra,
         };
         let mut after = -1;
         loop {
@@ -287,7 +294,7 @@ impl Planner {
             let took = Stopwatch::start();
             for (step, (content, body)) in (0_i32..).zip(contents.iter().zip(&bodies)) {
                 let row = |r| self.row(&planned, (step, content, body), r, now);
-                let rows = recipients.iter().map(row).collect();
+                let rows = recipients.iter().filter_map(row).collect();
                 let job = &stored.job;
                 self.store
                     .insert(NewMessages {
@@ -322,18 +329,22 @@ impl Planner {
         (step, content, body): (i32, &StoredContent, &str),
         (place, recipient): &(i64, Recipient),
         now: Timestamp,
-    ) -> NewMessage {
+    ) -> Option<NewMessage> {
         let PlannedOccurrence { layout, nominal, jitter, .. } = *planned;
         let manner = &layout.job.manner;
         let draw = layout.typing_draw(nominal, recipient.chat.as_str());
         let lead = lead_of(&content.content, &content.manner.typing, &recipient.vars, nominal, &content.zone, draw);
         let own = recipient.vars.get(ZONE_VAR).and_then(|name| clock::zone(name.trim()).ok());
         let whose = Whose { place: *place, zone: own.as_ref().unwrap_or(planned.job_zone) };
-        let due_at = layout.due(nominal, jitter, &whose, lead);
+        let due_at = match planned.extra {
+            true => layout.due_now(nominal, &whose),
+            false => Some(layout.due(nominal, jitter, &whose, lead))
+                .filter(|due| layout.not_before().is_none_or(|first| *due >= first))?,
+        };
         let vars = crate::store::vars_json(&recipient.vars);
         let expires = manner.expires.map(|e| e.of(due_at));
         let (state, reason) = planned.fate(due_at, now);
-        NewMessage {
+        Some(NewMessage {
             id: self.ids.make(now),
             guard: guard(&recipient.chat, body, vars.as_deref()),
             chat: recipient.chat.clone(),
@@ -349,8 +360,17 @@ impl Planner {
             reason,
             followed: manner.follow.is_some(),
             follows: None,
-        }
+        })
     }
+}
+
+/// An occurrence to be made.
+#[derive(Clone, Copy)]
+enum Occurrence {
+    /// One of the job's schedule, with how its messages begin.
+    OfSchedule(Timestamp, StateName),
+    /// One that somebody asked for beside it: everybody is due at its instant.
+    Extra(Timestamp),
 }
 
 /// An occurrence whose messages are being made.
@@ -367,6 +387,8 @@ struct PlannedOccurrence<'p> {
     state: StateName,
     /// How late each recipient's message may be, where each has an instant of its own.
     allowed_each: Option<Millis>,
+    /// Whether somebody asked for it beside the schedule.
+    extra: bool,
 }
 
 impl PlannedOccurrence<'_> {
@@ -411,10 +433,6 @@ fn passed_since<'s>(stored: &'s StoredJob, zone: &'s TimeZone, now: Timestamp) -
 fn own_instants(job: &Job) -> bool {
     job.manner.own_clock || job.schedule.event_at().is_some()
 }
-
-/// Clocks on Earth are at most this far ahead of UTC, and the slowest so far behind.
-const FASTEST_CLOCK: Millis = Millis(14 * 3_600_000);
-const SLOWEST_CLOCK: Millis = Millis(12 * 3_600_000);
 
 /// Decides which occurrence is planned next and how.
 fn decide(stored: &StoredJob, max_lateness: Millis, zone: &TimeZone, now: Timestamp) -> Decision {

@@ -472,7 +472,9 @@ fn moments(claimed: &Claimed, slot: Timestamp) -> Moments {
         true => recipient_zone(&claimed.vars).unwrap_or_else(job_zone),
         false => job_zone(),
     };
-    let nominal = claimed.nominal_at.map(|n| if own_clock { occurrence::own_clock(n, &zone) } else { n });
+    // What somebody asked for beside the schedule is due at the instant that names it, on every clock.
+    let named_by_clock = |n: Timestamp| own_clock && due != n;
+    let nominal = claimed.nominal_at.map(|n| if named_by_clock(n) { occurrence::own_clock(n, &zone) } else { n });
     Moments { due, nominal, event, late_by: slot.since(due), zone }
 }
 

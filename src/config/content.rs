@@ -24,9 +24,24 @@ pub(crate) struct Said {
     /// As declared, in the order in which they are sent; never empty.
     pub contents: Vec<Content>,
     compiled: Vec<CompiledContent>,
+    /// What follows them says.
+    also: Vec<CompiledContent>,
 }
 
 impl Said {
+    /// Has a text tried for every recipient beside the contents: what follows them says it.
+    ///
+    /// # Errors
+    /// What is wrong with it for everybody.
+    pub(crate) fn also(&mut self, content: &Content, kind: Kind, moments: &Moments) -> Result<(), String> {
+        let compiled = content.compile().map_err(|e| e.to_string())?;
+        if !compiled.needs_vars() {
+            try_one(&compiled, Some(kind), &Vars::new(), moments)?;
+        }
+        self.also.push(compiled);
+        Ok(())
+    }
+
     /// Renders every content for a recipient, as the send will, and asks the gateway whether it can carry it.
     ///
     /// # Errors
@@ -36,21 +51,11 @@ impl Said {
             let which = if self.compiled.len() > 1 { format!("message {}: ", i + 1) } else { String::new() };
             try_one(compiled, Some(kind), vars, moments).map_err(|e| format!("{which}{e}"))?;
         }
+        for compiled in &self.also {
+            try_one(compiled, Some(kind), vars, moments).map_err(|e| format!("the text of escalate: {e}"))?;
+        }
         Ok(())
     }
-}
-
-/// A text as a content, tried once where it needs no recipient.
-///
-/// # Errors
-/// What is wrong with it.
-pub(crate) fn content_text(text: &str, kind: Kind, moments: &Moments) -> Result<Content, String> {
-    let content = Content::text(text);
-    let compiled = content.compile().map_err(|e| e.to_string())?;
-    if !compiled.needs_vars() {
-        try_one(&compiled, Some(kind), &Vars::new(), moments)?;
-    }
-    Ok(content)
 }
 
 fn try_one(content: &CompiledContent, kind: Option<Kind>, vars: &Vars, moments: &Moments) -> Result<(), String> {
@@ -87,7 +92,7 @@ impl Reading<'_> {
                 Err(e) => self.error(node, format!("{} of {what}: {e}", content.kind()), None),
             }
         }
-        (self.errors.len() == before).then_some(Said { contents, compiled })
+        (self.errors.len() == before).then_some(Said { contents, compiled, also: Vec::new() })
     }
 
     fn sequence(&mut self, node: &Node, what: &str, kind: Option<Kind>) -> Option<Vec<Content>> {

@@ -1,6 +1,6 @@
 //! What follows a message until it is answered: `nag` and `escalate`.
 
-use crate::config::content::content_text;
+use crate::config::content::Said;
 use crate::config::job::Around;
 use crate::config::read::{Map, Reading};
 use crate::config::schedule::one_or_more;
@@ -28,7 +28,7 @@ impl Reading<'_> {
         what: &str,
         (instance, kind): (&InstanceName, Kind),
         around: &Around<'_>,
-        moments: &Moments,
+        (mut said, moments): (Option<&mut Said>, &Moments),
     ) -> Option<FollowUp> {
         let (nag, escalate) = (map.get("nag"), map.get("escalate"));
         let node = nag.or(escalate)?;
@@ -46,7 +46,7 @@ impl Reading<'_> {
                 return None;
             }
             for n in nodes {
-                steps.push(self.escalation(n, what, (instance, kind), around, moments));
+                steps.push(self.escalation(n, what, (instance, kind), around, (said.as_deref_mut(), moments)));
             }
         }
         let escalate = steps.into_iter().collect::<Option<Vec<_>>>()?;
@@ -95,7 +95,7 @@ impl Reading<'_> {
         what: &str,
         (own, own_kind): (&InstanceName, Kind),
         around: &Around<'_>,
-        moments: &Moments,
+        (said, moments): (Option<&mut Said>, &Moments),
     ) -> Option<Escalation> {
         let map = self.map(node, "escalate", &["after", "until", "to", "instance", "text"], &[])?;
         let Some(after) = map.get("after") else {
@@ -136,19 +136,15 @@ impl Reading<'_> {
         }
         let content = match map.get("text") {
             None => None,
-            Some(n) => Some(self.followers_text(n, kind, moments)?),
+            Some(n) => {
+                let content = Content::text(&self.text(n, "escalate.text")?);
+                if let Some(Err(e)) = said.map(|s| s.also(&content, kind, moments)) {
+                    self.error(n, format!("text of escalate: {e}"), None);
+                    return None;
+                }
+                Some(content)
+            }
         };
         Some(Escalation { after, until, to, instance, content })
-    }
-
-    fn followers_text(&mut self, node: &Node, kind: Kind, moments: &Moments) -> Option<Content> {
-        let text = self.text(node, "escalate.text")?;
-        match content_text(&text, kind, moments) {
-            Ok(content) => Some(content),
-            Err(e) => {
-                self.error(node, format!("text of escalate: {e}"), None);
-                None
-            }
-        }
     }
 }

@@ -79,9 +79,9 @@ impl Reading<'_> {
         let instance = self.job_instance(&map, &what, around);
         let event = schedule.as_ref().and_then(Schedule::event_at);
         let moments = Moments { due: around.now, nominal: Some(around.now), event, late_by: Millis::ZERO, zone };
-        let said = self.said(&map, &what, instance.map(|(_, kind)| *kind), &moments);
+        let mut said = self.said(&map, &what, instance.map(|(_, kind)| *kind), &moments);
         if let Some((instance, kind)) = instance {
-            manner.follow = self.follow_up(&map, &what, (instance, *kind), around, &moments);
+            manner.follow = self.follow_up(&map, &what, (instance, *kind), around, (said.as_mut(), &moments));
         }
         let of_instance = |name: &InstanceName| around.instances.iter().find(|i| i.name == *name)?.window.as_ref();
         let by_recipient = |w: Option<&Window>| w.is_some_and(|w| w.zone == WindowZone::Recipient);

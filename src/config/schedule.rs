@@ -85,6 +85,10 @@ impl Reading<'_> {
             }
             _ => {
                 let nodes = one_or_more(node);
+                if nodes.is_empty() {
+                    self.error(node, "cron needs a pattern", Some("such as \"0 9 * * mon-fri\"".to_owned()));
+                    return None;
+                }
                 let patterns: Vec<Option<String>> = nodes.iter().map(|n| self.cron(n, when)).collect();
                 let patterns = patterns.into_iter().collect::<Option<Vec<_>>>()?;
                 Some(Schedule::Cron { patterns, bounds: bounds? })
@@ -96,7 +100,7 @@ impl Reading<'_> {
         let starts = map.get("starts").map(|n| self.instant(n, "starts", when.zone, false));
         let ends = map.get("ends").map(|n| self.instant(n, "ends", when.zone, true));
         let count = map.get("count").map(|n| self.whole(n, "count", 1, COUNT_LIMIT));
-        let exclude = map.get("exclude").map(|n| self.exclude(n));
+        let exclude = map.get("exclude").map(|n| self.exclude(n, when.zone));
         let (starts, ends) = (starts.flatten(), ends.flatten());
         if let (Some(s), Some(e)) = (starts, ends)
             && e < s

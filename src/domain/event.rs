@@ -73,11 +73,12 @@ impl FromStr for Remind {
             let number: i64 = left[..digits].parse().map_err(|_| bad())?;
             let unit = left[digits..].chars().next().ok_or_else(bad)?;
             match unit {
-                'w' => days += number.checked_mul(7).ok_or_else(bad)?,
-                'd' => days += number,
+                'w' => days = number.checked_mul(7).and_then(|n| days.checked_add(n)).ok_or_else(bad)?,
+                'd' => days = days.checked_add(number).ok_or_else(bad)?,
                 'h' | 'm' | 's' => {
                     let ms = [('h', 3_600_000), ('m', 60_000), ('s', 1_000)].iter().find(|(u, _)| *u == unit);
-                    span += number.checked_mul(ms.map_or(0, |(_, ms)| *ms)).ok_or_else(bad)?;
+                    let ms = number.checked_mul(ms.map_or(0, |(_, ms)| *ms)).ok_or_else(bad)?;
+                    span = span.checked_add(ms).ok_or_else(bad)?;
                 }
                 _ => return Err(bad()),
             }
@@ -196,7 +197,21 @@ mod tests {
             assert_eq!(shown.parse::<Remind>().unwrap(), text.parse::<Remind>().unwrap(), "{text} {shown}");
         }
         assert_eq!("-1w".parse::<Remind>().unwrap().to_string(), "-7d");
-        for bad in ["", "2h", "-", "1d", "-1x", "-1d@25:00", "-2h@18:00", "-1d@6:00", "-1.5h", "-99999d", "- 1d"] {
+        for bad in [
+            "",
+            "2h",
+            "-",
+            "1d",
+            "-1x",
+            "-1d@25:00",
+            "-2h@18:00",
+            "-1d@6:00",
+            "-1.5h",
+            "-99999d",
+            "- 1d",
+            "+9223372036854775807d1d",
+            "+2562047788015h2562047788015h",
+        ] {
             assert!(bad.parse::<Remind>().is_err(), "{bad}");
         }
     }

@@ -7,6 +7,7 @@ use crate::domain::content::Content;
 use crate::domain::follow::FollowUp;
 use crate::domain::id::InstanceName;
 use crate::domain::misfire::Misfire;
+use crate::domain::occurrence::SLOWEST_CLOCK;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::{Millis, Timestamp};
@@ -178,6 +179,15 @@ impl Job {
     /// named by that wall clock time in UTC.
     pub fn schedule_zone(&self) -> &str {
         if self.manner.own_clock { EVERY_HOUR } else { &self.zone }
+    }
+
+    /// The first of its occurrences, for a job first applied at an instant; `zone` is that of its schedule. On clocks of
+    /// their own, one that has come on the fastest of them may be to come on the slowest.
+    pub fn first(&self, first_applied: Timestamp, zone: &jiff::tz::TimeZone) -> Option<Timestamp> {
+        if self.manner.own_clock && self.schedule.recurs() {
+            return self.schedule.next_after(first_applied - SLOWEST_CLOCK - Millis(1), first_applied, zone);
+        }
+        self.schedule.first(first_applied, zone)
     }
 
     /// Its schedule in words; `zone` is that of its schedule.

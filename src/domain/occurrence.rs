@@ -24,6 +24,12 @@ pub struct Layout<'j> {
     pub seed: u64,
 }
 
+/// The slowest clock on Earth is so far behind UTC.
+pub const SLOWEST_CLOCK: Millis = Millis(12 * 3_600_000);
+
+/// The fastest one is so far ahead.
+pub const FASTEST_CLOCK: Millis = Millis(14 * 3_600_000);
+
 /// A recipient as far as the layout needs to know it.
 #[derive(Clone, Copy, Debug)]
 pub struct Whose<'z> {
@@ -65,12 +71,28 @@ impl Layout<'_> {
                 let named = remind.iter().find(|r| r.instant(*at, self.zone) == Some(nominal));
                 named.and_then(|r| r.instant(*at, whose.zone)).unwrap_or(nominal)
             }
-            Schedule::At(_) | Schedule::Every { .. } | Schedule::Cron { .. } if self.job.manner.own_clock => {
+            // An instant of `at` that a clock skips moves later by what is skipped, as everywhere.
+            Schedule::At(_) if self.job.manner.own_clock => {
+                let civil = nominal.in_zone(&TimeZone::UTC).datetime();
+                whose.zone.to_ambiguous_timestamp(civil).compatible().map_or(nominal, Timestamp::from)
+            }
+            Schedule::Every { .. } | Schedule::Cron { .. } if self.job.manner.own_clock => {
                 own_clock(nominal, whose.zone)
             }
             Schedule::At(_) | Schedule::Every { .. } | Schedule::Cron { .. } => nominal,
         };
         due + jitter + self.spread_over(whose.place)
+    }
+
+    /// When the message of a recipient is due in an occurrence that somebody asked for beside the schedule.
+    pub fn due_now(&self, nominal: Timestamp, whose: &Whose<'_>) -> Timestamp {
+        nominal + self.spread_over(whose.place)
+    }
+
+    /// Before this instant nobody is due: a recurring job has no occurrence from before it was first applied, on
+    /// whosoever's clock.
+    pub fn not_before(&self) -> Option<Timestamp> {
+        (self.job.manner.own_clock && self.job.schedule.recurs()).then_some(self.first_applied)
     }
 
     /// When the event begins that an occurrence reminds of beforehand; `None` for what comes after it, or without one.

@@ -170,28 +170,72 @@ pub fn parse_duration(given: &str) -> Result<Millis, BadDuration> {
     Ok(Millis(total.round() as i64))
 }
 
+/// Offsets from UTC that clocks on Earth have ever shown, in seconds: Manila before 1844 and Juneau before 1867 apart.
+const OFFSETS: std::ops::RangeInclusive<i32> = -43_200..=50_400;
+
+/// What a text names: a date, with a time of day or without, and an offset or none.
+struct Written {
+    date: jiff::civil::Date,
+    time: Option<jiff::civil::Time>,
+    offset: Option<jiff::tz::Offset>,
+}
+
+/// Reads `2026-12-01`, `2026-12-01T10:00`, `2026-12-01 10:00:30.500`, each time with `Z` or `+01:00` or without. Nothing
+/// is guessed: `2026-12-01T10` names no time, and reading it as midnight would send ten hours early.
+fn written(text: &str) -> Option<Written> {
+    let text = text.trim();
+    let date: jiff::civil::Date =
+        text.get(..10).filter(|d| d.as_bytes()[4] == b'-' && d.as_bytes()[7] == b'-')?.parse().ok()?;
+    let rest = &text[10..];
+    if rest.is_empty() {
+        return Some(Written { date, time: None, offset: None });
+    }
+    let rest = rest.strip_prefix(['T', 't', ' '])?;
+    let (clock, offset) = match rest.find(['Z', 'z', '+', '-']) {
+        Some(at) => (&rest[..at], Some(offset_of(&rest[at..])?)),
+        None => (rest, None),
+    };
+    let clock = clock.trim_end();
+    let shape = clock.len() >= 5 && clock.as_bytes()[2] == b':' && (clock.len() == 5 || clock.as_bytes()[5] == b':');
+    Some(Written { date, time: Some(clock.parse().ok().filter(|_| shape)?), offset })
+}
+
+/// `Z`, `+01:00`, `+0100` or `+01`.
+fn offset_of(text: &str) -> Option<jiff::tz::Offset> {
+    if matches!(text, "Z" | "z") {
+        return Some(jiff::tz::Offset::UTC);
+    }
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    let digits: String = text[1..].chars().filter(|c| *c != ':').collect();
+    let shape = matches!(text.len(), 3 | 5) && !text.contains(':') || text.len() == 6 && text.as_bytes()[3] == b':';
+    if !shape || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let hours: i32 = digits.get(..2)?.parse().ok()?;
+    let minutes: i32 = if digits.len() == 4 { digits[2..].parse().ok().filter(|m| *m < 60)? } else { 0 };
+    let seconds = sign * (hours * 3_600 + minutes * 60);
+    OFFSETS.contains(&seconds).then(|| jiff::tz::Offset::from_seconds(seconds).ok())?
+}
+
 /// Reads an instant: RFC 3339 with an offset, or a civil date and time in `zone`. In the hour that daylight saving
 /// skips it moves later, in the one that comes twice it takes the earlier. A date alone is its first or last instant.
 pub fn parse_instant(text: &str, zone: &jiff::tz::TimeZone, end_of_day: bool) -> Option<Timestamp> {
-    let text = text.trim();
-    if let Ok(t) = text.parse::<jiff::Timestamp>() {
-        return Some(t.into());
-    }
-    let civil = if let (Ok(date), false) = (text.parse::<jiff::civil::Date>(), text.contains(':')) {
-        if end_of_day { date.at(23, 59, 59, 999_000_000) } else { date.at(0, 0, 0, 0) }
-    } else {
-        text.parse::<jiff::civil::DateTime>().ok()?
+    let Written { date, time, offset } = written(text)?;
+    let civil = match time {
+        Some(time) => date.to_datetime(time),
+        None if end_of_day => date.at(23, 59, 59, 999_000_000),
+        None => date.at(0, 0, 0, 0),
     };
-    Some(civil.to_zoned(zone.clone()).ok()?.timestamp().into())
+    match offset {
+        Some(offset) => Some(offset.to_timestamp(civil).ok()?.into()),
+        None => Some(civil.to_zoned(zone.clone()).ok()?.timestamp().into()),
+    }
 }
 
 /// The wall clock time that a text names, unless it names an instant by its offset.
 pub fn civil_of(text: &str) -> Option<jiff::civil::DateTime> {
-    let text = text.trim();
-    if text.parse::<jiff::Timestamp>().is_ok() {
-        return None;
-    }
-    text.parse().ok()
+    let Written { date, time, offset } = written(text)?;
+    offset.is_none().then(|| date.to_datetime(time.unwrap_or(jiff::civil::Time::midnight())))
 }
 
 #[cfg(test)]
@@ -205,6 +249,39 @@ mod tests {
         }
         assert_eq!(parse_duration("90s").unwrap(), Millis(90_000));
         assert_eq!(parse_duration("1w").unwrap(), Millis(604_800_000));
+    }
+
+    #[test]
+    fn an_instant_is_read_whole_or_refused() {
+        let utc = jiff::tz::TimeZone::UTC;
+        let read = |t: &str| parse_instant(t, &utc, false).map(Timestamp::to_rfc3339);
+        for text in ["2026-12-05T10:00", "2026-12-05 10:00:00", "2026-12-05T12:00+02:00", "2026-12-05t05:00:00.0-0500"]
+        {
+            assert_eq!(read(text).as_deref(), Some("2026-12-05T10:00:00.000Z"), "{text}");
+        }
+        assert_eq!(read("2026-12-05T10:00:00.250Z").as_deref(), Some("2026-12-05T10:00:00.250Z"));
+        assert_eq!(read("2026-12-05").as_deref(), Some("2026-12-05T00:00:00.000Z"));
+        for text in [
+            "2026-12-05T10",
+            "2026-12-05T1000",
+            "20261205T1000",
+            "20261205T10:00",
+            "2026-12-05 10",
+            "2026-12-05T",
+            "2026-12-05T10:00+25:00",
+            "2026-12-05T10:00+15:00",
+            "2026-12-05T10:00+2",
+            "2026-12-05T25:00",
+            "2026-13-05",
+            "2026-12-05T10:00[Europe/Berlin]",
+            "tomorrow",
+            "",
+            "2026-12-0é",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(civil_of("2026-12-05T10:00Z"), None);
+        assert!(civil_of("2026-12-05T10:00").is_some());
     }
 
     #[test]

@@ -7,9 +7,9 @@ use jiff::tz::TimeZone;
 
 use crate::clock;
 use crate::config::{ConfigError, Settings};
+use crate::domain::occurrence::SLOWEST_CLOCK;
 use crate::domain::time::{Millis, Timestamp};
 use crate::engine::LaneStart;
-use crate::future::rows::SLOWEST_CLOCK;
 use crate::future::{JobPremise, LanePremise, Premise};
 
 /// Typing is shown again this often: it moves no send.
@@ -53,6 +53,7 @@ pub fn of_file(settings: &Settings, known: &Known, from: Timestamp, until: Times
         // What passed before a job was known is a misfire of its first day; what a database knows it has dealt with.
         let after = match applied {
             // On clocks of their own, some recipients of an occurrence are due before its nominal instant, some after.
+            _ if declared.job.manner.own_clock && declared.job.schedule.recurs() => from - SLOWEST_CLOCK - Millis(1),
             Some(_) if declared.job.manner.own_clock => from - SLOWEST_CLOCK - Millis(1),
             Some(_) => from - Millis(1),
             None if declared.job.schedule.recurs() => from - Millis(1),

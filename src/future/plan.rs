@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::iter::Peekable;
 
 use crate::domain::job::Overlap;
+use crate::domain::occurrence::{FASTEST_CLOCK, SLOWEST_CLOCK};
 use crate::domain::time::{Millis, Timestamp};
 use crate::engine::CLAIM_AHEAD;
 use crate::future::queue::Number;
-use crate::future::rows::{FASTEST_CLOCK, Mould, SLOWEST_CLOCK};
+use crate::future::rows::Mould;
 
 /// An occurrence is laid out this long before its typing must begin: further ahead than a lane looks by itself, so that
 /// no lane needs to be told of it.

@@ -17,10 +17,6 @@ use crate::intake;
 use crate::store::Recipient;
 use crate::worker::open_hours;
 
-/// As the planner's: clocks on Earth are at most this far ahead of UTC, and the slowest so far behind.
-pub(super) const FASTEST_CLOCK: Millis = Millis(14 * 3_600_000);
-pub(super) const SLOWEST_CLOCK: Millis = Millis(12 * 3_600_000);
-
 /// A job with what its messages have in common.
 #[derive(Debug)]
 pub(super) struct Mould<'p> {

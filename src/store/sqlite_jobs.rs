@@ -166,7 +166,7 @@ pub(super) async fn apply_job(
     };
     let zone = crate::clock::zone(job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
     let (next_at, replaces) = match &known {
-        None => (job.schedule.first(first_applied_at, &zone), false),
+        None => (job.first(first_applied_at, &zone), false),
         Some(_) => {
             let (next_at, replaces) = resume_from(connection, &job, first_applied_at, &zone, now).await?;
             (next_at.filter(|_| !cancelled), replaces)
