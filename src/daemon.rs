@@ -159,6 +159,7 @@ pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
             "requests were out when the program last stopped: they are in doubt, see `onthedot doubt list`"
         );
     }
+    store.say_served(&instances.iter().map(|i| i.name.clone()).collect::<Vec<_>>()).await?;
     store.finish_replacing(clock::now()).await?;
     if let Some(settings) = &options.settings {
         let applied = intake::apply_file(&store, settings, options.prune, clock::now()).await?;

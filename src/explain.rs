@@ -56,7 +56,7 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
             typed.push((message.due, slot));
         }
     }
-    let served = store.is_served(now).await?;
+    let served = store.serves(&instance, now).await?;
     let mut due = with_hours(&seen.claimed, window.as_ref());
     // What a pause keeps past its instant is typed in full; what begins late for it but can still be on time is not.
     let paused_past = |d: &Due| pauses.iter().any(|(until, _)| until.is_none_or(|t| d.target < t));

@@ -79,10 +79,15 @@ impl Follower {
     /// Answers whether it was done: not where it was looked at again meanwhile.
     async fn go_on(&self, message: &FollowedMessage, now: Timestamp) -> Result<bool, StoreError> {
         use StateName::{Expired, Failed, Sent};
+        if !matches!(message.family.state, Sent | Failed | Expired) {
+            // On its way once more, or taken back: it is looked at when it rests.
+            let (followed, at) = (message.followed, message.followed.map(|_| Timestamp(0)));
+            return self.store.follow(message, Vec::new(), followed, at, now).await;
+        }
         let follow = message.claimed.content.manner.follow.as_ref().filter(|_| message.job_known);
-        let Some(follow) = follow.filter(|_| matches!(message.family.state, Sent | Failed | Expired)) else {
-            // Taken back or never to be sent, or its job is gone: nothing follows it.
-            let left = message.followed.filter(|_| message.family.state == Sent).map(|_| Followed::Unknown);
+        let Some(follow) = follow else {
+            // Its job is gone: nothing follows it any more.
+            let left = message.followed.map(|_| Followed::Unknown);
             return self.store.follow(message, Vec::new(), left, None, now).await;
         };
         let decision = follow.decide(&message.family, message.claimed.due.lead, now);
@@ -180,13 +185,15 @@ fn tell(message: &FollowedMessage, created: &[(Kind, Timestamp)], followed: Foll
     let id = message.claimed.due.id;
     for (kind, due) in created {
         match kind {
-            Kind::Nag(n) => tracing::info!(%id, n, %due, "not answered: it is sent again"),
-            Kind::Escalation(n) => tracing::warn!(%id, step = n + 1, %due, "not answered: it is escalated"),
+            Kind::Nag(n) => tracing::info!(%id, n, %due, "not answered so far: it will be sent again"),
+            Kind::Escalation(n) => tracing::warn!(%id, step = n + 1, %due, "not answered so far: it will be escalated"),
         }
     }
     match followed {
+        // Told when it came to be so, and not again with every later ack.
+        _ if message.followed == Some(followed) => {}
         Followed::Waiting => {}
         Followed::Reached => tracing::info!(%id, "what it was followed for came"),
-        Followed::Unknown => tracing::warn!(%id, "not answered in time: whether it was read is unknown"),
+        Followed::Unknown => tracing::warn!(%id, "nothing more follows, and no answer is known"),
     }
 }

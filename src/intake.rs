@@ -152,7 +152,15 @@ pub async fn plan_file(store: &SqliteStore, settings: &Settings, now: Timestamp)
             Applied::Changed => store.waiting_of_job(&job.job.name).await?,
             Applied::Added | Applied::Unchanged => 0,
         };
-        jobs.push(planned(job, change, cancels, first_applied.unwrap_or(now), now));
+        let mut plan = planned(job, change, cancels, first_applied.unwrap_or(now), now);
+        if job.job.schedule.event_at().is_some()
+            && let Some(known) = store.job(&job.job.name).await?
+        {
+            let zone = clock::zone(job.job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
+            let comes_to = known.as_declared(&job.job);
+            plan.next = comes_to.and_then(|j| j.schedule.next_after(now, known.first_applied_at, &zone));
+        }
+        jobs.push(plan);
     }
     let declared: std::collections::HashSet<&str> = settings.jobs.iter().map(|j| j.job.name.as_str()).collect();
     let names = store.job_names().await?;

@@ -200,6 +200,7 @@ impl Planner {
             missed: [None; 2],
             gate_at: None,
             event_at: stored.job.schedule.event_at(),
+            extra: true,
         };
         self.insert(stored, &contents, Occurrence::Extra(nominal), publish, now).await?;
         Ok(nominal)
@@ -233,7 +234,8 @@ impl Planner {
             // expected.
             let next_at = decision.serve.map(|(nominal, _)| nominal);
             let plan_at = next_at.map(|_| now);
-            let step = Publish { next_at, plan_at, missed: decision.missed, gate_at: None, event_at: None };
+            let step =
+                Publish { next_at, plan_at, missed: decision.missed, gate_at: None, event_at: None, extra: false };
             return self.store.advance_job(&stored.job.name, stored.next_at, step).await;
         };
         let job = &stored.job;
@@ -249,6 +251,7 @@ impl Planner {
             missed: [None; 2],
             gate_at: checked.then(|| nominal + self.layout(&stored, &zone).jitter(nominal) - GATE_AHEAD),
             event_at: job.schedule.event_at(),
+            extra: false,
         };
         if state == StateName::Expired {
             tracing::warn!(job = stored.job.name, nominal = %nominal, "an occurrence is too late and recorded as expired");

@@ -64,7 +64,10 @@ pub async fn expire(store: Arc<SqliteStore>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         match store.expire(clock::now()).await {
             Ok(0) => {}
-            Ok(n) => tracing::warn!(n, "messages passed their `expires` and will not be sent"),
+            Ok(n) => tracing::warn!(
+                n,
+                "messages are of no use any more and will not be sent: their `expires`, or their event, has passed"
+            ),
             Err(e) => tracing::warn!(error = %e, "expired messages could not be looked for"),
         }
         tokio::select! {

@@ -171,3 +171,20 @@ fn a_nag_survives_kill_9_and_a_changed_job() {
     until("it is sent", LIMIT, || followed(&bench, "slow") == "unknown");
     assert_eq!(sends_to(&bench, "201000000001").len(), 2);
 }
+
+#[test]
+fn a_failed_message_that_gets_another_chance_is_followed_anew() {
+    let bench = Bench::new();
+    let scenario = "acks: { levels: [server] }\nnot_on_whatsapp: [\"201000000003*\"]\n";
+    let jobs = "  tried: { in: 1s, to: \"201000000003\", text: hi, escalate: { after: 1s, to: \"201000000009\" } }\n";
+    let _daemon = start(&bench, jobs, scenario);
+    until("it is told to another", LIMIT, || followed(&bench, "tried") == "unknown");
+    assert_eq!(followers(&bench, "tried"), ["escalation 1 sent"]);
+    let list = bench.json(&["list", "--job", "tried", "--state", "failed"]);
+    let id = list["messages"][0]["id"].as_str().unwrap().to_owned();
+    bench.json(&["retry", &id]);
+    until("it failed once more", LIMIT, || {
+        let message = bench.json(&["show", &id]);
+        message["state"] == "failed" && message["attempts"] == 2 && message["follow_up"]["state"] == "unknown"
+    });
+}

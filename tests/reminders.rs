@@ -166,6 +166,60 @@ fn a_reminder_lands_on_its_instant_and_a_moved_one_does_too() {
     assert_eq!(list["messages"][0]["due_at"].as_str().unwrap(), jiff_ms(soon - 10_000));
 }
 
+#[test]
+fn on_their_own_clocks_run_now_means_now_and_nothing_is_due_from_before_the_job_was_known() {
+    let bench = Bench::new();
+    // The hour of day that has just begun in Berlin: past there and in Tokyo, to come in New York.
+    let now = jiff::Timestamp::from_millisecond(now_ms()).unwrap().in_tz("Europe/Berlin").unwrap();
+    bench.write("guests.csv", "to,zone\n491700000001,\n819012345678,\n201000000003,America/New_York\n");
+    let to = "timezone: recipient, to: { csv: guests.csv }, typing: off, text: hi";
+    let jobs =
+        format!("  hourly: {{ cron: \"0 {} * * *\", {to} }}\n  far: {{ cron: \"0 9 1 1 *\", {to} }}\n", now.hour());
+    let _daemon = start(&bench, &jobs, false);
+    until("both are planned", LIMIT, || told(&bench, "far").len() >= 3 && !told(&bench, "hourly").is_empty());
+    let begun = onthedot::domain::time::Timestamp(now_ms() - 60_000).to_rfc3339();
+    for message in bench.json(&["list", "--job", "hourly"])["messages"].as_array().unwrap() {
+        assert!(message["due_at"].as_str().unwrap() > begun.as_str(), "{message}");
+        assert_eq!(message["state"], "scheduled");
+    }
+    let asked = bench.json(&["job", "run-now", "far"])["occurrence"].as_str().unwrap().to_owned();
+    let of_now = || -> Vec<Value> {
+        let all = bench.json(&["list", "--job", "far", "--state", "sent"])["messages"].as_array().unwrap().clone();
+        all.into_iter().filter(|m| m["occurrence"] == asked.as_str()).collect()
+    };
+    until("all three are sent now", LIMIT, || of_now().len() == 3);
+    assert!(of_now().iter().all(|m| m["due_at"] == asked.as_str()));
+}
+
+#[test]
+fn what_was_asked_for_beside_the_schedule_stays_when_the_job_changes() {
+    let bench = Bench::new();
+    let jobs =
+        |text: &str| format!("  ev: {{ event: 2099-12-03T15:30, remind: -1d, to: \"491700000001\", text: {text} }}\n");
+    let daemon = start(&bench, &jobs("hi"), true);
+    until("it is planned", LIMIT, || told(&bench, "ev").len() == 1);
+    bench.json(&["job", "pause", "ev"]);
+    bench.json(&["job", "run-now", "ev"]);
+    drop(daemon);
+    let _daemon = start(&bench, &jobs("ho"), true);
+    until("the reminder is replaced", LIMIT, || {
+        let all = bench.json(&["list", "--job", "ev"])["messages"].as_array().unwrap().clone();
+        all.iter().any(|m| m["reason"] == "replaced")
+    });
+    until("it is planned anew", LIMIT, || told(&bench, "ev").len() == 2);
+    assert!(told(&bench, "ev").iter().all(|m| m.ends_with("scheduled")), "{:?}", told(&bench, "ev"));
+    // Moving the event to where it is changes nothing; moving it is what `plan` then goes by.
+    assert_eq!(bench.json(&["job", "event", "ev", "--at", "2099-12-03T15:30"])["replaced"], 0);
+    bench.json(&["job", "event", "ev", "--at", "2099-12-05T15:30"]);
+    let plan = bench.json(&["plan", "jobs.yaml", "--sandbox"]);
+    assert_eq!(plan["jobs"][0]["change"], "unchanged");
+    assert_eq!(plan["jobs"][0]["next"], "2099-12-04T14:30:00.000Z");
+    assert_eq!(bench.json(&["next", "ev"])["occurrences"][0]["at"], "2099-12-04T14:30:00.000Z");
+    bench.json(&["job", "event", "ev", "--cancel"]);
+    assert_eq!(bench.json(&["next", "ev"])["occurrences"].as_array().unwrap().len(), 0);
+    assert_eq!(bench.json(&["plan", "jobs.yaml", "--sandbox"])["jobs"][0]["next"], Value::Null);
+}
+
 fn jiff_ms(ms: i64) -> String {
     onthedot::domain::time::Timestamp(ms).to_rfc3339()
 }

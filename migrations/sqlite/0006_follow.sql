@@ -2,6 +2,8 @@
 
 -- When the event begins that an occurrence reminds of.
 ALTER TABLE occurrences ADD COLUMN event_at INTEGER;
+-- Whether somebody asked for it beside the schedule: a changed schedule does not replace it.
+ALTER TABLE occurrences ADD COLUMN extra INTEGER NOT NULL DEFAULT 0;
 -- Where a person moved or called off the event of a job: the file's own word stays in its definition.
 ALTER TABLE jobs ADD COLUMN event_moved_to INTEGER;
 ALTER TABLE jobs ADD COLUMN event_cancelled INTEGER NOT NULL DEFAULT 0;

@@ -13,6 +13,7 @@ use crate::config::{self, Finding, JobSettings, Settings};
 use crate::domain::chore::{Chore, next_run};
 use crate::domain::class::Class;
 use crate::domain::content::Content;
+use crate::domain::follow::Until;
 use crate::domain::job::{Expires, Job};
 use crate::domain::time::Timestamp;
 use crate::domain::window::WindowZone;
@@ -109,6 +110,14 @@ fn job_json(job: &JobSettings, now: Timestamp) -> Value {
     })
 }
 
+fn until(goal: Until) -> &'static str {
+    match goal {
+        Until::Device => "it reached a device",
+        Until::Read => "it is read",
+        Until::Reply => "somebody answers",
+    }
+}
+
 /// What else a job says about itself.
 fn details(job: &Job) -> Vec<String> {
     let kinds: Vec<&str> = std::iter::once(&job.content).chain(&job.then).map(Content::kind).collect();
@@ -118,6 +127,28 @@ fn details(job: &Job) -> Vec<String> {
     }
     if let Some(span) = job.spread {
         all.push(format!("spread over {span}"));
+    }
+    if let Some(jitter) = job.jitter {
+        all.push(format!("up to {jitter} later, drawn each time"));
+    }
+    if let Some(bounds) = job.schedule.bounds() {
+        all.extend(bounds.starts.map(|t| format!("from {t}")));
+        all.extend(bounds.ends.map(|t| format!("until {t}")));
+    }
+    if let Some(follow) = &job.manner.follow {
+        if let Some(nag) = &follow.nag {
+            all.push(format!(
+                "again every {} until {}, {} at most",
+                nag.every,
+                until(nag.until),
+                counted(nag.max, "time")
+            ));
+        }
+        for step in &follow.escalate {
+            let to = step.to.as_ref().map_or("the same chat".to_owned(), ToString::to_string);
+            let through = step.instance.as_ref().map(|i| format!(" through {i}")).unwrap_or_default();
+            all.push(format!("after {} without that to {to}{through}", step.after));
+        }
     }
     if let Some(window) = &job.manner.window {
         let zone = match &window.zone {

@@ -268,10 +268,14 @@ async fn event(global: &Global, name: &str, at: Option<String>, dry_run: bool, o
     }
     let local = |t: Timestamp| t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string();
     let would = if dry_run { "would be " } else { "" };
+    let reminders = counted(replaced, "reminder");
     let mut lines = vec![match at {
-        Some(at) => format!("the event of '{name}' {would}moved to {}, {replaced} reminders replaced", local(at)),
-        None => format!("the event of '{name}' {would}called off, {replaced} reminders cancelled"),
+        Some(at) => format!("the event of '{name}' {would}moved to {}, {reminders} replaced", local(at)),
+        None => format!("the event of '{name}' {would}called off, {reminders} cancelled"),
     }];
+    if at.is_some_and(|at| at <= now) {
+        lines.push("it has begun by then: what reminds of it beforehand is skipped".to_owned());
+    }
     lines.extend(next.iter().map(|t| format!("next       {}", local(*t))));
     out.data(&lines.join("\n"))?;
     Ok(Exit::Ok)
@@ -293,6 +297,10 @@ async fn move_event(
         Some(text) => Some(instant("--at", &text, &zone_of(&view))?),
         None => None,
     };
+    // What is so already is left alone, typing included.
+    if at.is_some() && at == view.stored.job.schedule.event_at() && !view.stored.event_cancelled {
+        return Ok((at, 0));
+    }
     if dry_run {
         return Ok((at, store.waiting_of_job(name).await?));
     }
@@ -312,7 +320,7 @@ async fn remove(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow
         out.document(&json!({ "job": name, "removed": !dry_run, "cancelled": waits }))?;
     } else {
         let would = if dry_run { "would be" } else { "is" };
-        out.data(&format!("'{name}' {would} removed, {waits} waiting messages cancelled"))?;
+        out.data(&format!("'{name}' {would} removed, {} cancelled", counted(waits, "waiting message")))?;
     }
     Ok(Exit::Ok)
 }

@@ -9,6 +9,7 @@ use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
 use crate::domain::cron::settle_spread;
+use crate::domain::job::Job;
 use crate::domain::schedule::{Bounds, Schedule, parse_pattern};
 use crate::domain::time::{Timestamp, parse_instant};
 use crate::store::Opening;
@@ -39,13 +40,14 @@ pub(super) struct NextArgs {
 
 pub(super) async fn next(global: &Global, args: &NextArgs, out: &Out) -> anyhow::Result<Exit> {
     let now = clock::now();
-    let (schedule, zone_name, first_applied) = match (&args.cron, &args.job) {
+    let Asked { schedule, zone_name, first_applied, own_clock } = match (&args.cron, &args.job) {
         (Some(pattern), _) => {
             let zone = args.zone.clone().unwrap_or_else(clock::system_zone_name);
             let wrong = |e| told(Exit::Usage, format!("--cron: {e}"));
             let settled = settle_spread(pattern, "").map_err(wrong)?;
             parse_pattern(&settled).map_err(wrong)?;
-            (Schedule::Cron { patterns: vec![settled], bounds: Bounds::default() }, zone, now)
+            let schedule = Schedule::Cron { patterns: vec![settled], bounds: Bounds::default() };
+            Asked { schedule: Some(schedule), zone_name: zone, first_applied: now, own_clock: false }
         }
         (None, Some(job)) => of_job(global, job, now).await?,
         (None, None) => return Err(told(Exit::Usage, "which job? `onthedot next JOB`")),
@@ -57,25 +59,45 @@ pub(super) async fn next(global: &Global, args: &NextArgs, out: &Out) -> anyhow:
         None => now,
     };
     let count = usize::try_from(args.n).unwrap_or(usize::MAX);
-    let occurrences: Vec<Timestamp> = schedule.all_after(after, first_applied, &zone).take(count).collect();
-    print(&occurrences, &zone_name, &zone, out)?;
+    let occurrences: Vec<Timestamp> = match &schedule {
+        Some(schedule) => schedule.all_after(after, first_applied, &zone).take(count).collect(),
+        None => Vec::new(),
+    };
+    // On clocks of their own there is no zone: what all of them will show.
+    let shown_zone = if own_clock { "recipient" } else { &zone_name };
+    print(&occurrences, (shown_zone, own_clock), &zone, out)?;
     Ok(Exit::Ok)
 }
 
-async fn of_job(global: &Global, name: &str, now: Timestamp) -> anyhow::Result<(Schedule, String, Timestamp)> {
+/// Whose occurrences are asked for.
+struct Asked {
+    /// `None` = nothing comes: its event is called off.
+    schedule: Option<Schedule>,
+    zone_name: String,
+    first_applied: Timestamp,
+    /// Whether its hours are those of each recipient's own clock.
+    own_clock: bool,
+}
+
+fn asked(job: Job, first_applied: Timestamp, called_off: bool) -> Asked {
+    let (zone_name, own_clock) = (job.schedule_zone().to_owned(), job.manner.own_clock);
+    Asked { schedule: Some(job.schedule).filter(|_| !called_off), zone_name, first_applied, own_clock }
+}
+
+async fn of_job(global: &Global, name: &str, now: Timestamp) -> anyhow::Result<Asked> {
     if let Some(path) = &global.config {
         let settings = config::load(path, true, now)?;
         let found = settings.jobs.into_iter().find(|j| j.job.name == name);
         let job =
             found.ok_or_else(|| told(Exit::NotFound, format!("{} declares no job '{name}'", path.display())))?.job;
-        return Ok((job.schedule, job.zone, now));
+        return Ok(asked(job, now, false));
     }
     let store = place::open(global, Opening::Reading).await?;
     let found = store.job(name).await?;
     let names = store.job_names().await?;
     store.close().await;
     match found {
-        Some(stored) => Ok((stored.job.schedule, stored.job.zone, stored.first_applied_at)),
+        Some(stored) => Ok(asked(stored.job, stored.first_applied_at, stored.event_cancelled)),
         None => {
             let known: Vec<&str> = names.iter().map(String::as_str).take(20).collect();
             Err(told(Exit::NotFound, format!("there is no job '{name}'; known: {}", known.join(", "))))
@@ -83,12 +105,18 @@ async fn of_job(global: &Global, name: &str, now: Timestamp) -> anyhow::Result<(
     }
 }
 
-fn print(occurrences: &[Timestamp], zone_name: &str, zone: &TimeZone, out: &Out) -> anyhow::Result<()> {
+fn print(
+    occurrences: &[Timestamp],
+    (zone_name, own_clock): (&str, bool),
+    zone: &TimeZone,
+    out: &Out,
+) -> anyhow::Result<()> {
     let local = |t: &Timestamp, format: &str| t.in_zone(zone).strftime(format).to_string();
+    let format = if own_clock { "%Y-%m-%dT%H:%M:%S" } else { "%Y-%m-%dT%H:%M:%S%:z" };
     if out.json {
         let all: Vec<Value> = occurrences
             .iter()
-            .map(|t| json!({ "at": t.to_rfc3339(), "local": local(t, "%Y-%m-%dT%H:%M:%S%:z"), "zone": zone_name }))
+            .map(|t| json!({ "at": t.to_rfc3339(), "local": local(t, format), "zone": zone_name }))
             .collect();
         return out.document(&json!({ "occurrences": all }));
     }
@@ -96,7 +124,10 @@ fn print(occurrences: &[Timestamp], zone_name: &str, zone: &TimeZone, out: &Out)
         out.note("no occurrence is to come");
         return Ok(());
     }
-    let lines: Vec<String> =
-        occurrences.iter().map(|t| format!("{}   {}", local(t, "%a %Y-%m-%d %H:%M:%S %Z"), t.to_rfc3339())).collect();
+    let line = |t: &Timestamp| match own_clock {
+        true => local(t, "%a %Y-%m-%d %H:%M:%S each"),
+        false => format!("{}   {}", local(t, "%a %Y-%m-%d %H:%M:%S %Z"), t.to_rfc3339()),
+    };
+    let lines: Vec<String> = occurrences.iter().map(line).collect();
     out.data(&lines.join("\n"))
 }

@@ -50,7 +50,8 @@ pub(super) async fn look(
             if let Some(known) = store.job(name).await? {
                 let zone = zone_of(known.job.schedule_zone());
                 let old = Side { job: &known.job, zone: &zone, first_applied: known.first_applied_at, after: now };
-                gone.push((name.clone(), outlook(Some(old), None, Audience::Same(known.size), until)));
+                let old = Some(old).filter(|_| !known.event_cancelled);
+                gone.push((name.clone(), outlook(old, None, Audience::Same(known.size), until)));
             }
         }
     }
@@ -79,15 +80,18 @@ async fn changed(
     let (old_zone, new_zone) = (zone_of(known.job.schedule_zone()), zone_of(declared.job.schedule_zone()));
     let first_applied = known.first_applied_at;
     let old = Side { job: &known.job, zone: &old_zone, first_applied, after: now };
-    let new = Side { job: &declared.job, zone: &new_zone, first_applied, after: now };
+    // What a person said of its event holds.
+    let comes_to = known.as_declared(&declared.job);
+    let old = Some(old).filter(|_| !known.event_cancelled);
+    let new = comes_to.as_ref().map(|job| Side { job, zone: &new_zone, first_applied, after: now });
     let same = store.find_audience(&declared.recipients.fingerprint).await? == Some(known.audience);
     if same {
-        return Ok(outlook(Some(old), Some(new), Audience::Same(known.size), until));
+        return Ok(outlook(old, new, Audience::Same(known.size), until));
     }
     let before: Vec<Recipient> = all_recipients(store, known.audience).await?;
     let mut after = Vec::new();
     declared.recipients.for_each(|r| after.push(r)).map_err(|f| crate::config::ConfigError(vec![f]))?;
-    Ok(outlook(Some(old), Some(new), Audience::Two(&before, &after), until))
+    Ok(outlook(old, new, Audience::Two(&before, &after), until))
 }
 
 impl Ahead {

@@ -11,6 +11,7 @@ use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted, safe, table};
 use crate::cli::{Global, place};
 use crate::clock;
+use crate::config::read::suggest;
 use crate::config::{self, Settings};
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp, parse_instant};
@@ -83,7 +84,20 @@ pub(super) async fn simulate(global: &Global, args: &SimulateArgs, out: &Out) ->
     if until <= from {
         return Err(told(Exit::Usage, format!("--until {until} does not lie after --from {from}")));
     }
+    if out.json && args.csv.as_deref().is_some_and(is_stdout) {
+        return Err(told(Exit::Usage, "--json and --csv - both want the standard output; name a file for one of them"));
+    }
     let assertions = assertions(args, &zone)?;
+    for job in assertions.iter().filter_map(Assertion::job) {
+        if !settings.jobs.iter().any(|j| j.job.name == job) {
+            let known: Vec<&str> = settings.jobs.iter().map(|j| j.job.name.as_str()).take(20).collect();
+            let message = format!(
+                "an assertion names the job '{job}', which the file does not declare; {}",
+                suggest(job, &known)
+            );
+            return Err(told(Exit::Usage, message));
+        }
+    }
     let mut known = known(global).await?;
     known.seed = args.seed.unwrap_or(known.seed);
     let premise = of_file(&settings, &known, from, until)?;

@@ -28,6 +28,13 @@ impl Reading<'_> {
                 let hint = "nothing of this job would ever leave".to_owned();
                 self.warn(&place, format!("job '{}': {text}", job.job.name), Some(hint));
             }
+            if job.job.schedule.recurs() {
+                let zone = clock::zone(job.job.schedule_zone()).unwrap_or(TimeZone::UTC);
+                if job.job.schedule.next_after(now, now, &zone).is_none() {
+                    let hint = "look at ends, count and exclude".to_owned();
+                    self.warn(&place, format!("job '{}': it has no occurrence to come", job.job.name), Some(hint));
+                }
+            }
             if let Some(text) = cannot_finish(job, &instance.pacing, now) {
                 let hint = "raise the pace, lengthen the time, or split the recipients over instances".to_owned();
                 self.warn(&place, format!("job '{}': {text}", job.job.name), Some(hint));

@@ -133,6 +133,8 @@ pub struct Family {
     pub ack: Option<Ack>,
     /// Whether its recipient, or one it was escalated to, wrote back since.
     pub replied: bool,
+    /// From when on asking again is of no use: the event that it reminds of has begun.
+    pub useless_from: Option<Timestamp>,
     /// Its followers so far, without those that were replaced.
     pub followers: Vec<Follower>,
 }
@@ -166,7 +168,7 @@ impl Followed {
         (
             Followed::Unknown,
             "unknown",
-            "Everything was done and nothing came. Receipts may be switched off, so this is no failure; a late one still counts.",
+            "Nothing more is done, and what it was followed for is not known to have come. Receipts may be switched off, so this is no failure; a late one still counts.",
         ),
     ];
 
@@ -261,6 +263,9 @@ impl Nag {
         }
         let count = u32::try_from(nags().count()).unwrap_or(u32::MAX);
         let next = nags().map(Follower::at).max().unwrap_or(family.since) + self.every;
+        if family.useless_from.is_some_and(|event| next.max(now) >= event) {
+            return (false, false);
+        }
         if count < self.max {
             d.plan(Kind::Nag(count + 1), next, lead, now);
             return (true, false);
@@ -308,7 +313,14 @@ mod tests {
     }
 
     fn sent(followers: Vec<Follower>) -> Family {
-        Family { state: StateName::Sent, since: Timestamp(0), ack: Some(Ack::Device), replied: false, followers }
+        Family {
+            state: StateName::Sent,
+            since: Timestamp(0),
+            ack: Some(Ack::Device),
+            replied: false,
+            useless_from: None,
+            followers,
+        }
     }
 
     fn follower(kind: Kind, state: StateName, at: i64) -> Follower {
@@ -345,6 +357,16 @@ mod tests {
         // A late receipt still counts.
         let late = Family { ack: Some(Ack::Read), ..sent(vec![last]) };
         assert_eq!(decide(&nag(1), &late, 9_000).followed, Followed::Reached);
+    }
+
+    #[test]
+    fn nobody_is_asked_again_once_the_event_has_begun() {
+        let soon = Family { useless_from: Some(Timestamp(601_000)), ..sent(vec![]) };
+        assert_eq!(decide(&nag(3), &soon, 590).create.len(), 1);
+        let first = follower(Kind::Nag(1), StateName::Sent, 600);
+        let past = Family { useless_from: Some(Timestamp(601_000)), ..sent(vec![first]) };
+        let d = decide(&nag(3), &past, 600);
+        assert_eq!((d.create.len(), d.followed), (0, Followed::Unknown));
     }
 
     #[test]

@@ -70,7 +70,11 @@ impl GateName {
         (GateName::PerHour, "per_hour", "The instance has used up its `per_hour`."),
         (GateName::PerDay, "per_day", "The instance has used up its `per_day`."),
         (GateName::Rest, "rest", "The instance rests after a `batch`."),
-        (GateName::Daemon, "daemon", "No daemon runs on this database."),
+        (
+            GateName::Daemon,
+            "daemon",
+            "No daemon runs on this database, or the one that runs does not serve its instance yet.",
+        ),
     ];
 
     /// The code used in JSON.
@@ -194,7 +198,7 @@ pub fn explain(s: &Situation, now: Timestamp) -> Explanation {
         }
     }
     if !s.served {
-        gate(GateName::Daemon, false, None, Some("`onthedot run` is not running on this database".to_owned()));
+        gate(GateName::Daemon, false, None, Some(UNSERVED.to_owned()));
     }
     let earliest = forecast.as_ref().map(|f| f.leaves_at);
     Explanation { gates, earliest, typing_from: forecast.and_then(|f| f.typing_from) }
@@ -206,6 +210,9 @@ struct Forecast {
     typing_from: Option<Timestamp>,
     held_by: Vec<(GateName, Option<String>)>,
 }
+
+/// What helps where nobody serves an instance.
+const UNSERVED: &str = "no daemon serves its instance: start `onthedot run`, or restart it where the instance is new";
 
 /// Steps after which a forecast is given up: some hundred thousand messages before this one.
 const STEPS: u32 = 5_000_000;

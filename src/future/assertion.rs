@@ -72,6 +72,11 @@ pub struct NotAnAssertion {
 }
 
 impl Assertion {
+    /// The job it is about, where it names one.
+    pub fn job(&self) -> Option<&str> {
+        self.job.as_deref()
+    }
+
     /// Reads an assertion. Clocks it does not name are those of `zone`.
     ///
     /// # Errors

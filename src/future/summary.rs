@@ -1,6 +1,6 @@
 //! A prediction in numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -10,6 +10,9 @@ use crate::domain::id::InstanceName;
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::future::Foreseen;
+
+/// Occurrences of one job that are remembered as counted: more than ever wait beside each other.
+const MET_LIMIT: usize = 256;
 
 /// The numbers of one job through one instance.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -30,16 +33,23 @@ pub struct Line {
     pub held_by: BTreeMap<&'static str, u64>,
     /// What is not sent, by state and reason.
     pub unsent: BTreeMap<(StateName, Option<&'static str>), u64>,
-    last_occurrence: Option<Timestamp>,
+    /// The latest occurrences met, and the latest that is no more remembered.
+    met: BTreeSet<Timestamp>,
+    forgotten: Option<Timestamp>,
 }
 
 impl Line {
     fn note(&mut self, f: &Foreseen) {
         self.messages += 1;
-        // Occurrences of a job come one after the other; only where they overlap is one counted again.
-        if f.occurrence.is_some() && f.occurrence > self.last_occurrence {
-            self.last_occurrence = f.occurrence;
+        // Messages of several occurrences may come mixed, where something holds them back; one that is older than the
+        // oldest still remembered was counted.
+        if let Some(occurrence) = f.occurrence.filter(|o| self.forgotten.is_none_or(|f| *o > f))
+            && self.met.insert(occurrence)
+        {
             self.occurrences += 1;
+            if self.met.len() > MET_LIMIT {
+                self.forgotten = self.met.pop_first();
+            }
         }
         if f.state != StateName::Sent {
             *self.unsent.entry((f.state, f.reason.map(|r| r.name()))).or_default() += 1;

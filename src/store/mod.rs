@@ -221,6 +221,21 @@ pub struct StoredJob {
     pub event_cancelled: bool,
 }
 
+impl StoredJob {
+    /// What a declaration of this job comes to: an event that a person moved or called off stays so, as long as the
+    /// declaration says of it what the last one said. `None` = it is called off.
+    pub fn as_declared(&self, declared: &Job) -> Option<Job> {
+        let mut job = declared.clone();
+        if self.declared_event.is_some() && self.declared_event == declared.schedule.event_at() {
+            if self.event_cancelled {
+                return None;
+            }
+            self.job.schedule.event_at().into_iter().for_each(|at| job.schedule.move_event(at));
+        }
+        Some(job)
+    }
+}
+
 /// A message about to be stored.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
@@ -293,6 +308,8 @@ pub struct Publish {
     pub gate_at: Option<Timestamp>,
     /// When the event begins that it reminds of.
     pub event_at: Option<Timestamp>,
+    /// Whether somebody asked for it beside the schedule.
+    pub extra: bool,
 }
 
 /// An occurrence about which it is to be found out whether the one before it is finished.

@@ -51,7 +51,7 @@ impl SqliteStore {
     async fn open_occurrences(&self, job: &str) -> Result<Vec<i64>, StoreError> {
         sqlx::query_scalar(
             "SELECT o.id FROM occurrences AS o
-             WHERE o.job = ?1 AND o.id NOT IN (SELECT occurrence FROM imports) AND EXISTS
+             WHERE o.job = ?1 AND o.extra = 0 AND o.id NOT IN (SELECT occurrence FROM imports) AND EXISTS
                (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.state IN ('scheduled', 'typing'))
              ORDER BY o.nominal_at LIMIT ?2",
         )

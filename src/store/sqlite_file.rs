@@ -85,6 +85,12 @@ impl SqliteStore {
         self.writer()?
             .run(move |c| {
                 Box::pin(async move {
+                    // What follows earlier messages stays, and is seen again.
+                    sqlx::query(include_str!("sql/followers_stay.sql"))
+                        .bind(job.clone())
+                        .execute(&mut *c)
+                        .await
+                        .map_err(StoreError::database("let a job be planned"))?;
                     sqlx::query(
                         "UPDATE jobs SET plan_at = ?2 WHERE name = ?1 AND plan_at IS NULL AND next_at IS NOT NULL",
                     )

@@ -101,6 +101,7 @@ impl SqliteStore {
             since: Timestamp(get::<Option<i64>>(first, 6)?.unwrap_or(get(first, 5)?)),
             ack: None,
             replied: get::<i64>(&row, 6)? != 0,
+            useless_from: seen.claimed.due.event_at.filter(|event| seen.claimed.due.due_at < *event),
             followers: Vec::with_capacity(rows.len() - 1),
         };
         let mut waiting = Vec::new();
@@ -270,7 +271,7 @@ async fn go_on(connection: &mut SqliteConnection, step: &Step) -> Result<bool, S
         .map_err(StoreError::database(doing))?;
     let note = match step.followed {
         Some(Followed::Reached) => "what it was followed for came",
-        Some(Followed::Unknown) => "everything was done and nothing came: whether it was read is unknown",
+        Some(Followed::Unknown) => "nothing more follows, and no answer is known",
         Some(Followed::Waiting) | None => return Ok(true),
     };
     if step.tell {

@@ -43,8 +43,8 @@ impl SqliteStore {
     pub async fn waiting_of_job(&self, job: &str) -> Result<u64, StoreError> {
         let count: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
-             WHERE o.job = ?1 AND m.state = 'scheduled' AND m.reason IS NOT 'replaced'
-           AND o.id NOT IN (SELECT occurrence FROM imports)",
+             WHERE o.job = ?1 AND m.state = 'scheduled' AND m.reason IS NOT 'replaced' AND m.follows IS NULL
+               AND o.extra = 0 AND o.id NOT IN (SELECT occurrence FROM imports)",
         )
         .bind(job.to_owned())
         .fetch_one(&self.readers)
@@ -229,9 +229,9 @@ async fn resume_from(
     let open: Vec<i64> = sqlx::query_scalar(
         "SELECT nominal_at FROM occurrences WHERE job = ?1 AND EXISTS
            (SELECT 1 FROM messages AS m WHERE m.occurrence = occurrences.id AND m.state IN ('scheduled', 'typing')
-            AND m.reason IS NOT 'replaced')
-         -- What was imported is not planned anew: it stays as it is.
-         AND id NOT IN (SELECT occurrence FROM imports)
+            AND m.reason IS NOT 'replaced' AND m.follows IS NULL)
+         -- What was imported or asked for beside the schedule is not planned anew: it stays as it is.
+         AND extra = 0 AND id NOT IN (SELECT occurrence FROM imports)
          ORDER BY nominal_at",
     )
     .bind(job.name.clone())
@@ -318,7 +318,7 @@ async fn replace_chunk(
     let rows: Vec<String> = sqlx::query_scalar(
         "SELECT hex(m.id) FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
          WHERE o.job = ?1 AND m.state = 'scheduled' AND m.reason IS NOT 'replaced'
-           AND (?3 = 'removed' OR o.state = 'planning' AND o.gate_at IS NULL
+           AND (?3 = 'removed' OR o.state = 'planning' AND o.gate_at IS NULL AND m.follows IS NULL
                                   AND o.id NOT IN (SELECT occurrence FROM imports)) LIMIT ?2",
     )
     .bind(job.to_owned())

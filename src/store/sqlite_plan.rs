@@ -176,15 +176,18 @@ pub(super) async fn insert(connection: &mut SqliteConnection, messages: NewMessa
     if let (Some(job), Some(nominal), Some(publish)) = (&messages.job, messages.nominal_at, messages.publish) {
         // What is at its gate already stays hidden until it has passed it.
         let hidden = publish.gate_at.is_some_and(|t| t <= messages.now);
-        sqlx::query("UPDATE occurrences SET state = ?4, planned_at = ?2, gate_at = ?3, event_at = ?5 WHERE id = ?1")
-            .bind(occurrence)
-            .bind(messages.now.0)
-            .bind(publish.gate_at.map(|t| t.0))
-            .bind(if hidden { "planning" } else { "planned" })
-            .bind(publish.event_at.map(|t| t.0))
-            .execute(&mut *connection)
-            .await
-            .map_err(StoreError::database(doing))?;
+        sqlx::query(
+            "UPDATE occurrences SET state = ?4, planned_at = ?2, gate_at = ?3, event_at = ?5, extra = ?6 WHERE id = ?1",
+        )
+        .bind(occurrence)
+        .bind(messages.now.0)
+        .bind(publish.gate_at.map(|t| t.0))
+        .bind(if hidden { "planning" } else { "planned" })
+        .bind(publish.event_at.map(|t| t.0))
+        .bind(i64::from(publish.extra))
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
         advance_job(connection, job, Some(nominal), publish).await?;
     }
     Ok(new)

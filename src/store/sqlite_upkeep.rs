@@ -15,6 +15,9 @@ use crate::store::{Evidence, InstanceRow, Recovery, SqliteStore, StoreError};
 /// A pause between two heartbeats that is still no outage.
 const ALIVE_WITHIN_MS: i64 = 7_000;
 
+/// Under this name the database keeps which instances its daemon serves.
+const SERVED: &str = "served";
+
 /// A doubt that nobody will look at again by itself.
 const NEVER: i64 = Timestamp::MAX.0;
 
@@ -127,6 +130,25 @@ impl SqliteStore {
     /// When the database cannot be read.
     pub async fn is_served(&self, now: Timestamp) -> Result<bool, StoreError> {
         Ok(self.alive_at().await?.is_some_and(|(t, stopped)| !stopped && now.since(t).0 < ALIVE_WITHIN_MS))
+    }
+
+    /// Whether the daemon that runs at `now` serves an instance: one that is new since it started waits for a restart.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn serves(&self, instance: &InstanceName, now: Timestamp) -> Result<bool, StoreError> {
+        let served = self.setting(SERVED).await?.and_then(|s| serde_json::from_str::<Vec<String>>(&s).ok());
+        let known = served.is_none_or(|names| names.iter().any(|n| **n == *instance.0));
+        Ok(known && self.is_served(now).await?)
+    }
+
+    /// Writes down which instances the daemon serves.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn say_served(&self, instances: &[InstanceName]) -> Result<(), StoreError> {
+        let names: Vec<&str> = instances.iter().map(|i| &*i.0).collect();
+        self.keep_setting(SERVED, serde_json::json!(names).to_string()).await
     }
 
     /// Writes down that the daemon stopped in order.

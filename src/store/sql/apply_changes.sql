@@ -16,7 +16,10 @@ UPDATE messages SET
     -- What a person gives another chance expires no more; what is moved keeps its distance.
     expires_at      = CASE WHEN v.afresh = 1 THEN NULL
                            ELSE messages.expires_at + coalesce(v.due_at - messages.due_at, 0) END,
-    due_at          = coalesce(v.due_at, messages.due_at)
+    due_at          = coalesce(v.due_at, messages.due_at),
+    -- What a person gives another chance is followed anew.
+    followed        = iif(v.afresh = 1 AND messages.followed IS NOT NULL, 'waiting', messages.followed),
+    follow_at       = iif(v.afresh = 1 AND messages.followed IS NOT NULL, 0, messages.follow_at)
 FROM (
     SELECT unhex(value ->> 0) AS id, value ->> 1 AS attempts, value ->> 2 AS accepts, value ->> 3 AS state,
            value ->> 4 AS reason, value ->> 5 AS wake_at, value ->> 6 AS number, value ->> 7 AS tries,

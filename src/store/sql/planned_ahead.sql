@@ -1,15 +1,14 @@
 -- What waits of an occurrence to come; not what was imported, and not what somebody asked for beside the schedule
--- (run-now), whose typing begins as soon as it is made.
+-- (run-now).
 SELECT j.definition, j.content, j.then_contents, j.audience, a.size, j.first_applied_at, j.next_at, 0,
        j.event_moved_to, j.event_cancelled,
        (SELECT json_group_array(o.nominal_at) FROM occurrences AS o
         WHERE o.job = j.name AND o.nominal_at > ?1
           AND o.id NOT IN (SELECT occurrence FROM imports)
           AND EXISTS (SELECT 1 FROM messages AS m
-                      WHERE m.occurrence = o.id AND m.state = 'scheduled' AND m.reason IS NOT 'replaced')
-          AND NOT EXISTS (SELECT 1 FROM messages AS m
-                          WHERE m.occurrence = o.id AND m.reason IS NOT 'replaced' AND m.step = 0
-                            AND m.due_at - m.lead_ms <= m.created_at)),
+                      WHERE m.occurrence = o.id AND m.state = 'scheduled' AND m.reason IS NOT 'replaced'
+                        AND m.follows IS NULL)
+          AND o.extra = 0),
        (SELECT max(o.nominal_at) FROM occurrences AS o WHERE o.job = j.name AND o.nominal_at <= ?1)
 FROM jobs AS j JOIN audiences AS a ON a.id = j.audience
 WHERE j.next_at IS NOT NULL
