@@ -5,7 +5,18 @@ pub(crate) const HEAD: &str =
     "version: 1\ninstances: { shop: { gateway: sandbox, base_url: \"http://127.0.0.1:9\" } }\njobs:\n";
 
 /// What is wrong with a job: § stands before the place of the error; then words of it.
-pub(crate) const IN_JOBS: [(&str, &str); 70] = [
+pub(crate) const IN_JOBS: [(&str, &str); 78] = [
+    ("{ at: §2099-12-05T10, to: \"201234567890\", text: hi }", "no date and time"),
+    ("{ at: §20991205T1000, to: \"201234567890\", text: hi }", "no date and time"),
+    ("{ at: §\"2099-12-05T10:00+25:00\", to: \"201234567890\", text: hi }", "no date and time"),
+    ("{ cron: §[], to: \"201234567890\", text: hi }", "cron needs a pattern"),
+    ("{ event: 2099-01-01T10:00, remind: §2h, to: \"201234567890\", text: hi }", "is no distance from an event"),
+    ("{ event: §2099-01-01T10:00, to: \"201234567890\", text: hi }", "no reminder of it"),
+    ("{ every: 1h, timezone: recipient, to: \"201234567890\", text: hi, §txt: hi }", "unknown key 'txt'"),
+    (
+        "{ in: 3s, to: §\"201234567890\", text: hi, escalate: { after: 1m, to: \"201234567891\", text: \"{{ nobody }}\" } }",
+        "the text of escalate",
+    ),
     ("{ in: 3s, to: \"201234567890\", §txt: hi }", "unknown key 'txt'"),
     ("{ in: 3s, to: \"201234567890\", text: §[hi] }", "text must be a text, not a list"),
     ("{ in: 3s, to: \"201234567890\", text: §{ a: b } }", "text must be a text, not a map"),
