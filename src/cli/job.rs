@@ -7,10 +7,9 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::cli::exit::{Exit, told};
-use crate::cli::filter::instant;
 use crate::cli::out::{Out, counted, safe, table};
 use crate::cli::pause::{PauseHow, pause_scope, resume_scope};
-use crate::cli::{Global, place, plan};
+use crate::cli::{Global, event, place, plan};
 use crate::clock;
 use crate::config;
 use crate::config::read::suggest;
@@ -23,7 +22,7 @@ use crate::store::view::JobView;
 use crate::store::{Opening, Pause, PauseScope, SqliteStore, Store};
 
 /// Coming occurrences shown of a job.
-const COMING: usize = 3;
+pub(super) const COMING: usize = 3;
 
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum JobCommand {
@@ -110,7 +109,7 @@ pub(super) async fn job(global: &Global, command: JobCommand, out: &Out) -> anyh
         JobCommand::Pause { name, how } => pause_scope(global, PauseScope::Job(name), how, out).await,
         JobCommand::Resume { name, dry_run } => resume_scope(global, PauseScope::Job(name), dry_run, out).await,
         JobCommand::RunNow { name, dry_run } => run_now(global, &name, dry_run, out).await,
-        JobCommand::Event { name, at, cancel: _, dry_run } => event(global, &name, at, dry_run, out).await,
+        JobCommand::Event { name, at, cancel: _, dry_run } => event::event(global, &name, at, dry_run, out).await,
         JobCommand::Remove { name, dry_run } => remove(global, &name, dry_run, out).await,
     }
 }
@@ -244,69 +243,6 @@ async fn run_now(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyho
     Ok(Exit::Ok)
 }
 
-async fn event(global: &Global, name: &str, at: Option<String>, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
-    let store = place::open(global, Opening::Beside).await?;
-    let done = move_event(&store, name, at, dry_run).await;
-    let now = clock::now();
-    let after = found(&store, name).await;
-    store.close().await;
-    let ((at, replaced), view) = (done?, after?);
-    // A dry run has not moved it: what would come is worked out beside.
-    let mut job = view.stored.job.clone();
-    at.into_iter().for_each(|at| job.schedule.move_event(at));
-    let zone = clock::zone(job.schedule_zone()).unwrap_or(TimeZone::UTC);
-    let next: Vec<Timestamp> = match at {
-        Some(_) => job.schedule.all_after(now, view.stored.first_applied_at, &zone).take(COMING).collect(),
-        None => Vec::new(),
-    };
-    if out.json {
-        out.document(&json!({
-            "job": name, "event_at": at.map(Timestamp::to_rfc3339), "cancelled": at.is_none(), "replaced": replaced,
-            "next": next.iter().map(|t| t.to_rfc3339()).collect::<Vec<_>>(), "done": !dry_run,
-        }))?;
-        return Ok(Exit::Ok);
-    }
-    let local = |t: Timestamp| t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string();
-    let would = if dry_run { "would be " } else { "" };
-    let reminders = counted(replaced, "reminder");
-    let mut lines = vec![match at {
-        Some(at) => format!("the event of '{name}' {would}moved to {}, {reminders} replaced", local(at)),
-        None => format!("the event of '{name}' {would}called off, {reminders} cancelled"),
-    }];
-    if at.is_some_and(|at| at <= now) {
-        lines.push("it has begun by then: what reminds of it beforehand is skipped".to_owned());
-    }
-    lines.extend(next.iter().map(|t| format!("next       {}", local(*t))));
-    out.data(&lines.join("\n"))?;
-    Ok(Exit::Ok)
-}
-
-/// Moves an event. Answers where to, and how many reminders waited.
-async fn move_event(
-    store: &SqliteStore,
-    name: &str,
-    at: Option<String>,
-    dry_run: bool,
-) -> anyhow::Result<(Option<Timestamp>, u64)> {
-    let (view, now) = (found(store, name).await?, clock::now());
-    if view.stored.declared_event.is_none() {
-        let what = view.stored.job.words(&zone_of(&view));
-        return Err(told(Exit::Refused, format!("'{name}' reminds of no event: it is due {what}")));
-    }
-    let at = match at {
-        Some(text) => Some(instant("--at", &text, &zone_of(&view))?),
-        None => None,
-    };
-    // What is so already is left alone, typing included.
-    if at.is_some() && at == view.stored.job.schedule.event_at() && !view.stored.event_cancelled {
-        return Ok((at, 0));
-    }
-    if dry_run {
-        return Ok((at, store.waiting_of_job(name).await?));
-    }
-    Ok((at, store.move_event(name, at, now).await?.unwrap_or(0)))
-}
-
 async fn remove(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
     let store = place::open(global, Opening::Beside).await?;
     let checked = found(&store, name).await;
@@ -343,7 +279,7 @@ pub(super) async fn found(store: &SqliteStore, name: &str) -> anyhow::Result<Job
     Err(told(Exit::NotFound, format!("there is no job '{name}'; {}", suggest(name, &known))))
 }
 
-fn zone_of(view: &JobView) -> TimeZone {
+pub(super) fn zone_of(view: &JobView) -> TimeZone {
     clock::zone(view.stored.job.schedule_zone()).unwrap_or(TimeZone::UTC)
 }
 

@@ -6,6 +6,7 @@ mod content_args;
 mod db;
 mod doctor;
 mod doubt;
+mod event;
 mod exit;
 mod explain;
 mod filter;
