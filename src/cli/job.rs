@@ -99,6 +99,9 @@ pub(super) enum JobCommand {
 }
 
 pub(super) async fn job(global: &Global, command: JobCommand, out: &Out) -> anyhow::Result<Exit> {
+    if !matches!(command, JobCommand::Apply { .. }) {
+        place::must_exist(global).await?;
+    }
     match command {
         JobCommand::List => list(global, out).await,
         JobCommand::Show { name, missed } => show(global, &name, missed, out).await,

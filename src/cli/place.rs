@@ -51,6 +51,15 @@ pub(super) async fn open(global: &Global, opening: Opening) -> anyhow::Result<Sq
     Ok(SqliteStore::open(&path, opening).await?)
 }
 
+/// Refuses to work on a database that does not exist yet: what a command would change cannot be in it.
+pub(super) async fn must_exist(global: &Global) -> anyhow::Result<()> {
+    let path = database(global)?;
+    if !path.exists() {
+        SqliteStore::open(&path, Opening::Reading).await?.close().await;
+    }
+    Ok(())
+}
+
 /// The zone in which instants are read and shown: that of the file applied last, else the system's.
 pub(super) async fn zone(store: &SqliteStore) -> anyhow::Result<Zone> {
     let stored = intake::stored_defaults(store).await?.map(|d| d.zone);

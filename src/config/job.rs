@@ -7,13 +7,15 @@ use crate::config::InstanceSettings;
 use crate::config::follow;
 use crate::config::manner;
 use crate::config::read::{Map, Reading};
-use crate::config::recipients::Recipients;
+use crate::config::recipients::{Recipients, Source};
 use crate::config::schedule::When;
 use crate::config::tree::{Node, Value};
 use crate::config::whereabouts::Whereabouts;
 use crate::domain::content::KINDS;
+use crate::domain::follow::FollowUp;
 use crate::domain::id::InstanceName;
 use crate::domain::job::{Job, Manner};
+use crate::domain::recipient::Chat;
 use crate::domain::schedule::Schedule;
 use crate::domain::template::Moments;
 use crate::domain::time::{Millis, Timestamp};
@@ -104,6 +106,9 @@ impl Reading<'_> {
             }
             (Some(_), None) => None,
         };
+        if let (Some(r), Some(follow)) = (&recipients, &manner.follow) {
+            self.warn_of_the_same(r, follow, &map, &what);
+        }
         let mut contents = said?.contents;
         let job = Job {
             name: name.to_owned(),
@@ -117,6 +122,18 @@ impl Reading<'_> {
             jitter: jitter.filter(|j| *j > Millis::ZERO),
         };
         Some(JobSettings { job, recipients: recipients?, line: node.line })
+    }
+
+    /// Says where an escalation goes to somebody who gets the message itself.
+    fn warn_of_the_same(&mut self, recipients: &Recipients, follow: &FollowUp, map: &Map<'_>, what: &str) {
+        let Source::Inline(list) = &recipients.source else { return };
+        let same = |to: &Chat| list.iter().any(|r| r.chat == *to);
+        for step in follow.escalate.iter().filter(|s| s.instance.is_none()) {
+            if let (Some(to), Some(node)) = (step.to.as_ref().filter(|to| same(to)), map.get("escalate")) {
+                let hint = "to ask the same recipient again there is nag".to_owned();
+                self.warn(node, format!("escalate of {what} goes to {to}, who gets the message itself"), Some(hint));
+            }
+        }
     }
 
     fn zone(&mut self, map: &Map<'_>, default: &str) -> Option<(String, TimeZone)> {
