@@ -293,8 +293,10 @@ impl Parts {
     ) -> Result<Running, DaemonError> {
         let shared: Arc<dyn Store> = Arc::clone(&self.store) as Arc<dyn Store>;
         let served = self.lanes(&shared, options).await?;
-        let worker =
-            Worker::new(Arc::clone(&shared), if options.passive { Vec::new() } else { served }, options.feed.clone());
+        let ids = Arc::new(IdMaker::default());
+        let planner = Planner::new(Arc::clone(&shared), Arc::clone(&ids), self.store.seed());
+        let served = if options.passive { Vec::new() } else { served };
+        let worker = Worker::new(Arc::clone(&shared), served, options.feed.clone(), planner.settled());
         let activity = worker.activity();
         let news = Arc::new(Notify::new());
         let receipts = Receipts::new(Arc::clone(&self.store), self.inboxes(), options.feed.clone(), Arc::clone(&news));
@@ -314,10 +316,8 @@ impl Parts {
         }
         others.push(tokio::spawn(upkeep::heartbeat(Arc::clone(&self.store), last.clone())));
         others.push(tokio::spawn(upkeep::expire(Arc::clone(&self.store), last.clone())));
-        let ids = Arc::new(IdMaker::default());
-        let follower = Follower::new(Arc::clone(&self.store), Arc::clone(&ids), news);
+        let follower = Follower::new(Arc::clone(&self.store), ids, news);
         others.push(tokio::spawn(follower.run(self.stop.clone())));
-        let planner = Planner::new(Arc::clone(&shared), ids, self.store.seed());
         planner.settle_passed(clock::now()).await?;
         others.push(tokio::spawn(planner.run(self.stop.clone())));
         if !options.passive {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 use jiff::tz::TimeZone;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Jump, Stopwatch};
@@ -48,24 +49,36 @@ pub struct Planner {
     store: Arc<dyn Store>,
     ids: SharedIds,
     seed: u64,
+    /// Up to which instant gaps are settled, for whoever must not send before.
+    settled: Arc<watch::Sender<Timestamp>>,
 }
 
 impl Planner {
     /// A planner on a store.
     pub fn new(store: Arc<dyn Store>, ids: SharedIds, seed: u64) -> Planner {
-        Planner { store, ids, seed }
+        Planner { store, ids, seed, settled: Arc::new(watch::Sender::new(Timestamp(i64::MIN))) }
+    }
+
+    /// Up to which instant gaps in which nobody worked are settled.
+    pub fn settled(&self) -> watch::Receiver<Timestamp> {
+        self.settled.subscribe()
     }
 
     /// Plans until told to stop.
     pub async fn run(self, stop: CancellationToken) {
         let mut changes = self.store.changes();
         let mut watch = clock::Watch::start();
+        let mut gap = None;
         while !stop.is_cancelled() {
-            let jump = watch.look().1;
+            if let Some(Jump::Ahead { from, to }) = watch.look().1 {
+                gap = Some((gap.map_or(from, |(first, _)| first), to));
+            }
             let looked = async {
-                if let Some(Jump::Ahead { from, to }) = jump {
+                if let Some((from, to)) = gap {
                     self.store.note_outage(from, to).await?;
                     self.settle_passed(to).await?;
+                    gap = None;
+                    self.settled.send_replace(to);
                 }
                 let next = self.plan_due(clock::now()).await?;
                 let gate = self.pass_gates(clock::now()).await?;

@@ -90,12 +90,14 @@ pub struct Worker {
     claims_answered: usize,
     activity: watch::Sender<Activity>,
     feed: Feed,
+    /// Up to which instant gaps are settled.
+    settled: watch::Receiver<Timestamp>,
 }
 
 impl Worker {
     /// A worker for these instances. The channels between it and its tasks need no bound of their own: everything in
     /// them belongs to a message in hand, and the engine bounds those.
-    pub fn new(store: Arc<dyn Store>, served: Vec<Served>, feed: Feed) -> Worker {
+    pub fn new(store: Arc<dyn Store>, served: Vec<Served>, feed: Feed, settled: watch::Receiver<Timestamp>) -> Worker {
         let now = clock::now();
         let gateways = served.iter().map(|s| (s.lane.instance.clone(), Arc::clone(&s.gateway))).collect();
         let windows = served.iter().filter_map(|s| Some((s.lane.instance.clone(), s.window.clone()?))).collect();
@@ -120,6 +122,7 @@ impl Worker {
             claims_answered: 0,
             activity: watch::Sender::default(),
             feed,
+            settled,
         }
     }
 
@@ -136,7 +139,7 @@ impl Worker {
         }
         let mut changes = self.store.changes();
         let mut inputs = Vec::new();
-        let mut stopping = false;
+        let (mut stopping, mut alone) = (false, false);
         let mut watch = clock::Watch::start();
         loop {
             self.notice(&mut watch);
@@ -157,6 +160,11 @@ impl Worker {
                     if changed.is_ok() {
                         self.engine.handle(Input::Nudge, clock::now());
                     }
+                }
+                settled = self.settled.changed(), if !stopping && !alone => {
+                    // Without a planner nothing is settled any more, and the lines wait no longer than they must.
+                    alone = settled.is_err();
+                    self.engine.handle(Input::Settled, clock::now());
                 }
                 () = clock::sleep_until(wake, cap) => {}
             }
@@ -180,6 +188,10 @@ impl Worker {
                     "nobody worked for a while: the machine slept, the process was stopped, or the clock was set ahead"
                 );
                 self.engine.handle(Input::Slept { from, to }, now);
+                // The planner may have noticed first, and be done.
+                if *self.settled.borrow() > from {
+                    self.engine.handle(Input::Settled, now);
+                }
             }
             (now, Some(Jump::Back { by })) => {
                 tracing::warn!(%by, %now, "the clock was set back: what is due keeps its instant");

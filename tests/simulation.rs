@@ -277,6 +277,7 @@ impl World {
             lane.outages = self.outages.clone();
         }
         self.engine.handle(Input::Slept { from, to }, to);
+        self.engine.handle(Input::Settled, to);
     }
 
     fn write(&mut self, change: &Change) -> Verdict {

@@ -84,7 +84,11 @@ impl Reason {
         (Reason::CancelledByPerson, "cancelled_by_person", "Somebody cancelled it."),
         (Reason::Replaced, "replaced", "Its job was changed, and a new message took its place."),
         (Reason::Removed, "removed", "Its job was removed."),
-        (Reason::TooLate, "too_late", "Outages or retries took longer than `max_lateness`."),
+        (
+            Reason::TooLate,
+            "too_late",
+            "Outages or retries took longer than `max_lateness`, or `grace` with `misfire: skip`.",
+        ),
         (Reason::Misfire, "misfire", "Its occurrence passed while nobody could serve it."),
         (Reason::Template, "template", "Its template could not be filled in for this recipient."),
         (Reason::Damaged, "damaged", "Its stored content does not match the hash taken when it was planned."),

@@ -85,6 +85,8 @@ pub enum Input {
         /// The first one after it.
         to: Timestamp,
     },
+    /// What gives way after such a gap is settled in the store.
+    Settled,
     /// The clock was set back.
     SetBack {
         /// By how much.

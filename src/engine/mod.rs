@@ -106,6 +106,7 @@ impl Engine {
             Input::SendDone { id, outcome, facts } => self.send_done(id, &outcome, facts, now),
             Input::Probed { instance, down } => self.probed(&instance, down, now),
             Input::Slept { from, to } => self.slept(from, to, now),
+            Input::Settled => self.settled(now),
             Input::SetBack { by } => self.set_back(by, now),
             Input::CommitTook(took) => self.commit_took(took),
             Input::Stop => self.stop(now),

@@ -5,8 +5,9 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::engine::effect::Standing;
 use crate::engine::{Engine, Phase, Timer};
 
-/// After a gap nothing is taken up for so long: what gives way to later occurrences is settled first.
-const SETTLES_FIRST: Millis = Millis(500);
+/// After a gap nothing is taken up before what gives way to later occurrences is settled, but no longer than this: a
+/// planner that cannot settle must not stop the sends.
+const SETTLES_WITHIN: Millis = Millis::seconds(30);
 
 impl Engine {
     /// Nobody worked between two instants. What is in hand goes back to the store and is taken up anew, as after a
@@ -14,9 +15,19 @@ impl Engine {
     pub(super) fn slept(&mut self, from: Timestamp, to: Timestamp, now: Timestamp) {
         for lane in self.lanes.values_mut() {
             lane.outages.push((from, to));
-            lane.not_before = now + SETTLES_FIRST;
+            lane.not_before = now + SETTLES_WITHIN;
         }
         self.give_back_all("nobody worked for a while: the machine slept, or its clock was set", now);
+    }
+
+    /// What the gap made give way is settled: the lines move on.
+    pub(super) fn settled(&mut self, now: Timestamp) {
+        for lane in self.lanes.values_mut() {
+            if lane.not_before > now {
+                lane.not_before = now;
+                lane.claim_at = Some(now);
+            }
+        }
     }
 
     /// The clock was set back. What is due keeps its instant; what rests for a while rests no longer than it would have.
