@@ -194,3 +194,40 @@ fn a_clock_that_cannot_be_right_sends_nothing_until_it_is_set() {
         until("it sends", LIMIT, || bench.journal().len() > before);
     }
 }
+
+#[test]
+fn a_step_over_several_nags_and_an_event_asks_once_and_skips_what_is_of_no_use() {
+    let bench = Bench::new();
+    let Some(clock) = FakedClock::new(bench.folder.path()) else { return };
+    clock.off_by(0);
+    let event = onthedot::domain::time::Timestamp(now_ms() + 40 * 60_000).to_rfc3339();
+    let jobs =
+        "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\ndefaults: { typing: off }\njobs:\n";
+    let asked = "asked: { in: 100ms, to: \"201000000001\", text: hi, nag: { every: 10m, max: 5, until: read } }";
+    let meeting = format!("meeting: {{ event: \"{event}\", remind: [-10m, +5m], to: \"201000000002\", text: hi }}");
+    bench.write("jobs.yaml", &format!("{jobs}  {asked}\n  {meeting}\n"));
+    let _daemon = daemon(&bench, &clock);
+    until("it is ready", LIMIT, || bench.log().contains("ready"));
+    let sent =
+        |chat: &str| bench.journal().iter().filter(|l| l.path.ends_with("/text") && l.chat.starts_with(chat)).count();
+    until("the first is sent and followed", LIMIT, || {
+        let list = bench.json(&["list", "--job", "asked", "--state", "sent"]);
+        list["messages"][0]["id"]
+            .as_str()
+            .is_some_and(|id| !bench.json(&["show", id])["follow_up"]["next_at"].is_null())
+    });
+    // An hour later: four nags would have come meanwhile, one reminder before the event, and one after it.
+    clock.off_by(3_600_000);
+    until("one nag is sent at once", LIMIT, || sent("201000000001") == 2);
+    until("the reminder before the event is skipped", LIMIT, || {
+        bench.json(&["list", "--job", "meeting", "--state", "skipped"])["messages"][0]["reason"] == "event_passed"
+    });
+    until("the one after it is made up for", LIMIT, || sent("201000000002") == 1);
+    // Back again: nothing of it is sent a second time, and the next nag keeps its instant.
+    clock.off_by(0);
+    until("it was noticed", LIMIT, || bench.log().contains("the clock was set back"));
+    pause(Duration::from_secs(3));
+    assert_eq!((sent("201000000001"), sent("201000000002")), (2, 1), "{}", bench.log());
+    clock.off_by(3_600_000 + 11 * 60_000);
+    until("the next nag", LIMIT, || sent("201000000001") == 3);
+}

@@ -188,3 +188,53 @@ fn a_failed_message_that_gets_another_chance_is_followed_anew() {
         message["state"] == "failed" && message["attempts"] == 2 && message["follow_up"]["state"] == "unknown"
     });
 }
+
+#[test]
+fn kill_9_at_spread_moments_makes_no_nag_twice_and_loses_none() {
+    let kills: i64 = std::env::var("KILLS").ok().and_then(|v| v.parse().ok()).unwrap_or(8);
+    let bench = Bench::new();
+    let chats: Vec<String> = (0..30).map(|n| format!("\"2010000001{n:02}\"")).collect();
+    let jobs = format!(
+        "  asked: {{ in: 500ms, to: [{}], text: hi, on_doubt: hold, nag: {{ every: 1s, max: 3 }} }}\n",
+        chats.join(", ")
+    );
+    let scenario = "acks: { levels: [server] }\ndoing: 0ms..20ms\n";
+    let draw = onthedot::domain::draw::Draw::new(11, "kills");
+    for n in 0..kills {
+        let mut daemon = start(&bench, &jobs, scenario);
+        process::pause(Duration::from_millis(u64::try_from(draw.with_number(n).between(50, 1_200)).unwrap()));
+        daemon.0.kill().unwrap();
+        daemon.0.wait().unwrap();
+    }
+    let _daemon = start(&bench, &jobs, scenario);
+    // What was out when the process died is in doubt and waits for a person; all others come to their end.
+    until("everything else has come to its end", LIMIT, || {
+        let all = bench.messages();
+        let firsts = all.iter().filter(|m| m["state"] == "sent").count();
+        let moves = all.iter().any(|m| ["scheduled", "typing", "sending"].contains(&m["state"].as_str().unwrap()));
+        !moves && firsts >= 30 && {
+            all.iter().filter(|m| m["state"] == "sent").all(|m| {
+                let shown = bench.json(&["show", m["id"].as_str().unwrap()]);
+                let family = shown["follow_up"]["messages"].as_array().cloned().unwrap_or_default();
+                let doubt = family.iter().any(|f| f["state"] == "in_doubt");
+                doubt || !shown["follows"].is_null() || shown["follow_up"]["state"] == "unknown"
+            })
+        }
+    });
+    let mut rows = std::collections::BTreeMap::<String, usize>::new();
+    for m in bench.messages() {
+        *rows.entry(m["to"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    let mut sends = std::collections::BTreeMap::<String, usize>::new();
+    for l in bench.journal().into_iter().filter(|l| l.done && l.path.ends_with("/send/text")) {
+        *sends.entry(l.chat).or_default() += 1;
+    }
+    for (chat, rows) in &rows {
+        let sends = sends.get(chat).copied().unwrap_or(0);
+        assert!(*rows <= 4 && sends <= *rows, "{chat}: {sends} sends for {rows} messages\n{}", bench.log());
+    }
+    // One message a recipient, nag and number; every one of them was sent or is in doubt.
+    let undone = bench.messages().into_iter().filter(|m| !["sent", "in_doubt"].contains(&m["state"].as_str().unwrap()));
+    assert_eq!(undone.count(), 0);
+    assert_eq!(rows.len(), 30);
+}
