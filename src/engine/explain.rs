@@ -4,8 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::domain::id::{InstanceName, MessageId};
-use crate::domain::message::{Due, SendFacts, Verdict};
-use crate::domain::outcome::Outcome;
+use crate::domain::message::{Due, Verdict};
 use crate::domain::pace::Rule;
 use crate::domain::state::{Reason, State, StateName};
 use crate::domain::time::{Millis, Timestamp};
@@ -314,7 +313,7 @@ fn forecast(s: &Situation, from: Timestamp) -> Option<Forecast> {
             }
             Effect::Send { id: sent, .. } => {
                 waiting.remove(sent);
-                accepted(sent, now)
+                Input::accepted(sent, now)
             }
             Effect::DropTyping { .. }
             | Effect::StopTyping { .. }
@@ -325,18 +324,6 @@ fn forecast(s: &Situation, from: Timestamp) -> Option<Forecast> {
         engine.handle(answer, now);
     }
     None
-}
-
-fn accepted(id: MessageId, now: Timestamp) -> Input {
-    let outcome = Outcome::Accepted { gateway_id: String::new(), ack: None };
-    let facts = SendFacts {
-        started_at: now,
-        finished_at: now,
-        status: Some(200),
-        outcome: outcome.name(),
-        response: String::new(),
-    };
-    Input::SendDone { id, outcome, facts }
 }
 
 /// What made the slot later than the message could have left.

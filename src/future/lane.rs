@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::id::MessageId;
-use crate::domain::message::{Change, Facts, SendFacts};
-use crate::domain::outcome::Outcome;
+use crate::domain::message::{Change, Facts};
 use crate::domain::pace::{Pacing, Rule};
 use crate::domain::state::{Reason, State, StateName};
 use crate::domain::time::{Millis, Timestamp};
@@ -338,15 +337,7 @@ impl<'p> LaneWorld<'p> {
             row.foreseen.sends_at = Some(now);
             row.foreseen.held_by = (now > row.due.due_at).then(|| held_by(row, holds, self.pacing));
         }
-        let outcome = Outcome::Accepted { gateway_id: String::new(), ack: None };
-        let facts = SendFacts {
-            started_at: now,
-            finished_at: now,
-            status: Some(200),
-            outcome: outcome.name(),
-            response: String::new(),
-        };
-        Input::SendDone { id, outcome, facts }
+        Input::accepted(id, now)
     }
 
     /// A message comes to its end, and with it what follows it in its sequence, unless it was sent.
