@@ -159,6 +159,12 @@ pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
             "requests were out when the program last stopped: they are in doubt, see `onthedot doubt list`"
         );
     }
+    if recovery.poisoned > 0 {
+        tracing::error!(
+            n = recovery.poisoned,
+            "messages were in the hands of three runs that died: they are held, see `onthedot list --state held`"
+        );
+    }
     store.say_served(&instances.iter().map(|i| i.name.clone()).collect::<Vec<_>>()).await?;
     store.finish_replacing(clock::now()).await?;
     if let Some(settings) = &options.settings {

@@ -1,36 +1,31 @@
-//! Seeks evidence for messages that may or may not have gone out: after a quarantine longer than the gateway's own
-//! latency it asks the history of the chat, twice. What nothing settles is left to the job's policy, and by default to
-//! a person.
+//! Seeks evidence for messages that may or may not have gone out: what gateways told by themselves, and after a
+//! quarantine longer than the gateway's own latency the history of the chat, twice. What follows from it is decided in
+//! [`crate::domain::doubt`]. What nothing settles is left to the job's policy, and by default to a person.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::domain::id::InstanceName;
-use crate::domain::job::OnDoubt;
-use crate::domain::message::{Change, Facts};
-use crate::domain::state::{self, Event, Reason, State};
+use crate::domain::doubt::{self, Look, Ruling};
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::message::{Change, DoubtVerdict, Facts, Verdict};
+use crate::domain::state::{self, Event, Reason, State, StateName};
 use crate::domain::time::{Millis, Timestamp};
-use crate::gateway::{Gateway, HistoryMessage};
-use crate::store::{Doubt, Evidence, Store, StoreError};
+use crate::gateway::Gateway;
+use crate::store::{Doubt, EchoFits, Evidence, Store, StoreError};
 use crate::worker::render;
 
 /// How often doubts are looked for.
 const LOOK_EVERY: Millis = Millis::seconds(1);
 
-/// Doubts looked at in one round: a gateway's history is asked gently.
+/// Doubts of one instance looked at in one round: a gateway's history is asked gently.
 const AT_ONCE: usize = 20;
 
 /// Messages asked of a chat's history.
 const HISTORY: u32 = 50;
-
-/// A gateway's clock may be a little behind ours, and its stamps are whole seconds.
-const CLOCK_SLACK: Millis = Millis::seconds(60);
-
-/// How many looks that did not find it must agree.
-const EMPTY_LOOKS: u32 = 2;
 
 /// See the [module](self).
 #[derive(Clone)]
@@ -45,11 +40,16 @@ impl DoubtSeeker {
         DoubtSeeker { store, accounts }
     }
 
-    /// Seeks until told to stop.
+    /// Seeks until told to stop. Each instance is asked on its own: one that does not answer keeps no other waiting.
     pub async fn run(self, stop: CancellationToken) {
+        let histories = join_all(self.accounts.keys().map(|instance| self.run_for(instance, &stop)));
+        tokio::join!(histories, self.run_echoes(&stop));
+    }
+
+    async fn run_for(&self, instance: &InstanceName, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            if let Err(e) = self.look(clock::now()).await {
-                tracing::warn!(error = %e, "doubts could not be looked at");
+            if let Err(e) = self.look(instance, clock::now(), stop).await {
+                tracing::warn!(%instance, error = %e, "doubts could not be looked at");
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -58,12 +58,24 @@ impl DoubtSeeker {
         }
     }
 
-    /// Looks at every doubt whose time has come.
-    ///
-    /// # Errors
-    /// When the database cannot be read or written.
-    pub async fn look(&self, now: Timestamp) -> Result<(), StoreError> {
-        for doubt in self.store.doubts_to_look_at(now, AT_ONCE).await? {
+    async fn run_echoes(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(e) = self.settle_echoes(clock::now()).await {
+                tracing::warn!(error = %e, "echoes could not be compared with doubts");
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = clock::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    /// Looks at every doubt of an instance whose time has come.
+    async fn look(&self, instance: &InstanceName, now: Timestamp, stop: &CancellationToken) -> Result<(), StoreError> {
+        for doubt in self.store.doubts_to_look_at(instance, now, AT_ONCE).await? {
+            if stop.is_cancelled() {
+                break;
+            }
             self.look_at(&doubt, now).await?;
         }
         Ok(())
@@ -71,100 +83,168 @@ impl DoubtSeeker {
 
     async fn look_at(&self, doubt: &Doubt, now: Timestamp) -> Result<(), StoreError> {
         let due = &doubt.claimed.due;
-        let evidence = |verdict, note: String, next_look_at| Evidence {
-            id: due.id,
-            number: doubt.number,
-            at: now,
-            kind: "history",
-            verdict,
-            note,
-            next_look_at,
+        let Some((gateway, quarantine)) = self.accounts.get(&due.instance) else { return Ok(()) };
+        let (look, note) = self.see(doubt, gateway.as_ref()).await?;
+        let policy = doubt.claimed.content.manner.on_doubt;
+        let ruling = doubt::rule(&look, doubt.looks, policy, (doubt.marked_at, *quarantine, now));
+        let next_look_at = match ruling {
+            Ruling::LookAgain(at) => Some(at),
+            Ruling::Sent | Ruling::Unsent | Ruling::Resend | Ruling::Drop | Ruling::Wait => None,
         };
-        let Some((gateway, quarantine)) = self.accounts.get(&due.instance) else {
-            let note = format!("the instance '{}' is not served by this daemon", due.instance);
-            return self.store.add_evidence(evidence("unavailable", note, None)).await;
+        let (id, number, note_of) = (due.id, doubt.number, note.clone());
+        let evidence =
+            Evidence { id, number, at: now, kind: "history", verdict: word(&look), note: note_of, next_look_at };
+        self.store.add_evidence(evidence).await?;
+        let (event, verdict) = match ruling {
+            Ruling::LookAgain(_) | Ruling::Wait => return Ok(()),
+            Ruling::Sent => {
+                let event = Event::ProvedSent { sent_at: doubt.slot_at, reason: Reason::FoundInHistory };
+                (event, DoubtVerdict::Sent)
+            }
+            Ruling::Unsent => (next_try(doubt, Reason::ProvedUnsent, now), DoubtVerdict::Unsent),
+            Ruling::Resend => (next_try(doubt, Reason::ResentOnDoubt, now), DoubtVerdict::Resent),
+            Ruling::Drop => (Event::GivenUp { reason: Reason::Dropped }, DoubtVerdict::Dropped),
         };
-        let again = Some(now + *quarantine);
+        let gateway_id = match look {
+            Look::Found { gateway_id } => Some(gateway_id),
+            _ => None,
+        };
+        let tries = due.tries + u32::from(verdict != DoubtVerdict::Sent);
+        let facts = Facts::Verdict { number: doubt.number, verdict, tries, gateway_id, note };
+        self.settle(due.id, &State::InDoubt { look_at: now }, doubt.number, &event, facts, now).await?;
+        Ok(())
+    }
+
+    /// Asks the history of the chat, and says what it shows in words too.
+    async fn see(&self, doubt: &Doubt, gateway: &dyn Gateway) -> Result<(Look, String), StoreError> {
+        let due = &doubt.claimed.due;
         let Ok(rendered) = render(&doubt.claimed, doubt.slot_at) else {
-            let note = "its text cannot be rendered again".to_owned();
-            return self.store.add_evidence(evidence("unavailable", note, None)).await;
+            return Ok((Look::Indistinct, "its text cannot be rendered again".to_owned()));
         };
         let Some(text) = rendered.text() else {
-            let note = format!("a {} cannot be told from others in a history", rendered.content.kind());
-            return self.store.add_evidence(evidence("unavailable", note, None)).await;
+            let kind = rendered.content.kind();
+            return Ok((Look::Indistinct, format!("a {kind} cannot be told from others in a history")));
         };
         let history = match gateway.history(&due.chat, HISTORY).await {
             Ok(history) => history,
-            Err(why) => return self.store.add_evidence(evidence("unavailable", why, again)).await,
+            Err(why) => return Ok((Look::Unavailable, why)),
         };
-        let mut candidates = candidates(&history, text, doubt.marked_at);
-        // What is already known as another message of ours is no evidence for this one.
-        let named = candidates.iter().map(|c| c.gateway_id.clone()).collect();
-        let known = self.store.known_gateway_ids(&due.instance, named).await?;
-        candidates.retain(|c| !known.contains(&c.gateway_id));
-        match candidates.as_slice() {
-            [found] => {
-                let note = format!("the chat's history shows it as {}", found.gateway_id);
-                self.store.add_evidence(evidence("found", note.clone(), None)).await?;
-                let event = Event::ProvedSent { sent_at: doubt.slot_at, reason: Reason::FoundInHistory };
-                self.settle(doubt, &event, Some(found.gateway_id.clone()), note, now).await
-            }
-            [] if !covers(&history, doubt.marked_at) => {
-                let note = "the chat's history does not reach back far enough".to_owned();
-                self.store.add_evidence(evidence("unavailable", note, None)).await
-            }
-            [] => {
-                let looks = doubt.empty_looks + 1;
-                let next = (looks < EMPTY_LOOKS).then_some(now + *quarantine);
-                let note = "the chat's history does not show it".to_owned();
-                self.store.add_evidence(evidence("not_found", note.clone(), next)).await?;
-                if looks < EMPTY_LOOKS { Ok(()) } else { self.by_policy(doubt, note, now).await }
-            }
-            several => {
-                let note = format!("the chat's history shows {} that could be it", several.len());
-                self.store.add_evidence(evidence("several", note, None)).await
+        let named = history.iter().filter(|m| m.from_me && m.text == text).map(|m| m.gateway_id.clone()).collect();
+        let known: HashSet<String> = self.store.known_gateway_ids(&due.instance, named).await?.into_iter().collect();
+        let limit = usize::try_from(HISTORY).unwrap_or(usize::MAX);
+        let look = doubt::look(&history, text, doubt.marked_at, limit, |id| known.contains(id));
+        let note = match &look {
+            Look::Found { gateway_id } => format!("the chat's history shows it as {gateway_id}"),
+            Look::Absent => "the chat's history does not show it".to_owned(),
+            Look::OutOfReach if history.is_empty() => "the chat's history is empty, or not kept".to_owned(),
+            Look::OutOfReach => "the chat's history does not reach back far enough".to_owned(),
+            Look::Several(n) => format!("the chat's history shows {n} that could be it"),
+            Look::Unavailable | Look::Indistinct => String::new(),
+        };
+        Ok((look, note))
+    }
+
+    /// Compares what gateways told by themselves with the attempts whose outcome is, or was, unknown. It may only confirm
+    /// that something went out, whoever told it: nothing is ever sent because of it.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    pub async fn settle_echoes(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut by_echo: BTreeMap<(InstanceName, String), Vec<EchoFits>> = BTreeMap::new();
+        for fits in self.store.echoes_to_settle().await? {
+            by_echo.entry((fits.instance.clone(), fits.gateway_id.clone())).or_default().push(fits);
+        }
+        for fits in by_echo.into_values() {
+            match fits.as_slice() {
+                [one] => self.settle_echo(one, now).await?,
+                _ => {
+                    tracing::debug!(echo = %fits[0].gateway_id, "an echo fits several attempts, and proves none of them");
+                }
             }
         }
+        self.store.forget_echoes(now).await
     }
 
-    async fn by_policy(&self, doubt: &Doubt, note: String, now: Timestamp) -> Result<(), StoreError> {
-        let event = match doubt.claimed.content.manner.on_doubt {
-            OnDoubt::Hold => return Ok(()),
-            OnDoubt::Resend => Event::TryAgain { wake_at: now, reason: Reason::ResentOnDoubt },
-            OnDoubt::Drop => Event::GivenUp { reason: Reason::Dropped },
+    async fn settle_echo(&self, echo: &EchoFits, now: Timestamp) -> Result<(), StoreError> {
+        let before = match echo.state {
+            // Its answer is on its way, and will tell the same.
+            StateName::Sending if echo.number == echo.attempts => return Ok(()),
+            // Another attempt of the message was accepted, or is out: this one went out beside it.
+            StateName::Sent | StateName::Sending => {
+                let note = format!("attempt {} went out too, as {}", echo.number, echo.gateway_id);
+                let noted = self.store.note_duplicate(evidence_of(echo, "duplicate", note, now)).await?;
+                if noted {
+                    tracing::warn!(id = %echo.id, number = echo.number, "an earlier attempt turned out to have gone out too: a duplicate");
+                }
+                return Ok(());
+            }
+            StateName::InDoubt => State::InDoubt { look_at: now },
+            StateName::Scheduled | StateName::Claimed => State::Scheduled { wake_at: echo.wake_at },
+            StateName::Typing => State::Typing,
+            StateName::Held => State::Held,
+            StateName::Failed => State::Failed,
+            StateName::Cancelled => State::Cancelled,
+            StateName::Expired => State::Expired,
+            StateName::Skipped => State::Skipped,
         };
-        self.settle(doubt, &event, None, note, now).await
-    }
-
-    async fn settle(
-        &self,
-        doubt: &Doubt,
-        event: &Event,
-        gateway_id: Option<String>,
-        note: String,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let due = &doubt.claimed.due;
-        let before = State::InDoubt { look_at: now };
-        if let Ok(transition) = state::apply(&before, event) {
-            let tries = due.tries + u32::from(matches!(event, Event::TryAgain { .. }));
-            let facts = Facts::Verdict { tries, gateway_id, note };
-            let change = Change { id: due.id, attempts: doubt.number, at: now, transition, facts };
-            tracing::info!(id = %due.id, "a doubt was settled");
-            self.store.apply(vec![change]).await?;
+        let event = Event::ProvedSent { sent_at: echo.sent_at.max(echo.marked_at), reason: Reason::ToldSent };
+        let note = format!("the gateway told of it as {}", echo.gateway_id);
+        let facts = Facts::Verdict {
+            number: echo.number,
+            verdict: DoubtVerdict::Sent,
+            tries: echo.tries,
+            gateway_id: Some(echo.gateway_id.clone()),
+            note: note.clone(),
+        };
+        if self.settle(echo.id, &before, echo.attempts, &event, facts, now).await? {
+            self.store.add_evidence(evidence_of(echo, "found", note, now)).await?;
         }
         Ok(())
     }
+
+    /// Answers whether the message was still as it was seen.
+    async fn settle(
+        &self,
+        id: MessageId,
+        before: &State,
+        attempts: u32,
+        event: &Event,
+        facts: Facts,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let Ok(transition) = state::apply(before, event) else { return Ok(false) };
+        let to = transition.to().name().name();
+        let applied = self.store.apply(vec![Change { id, attempts, at: now, transition, facts }]).await?;
+        let done = applied.first() == Some(&Verdict::Applied);
+        if done {
+            tracing::info!(%id, to, "a doubt was settled");
+        }
+        Ok(done)
+    }
 }
 
-/// Messages of the history that could be the one in doubt: from us, with its text, not older than its mark.
-fn candidates<'h>(history: &'h [HistoryMessage], text: &str, marked_at: Timestamp) -> Vec<&'h HistoryMessage> {
-    let oldest = marked_at - CLOCK_SLACK;
-    history.iter().filter(|m| m.from_me && m.text == text && m.at >= oldest).collect()
+/// Another try by the message's retry policy, or the end where all are used up. It begins now: the quarantine was the wait.
+fn next_try(doubt: &Doubt, reason: Reason, now: Timestamp) -> Event {
+    let due = &doubt.claimed.due;
+    if due.tries + 1 >= due.retry.attempts {
+        return Event::GivenUp { reason: Reason::TriesUsedUp };
+    }
+    Event::TryAgain { wake_at: now, reason }
 }
 
-/// Whether the history reaches back before the mark, so that its silence means something.
-fn covers(history: &[HistoryMessage], marked_at: Timestamp) -> bool {
-    let full = u32::try_from(history.len()).is_ok_and(|n| n >= HISTORY);
-    !full || history.iter().any(|m| m.at < marked_at - CLOCK_SLACK)
+fn evidence_of(echo: &EchoFits, verdict: &'static str, note: String, now: Timestamp) -> Evidence {
+    let (id, number, kind) = (echo.id, echo.number, echo.kind.name());
+    Evidence { id, number, at: now, kind, verdict, note, next_look_at: None }
+}
+
+/// The word of a look in evidence.
+fn word(look: &Look) -> &'static str {
+    match look {
+        Look::Found { .. } => "found",
+        Look::Absent => "not_found",
+        Look::OutOfReach => "out_of_reach",
+        Look::Several(_) => "several",
+        Look::Unavailable => "unavailable",
+        Look::Indistinct => "indistinct",
+    }
 }

@@ -4,15 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::clock;
+use crate::domain::content::Content;
 use crate::domain::id::InstanceName;
 use crate::domain::time::Timestamp;
 use crate::feed::{Feed, News};
-use crate::gateway::signature::HookProof;
+use crate::gateway::signature::{HookProof, STAMP_HEADER, is_stale};
 use crate::gateway::{Gateway, HookEvent};
-use crate::store::{AckNews, ReplyNews, SqliteStore, Store};
+use crate::store::{AckNews, EchoKind, EchoNews, ReplyNews, SqliteStore, Store, StoreError, body_hash};
+
+/// Webhooks recorded at once; more are put off with 503, which gateways answer by trying again. At 256 KiB each they are
+/// 64 MiB at most.
+const AT_ONCE: usize = 256;
 
 /// What a webhook's sender is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +51,7 @@ pub struct Receipts {
     last_ack_ms: Arc<AtomicI64>,
     feed: Feed,
     news: Arc<Notify>,
+    room: Arc<Semaphore>,
 }
 
 impl Receipts {
@@ -56,7 +62,14 @@ impl Receipts {
         feed: Feed,
         news: Arc<Notify>,
     ) -> Receipts {
-        Receipts { store, inboxes: Arc::new(inboxes), last_ack_ms: Arc::default(), feed, news }
+        Receipts {
+            store,
+            inboxes: Arc::new(inboxes),
+            last_ack_ms: Arc::default(),
+            feed,
+            news,
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 
     /// When the latest ack of this run was recorded.
@@ -74,13 +87,22 @@ impl Receipts {
     ) -> Taken {
         let name = InstanceName::new(instance);
         let Some(inbox) = self.inboxes.get(&name) else { return Taken::Unknown };
-        if !inbox.proof.lets_in(header, token, body) {
+        if !inbox.proof.lets_in(&header, token, body) {
             if matches!(inbox.proof, HookProof::Missing) {
                 tracing::warn!(instance, "a webhook was refused: no secret is configured for this instance");
             } else {
                 tracing::warn!(instance, "a webhook was refused: its proof is missing or wrong");
             }
             return Taken::Forbidden;
+        }
+        let Ok(_room) = self.room.try_acquire() else {
+            tracing::warn!(instance, "a webhook was put off: {AT_ONCE} others are being recorded");
+            return Taken::Unavailable;
+        };
+        let now = clock::now();
+        if is_stale(header(STAMP_HEADER), now) {
+            tracing::warn!(instance, "a webhook is not believed: it was stamped long ago, or ahead of our clock");
+            return self.ignore(&name, "stale").await;
         }
         let events = match inbox.gateway.parse_webhook(body) {
             Ok(events) => events,
@@ -89,55 +111,43 @@ impl Receipts {
                 return self.ignore(&name, "unreadable").await;
             }
         };
-        let now = clock::now();
-        let (mut acks, mut replies) = (Vec::new(), Vec::new());
+        let sorted = sort(&name, events, now);
         let mut taken = Taken::Recorded;
-        for event in events {
-            match event {
-                HookEvent::Ack { gateway_id, participant, ack } => {
-                    tracing::info!(gateway_id, "ack: {}", ack.name());
-                    acks.push(AckNews {
-                        instance: name.clone(),
-                        gateway_id,
-                        participant,
-                        ack,
-                        at: now,
-                        source: "webhook",
-                    });
-                }
-                HookEvent::Reply { chat, gateway_id } => {
-                    tracing::info!(gateway_id, "somebody wrote");
-                    replies.push(ReplyNews { instance: name.clone(), gateway_id, chat, at: now });
-                }
-                HookEvent::Other { event } => taken = self.ignore(&name, &event).await,
-            }
+        for event in &sorted.others {
+            taken = self.ignore(&name, event).await;
         }
-        if !replies.is_empty() {
-            if let Err(e) = self.store.record_replies(replies).await {
-                tracing::error!(instance, error = %e, "replies could not be stored");
-                return Taken::Unavailable;
-            }
-            self.news.notify_one();
-        }
-        if acks.is_empty() {
-            return taken;
-        }
-        let told: Vec<News> = acks
-            .iter()
-            .map(|a| News::Ack { instance: a.instance.clone(), gateway_id: a.gateway_id.clone(), ack: a.ack })
-            .collect();
-        match self.store.record_acks(acks).await {
-            Ok(_) => {
-                told.into_iter().for_each(|n| self.feed.tell(n));
-                self.last_ack_ms.fetch_max(now.0, Ordering::Relaxed);
-                self.news.notify_one();
-                Taken::Recorded
-            }
+        match self.record(sorted, now).await {
+            Ok(true) => Taken::Recorded,
+            Ok(false) => taken,
             Err(e) => {
-                tracing::error!(instance, error = %e, "acks could not be stored");
+                tracing::error!(instance, error = %e, "a webhook could not be stored");
                 Taken::Unavailable
             }
         }
+    }
+
+    /// Records what a webhook told, and tells those who wait for it. Answers whether that was anything.
+    async fn record(&self, told: Sorted, now: Timestamp) -> Result<bool, StoreError> {
+        let any = !(told.acks.is_empty() && told.replies.is_empty() && told.echoes.is_empty());
+        if !told.echoes.is_empty() {
+            self.store.record_echoes(told.echoes).await?;
+        }
+        if !told.replies.is_empty() {
+            self.store.record_replies(told.replies).await?;
+            self.news.notify_one();
+        }
+        if !told.acks.is_empty() {
+            let news: Vec<News> = told
+                .acks
+                .iter()
+                .map(|a| News::Ack { instance: a.instance.clone(), gateway_id: a.gateway_id.clone(), ack: a.ack })
+                .collect();
+            self.store.record_acks(told.acks).await?;
+            news.into_iter().for_each(|n| self.feed.tell(n));
+            self.last_ack_ms.fetch_max(now.0, Ordering::Relaxed);
+            self.news.notify_one();
+        }
+        Ok(any)
     }
 
     async fn ignore(&self, instance: &InstanceName, event: &str) -> Taken {
@@ -146,4 +156,37 @@ impl Receipts {
             Err(_) => Taken::Unavailable,
         }
     }
+}
+
+/// What a webhook told, by kind.
+#[derive(Default)]
+struct Sorted {
+    acks: Vec<AckNews>,
+    replies: Vec<ReplyNews>,
+    echoes: Vec<EchoNews>,
+    others: Vec<String>,
+}
+
+fn sort(name: &InstanceName, events: Vec<HookEvent>, now: Timestamp) -> Sorted {
+    let mut sorted = Sorted::default();
+    for event in events {
+        let instance = name.clone();
+        match event {
+            HookEvent::Ack { gateway_id, participant, ack } => {
+                tracing::info!(gateway_id, "ack: {}", ack.name());
+                sorted.acks.push(AckNews { instance, gateway_id, participant, ack, at: now, source: "webhook" });
+            }
+            HookEvent::Reply { chat, gateway_id } => {
+                tracing::info!(gateway_id, "somebody wrote");
+                sorted.replies.push(ReplyNews { instance, gateway_id, chat, at: now });
+            }
+            HookEvent::Echo { chat, gateway_id, text, at } => {
+                let body = Some(body_hash(&chat, &Content::text(&text)));
+                let (chat, kind, sent_at) = (Some(chat.as_str().to_owned()), EchoKind::Echo, at.unwrap_or(now));
+                sorted.echoes.push(EchoNews { instance, gateway_id, kind, chat, body, sent_at, told_at: now });
+            }
+            HookEvent::Other { event } => sorted.others.push(event),
+        }
+    }
+    sorted
 }

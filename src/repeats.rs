@@ -11,7 +11,7 @@ use crate::domain::recipient::Chat;
 use crate::domain::render::Rendered;
 use crate::domain::state::Reason;
 use crate::domain::time::{Millis, Timestamp};
-use crate::store::{Claimed, RecentBody, guard};
+use crate::store::{Claimed, RecentBody, body_hash};
 
 /// How close together is a repetition.
 pub const REPEATED_WITHIN: Millis = Millis::seconds(60);
@@ -41,7 +41,7 @@ impl Repeats {
     /// chat less than a minute ago and nobody vouched for this one.
     pub fn check(&mut self, claimed: &Claimed, what: &Rendered, now: Timestamp) -> Result<i64, (Reason, String)> {
         let chat = &claimed.due.chat;
-        let body = guard(chat, &serde_json::to_string(&what.content).unwrap_or_default(), None);
+        let body = body_hash(chat, &what.content);
         let key = (chat.clone(), body);
         if let Some((other, at)) = self.recent.get(&key)
             && *other != claimed.due.id

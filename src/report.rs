@@ -10,7 +10,9 @@ use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
 use crate::engine::explain::{Explanation, Gate};
 use crate::store::KeptDay;
-use crate::store::view::{AttemptView, DoubtView, FollowUpView, FollowerView, MessageDetail, MessageView, StatsView};
+use crate::store::view::{
+    AttemptView, DoubtAttemptView, DoubtView, FollowUpView, FollowerView, MessageDetail, MessageView, StatsView,
+};
 
 fn instant(t: Option<Timestamp>) -> Value {
     t.map_or(Value::Null, |t| Value::String(t.to_rfc3339()))
@@ -139,20 +141,26 @@ fn body(text: Option<&str>) -> Value {
 
 /// A page of doubts.
 pub fn doubts(list: &[DoubtView], next: Option<MessageId>) -> Value {
-    let each = |d: &DoubtView| {
-        let mut all = message(&d.message);
-        let evidence: Vec<Value> = d
-            .evidence
-            .iter()
-            .map(|e| json!({ "at": e.at.to_rfc3339(), "kind": e.kind, "verdict": e.verdict, "note": e.note }))
-            .collect();
-        if let Value::Object(map) = &mut all {
-            map.insert("evidence".to_owned(), Value::Array(evidence));
-            map.insert("next_look_at".to_owned(), instant(d.next_look_at));
-        }
-        all
-    };
-    json!({ "messages": list.iter().map(each).collect::<Vec<_>>(), "next": next.map(|n| n.to_string()) })
+    json!({ "messages": list.iter().map(doubt).collect::<Vec<_>>(), "next": next.map(|n| n.to_string()) })
+}
+
+/// One doubt with its evidence.
+pub fn doubt(d: &DoubtView) -> Value {
+    let mut all = message(&d.message);
+    let evidence: Vec<Value> = d
+        .evidence
+        .iter()
+        .map(|e| {
+            json!({ "at": e.at.to_rfc3339(), "attempt": e.attempt, "kind": e.kind, "verdict": e.verdict, "note": e.note })
+        })
+        .collect();
+    let attempts = |a: &DoubtAttemptView| json!({ "number": a.number, "verdict": a.verdict, "duplicate": a.duplicate });
+    if let Value::Object(map) = &mut all {
+        map.insert("evidence".to_owned(), Value::Array(evidence));
+        map.insert("next_look_at".to_owned(), instant(d.next_look_at));
+        map.insert("doubtful_attempts".to_owned(), d.attempts.iter().map(attempts).collect());
+    }
+    all
 }
 
 /// A day in figures.
@@ -192,5 +200,9 @@ pub fn stats(s: &StatsView) -> Value {
         "occurrences": { "missed": s.missed },
         "ignored_webhooks": s.ignored_hooks,
         "orphan_acks": s.orphan_acks,
+        "doubts": {
+            "open": s.doubts.open, "sent": s.doubts.sent, "unsent": s.doubts.unsent, "resent": s.doubts.resent,
+            "dropped": s.doubts.dropped, "duplicates": s.doubts.duplicates,
+        },
     })
 }

@@ -438,7 +438,7 @@ fn report(id: MessageId, chat: &Chat, outcome: &Outcome, late: Millis, after_slo
         Outcome::Accepted { gateway_id, .. } => {
             tracing::info!(%id, after_slot_ms = after_slot.0, gateway_id, "sent to {chat}, {:+} ms", late.0);
         }
-        Outcome::InDoubt { why } => {
+        Outcome::InDoubt { why, .. } => {
             tracing::warn!(%id, "in doubt, to {chat}: {why}");
         }
         other => {

@@ -360,8 +360,8 @@ impl World {
             (Outcome::InstanceDown { cause: DownCause::Session, why: "logged out".into() }, false)
         } else if self.dice.chance(self.lies) {
             match self.dice.roll(0, 6) {
-                0 => (Outcome::InDoubt { why: "timed out".into() }, true),
-                1 => (Outcome::InDoubt { why: "reset".into() }, false),
+                0 => (Outcome::InDoubt { why: "timed out".into(), named: None }, true),
+                1 => (Outcome::InDoubt { why: "reset".into(), named: None }, false),
                 2 => (Outcome::Refused { why: "no".into() }, false),
                 3 => (Outcome::RefusedForNow { why: "busy".into() }, false),
                 4 => (Outcome::NotNow { after: Some(Millis(self.dice.roll(500, 9_000))) }, false),

@@ -7,7 +7,7 @@ use onthedot::domain::class::Class;
 use onthedot::domain::content::Content;
 use onthedot::domain::id::{InstanceName, MessageId};
 use onthedot::domain::job::Manner;
-use onthedot::domain::message::{Change, Facts, SendFacts, Verdict};
+use onthedot::domain::message::{Change, DoubtVerdict, Facts, SendFacts, Verdict};
 use onthedot::domain::recipient::Chat;
 use onthedot::domain::state::{self, Event, Reason, State, StateName};
 use onthedot::domain::time::{Millis, Timestamp};
@@ -83,7 +83,8 @@ fn record(n: u8, number: u32, event: &Event, gateway_id: Option<&str>) -> Change
         response: "{}".into(),
     };
     let gateway_id = gateway_id.map(str::to_owned);
-    let facts = Facts::Record { number, tries: 0, send: Some(send), late_typing: None, gateway_id, ack: None };
+    let facts =
+        Facts::Record { number, tries: 0, send: Some(send), late_typing: None, gateway_id, ack: None, named: None };
     Change { id: id(n), attempts: number, at: Timestamp(10_050), transition, facts }
 }
 
@@ -212,8 +213,65 @@ async fn a_start_puts_what_was_out_in_doubt_and_is_harmless_twice() {
     let (doubts, _) = store.doubts(None, 10).await.unwrap();
     assert_eq!(doubts[0].message.id, id(1));
     assert_eq!(doubts[0].next_look_at, Some(Timestamp(80_000)));
-    assert!(store.doubts_to_look_at(Timestamp(79_999), 10).await.unwrap().is_empty(), "not before the quarantine");
-    assert_eq!(store.doubts_to_look_at(Timestamp(80_000), 10).await.unwrap().len(), 1);
+    let shop = InstanceName::new(SHOP);
+    assert!(
+        store.doubts_to_look_at(&shop, Timestamp(79_999), 10).await.unwrap().is_empty(),
+        "not before the quarantine"
+    );
+    assert_eq!(store.doubts_to_look_at(&shop, Timestamp(80_000), 10).await.unwrap().len(), 1);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_three_starts_in_a_row_find_in_dead_hands_is_held_and_a_release_counts_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 1, Class::Normal).await;
+    let typing = || {
+        let transition = state::apply(&State::Claimed, &Event::TypingShown).unwrap();
+        let facts = Facts::TypingShown { started_at: Timestamp(9_000), slot: Timestamp(10_000) };
+        vec![Change { id: id(1), attempts: 0, at: Timestamp(9_000), transition, facts }]
+    };
+    let seen = async |start: i64| {
+        assert_eq!(store.apply(typing()).await.unwrap(), [Verdict::Applied]);
+        let recovery = store.recover(Timestamp(start), 0).await.unwrap();
+        (recovery.rescheduled, recovery.poisoned)
+    };
+    assert_eq!((seen(20_000).await, seen(21_000).await, seen(22_000).await), ((1, 0), (1, 0), (0, 1)));
+    let shown = store.show(id(1)).await.unwrap().unwrap();
+    assert_eq!((shown.message.state, shown.message.reason.as_deref()), (StateName::Held, Some("poison")));
+    let event = Event::Resumed { wake_at: Timestamp(9_000), reason: Reason::Released };
+    let transition = state::apply(&State::Held, &event).unwrap();
+    let change =
+        Change { id: id(1), attempts: 0, at: Timestamp(23_000), transition, facts: Facts::Note("released".into()) };
+    assert_eq!(store.apply(vec![change]).await.unwrap(), [Verdict::Applied]);
+    assert_eq!((seen(24_000).await, seen(25_000).await, seen(26_000).await), ((1, 0), (1, 0), (0, 1)));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_was_out_at_three_starts_in_a_row_is_held_too_and_stays_an_open_doubt() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 1, Class::Normal).await;
+    for attempt in 0..3 {
+        assert_eq!(store.apply(vec![mark(1, attempt, 10_000)]).await.unwrap(), [Verdict::Applied]);
+        let recovery = store.recover(Timestamp(20_000), 0).await.unwrap();
+        assert_eq!((recovery.in_doubt, recovery.poisoned), if attempt < 2 { (1, 0) } else { (0, 1) });
+        if attempt < 2 {
+            let event = Event::TryAgain { wake_at: Timestamp(9_000), reason: Reason::ResentOnDoubt };
+            let transition = state::apply(&State::InDoubt { look_at: Timestamp(0) }, &event).unwrap();
+            let verdict = DoubtVerdict::Resent;
+            let facts =
+                Facts::Verdict { number: attempt + 1, verdict, tries: 0, gateway_id: None, note: "again".into() };
+            let change = Change { id: id(1), attempts: attempt + 1, at: Timestamp(20_000), transition, facts };
+            assert_eq!(store.apply(vec![change]).await.unwrap(), [Verdict::Applied]);
+        }
+    }
+    let shown = store.show(id(1)).await.unwrap().unwrap();
+    assert_eq!((shown.message.state, shown.message.reason.as_deref()), (StateName::Held, Some("poison")));
+    let figures = store.doubt_figures().await.unwrap();
+    assert_eq!((figures.open, figures.resent), (1, 2));
     store.close().await;
 }
 
@@ -269,6 +327,10 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         "news_taken_in",
         "make_room",
         "half_changed",
+        "open_doubts",
+        "insert_echoes",
+        "echoes_to_settle",
+        "doubts",
     ] {
         let sql = std::fs::read_to_string(format!("src/store/sql/{name}.sql")).unwrap();
         let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))

@@ -13,7 +13,7 @@ use crate::domain::state::StateName;
 use crate::domain::time::Millis;
 use crate::report;
 use crate::store::view::StatsView;
-use crate::store::{KeptDay, Opening};
+use crate::store::{DoubtFigures, KeptDay, Opening};
 
 /// Longest pause between two looks of `--watch`, and how much of the time looking may take.
 const WATCH_EVERY: Millis = Millis::seconds(1);
@@ -123,6 +123,13 @@ fn words(s: &StatsView) -> String {
     text.push_str(&format!("\ntyping: {} shown, {} failed or unanswered", s.typing_started, s.typing_failed));
     if s.missed > 0 {
         text.push_str(&format!("\noccurrences missed: {}; `onthedot job show NAME` says which and why", s.missed));
+    }
+    if s.doubts != DoubtFigures::default() {
+        let d = s.doubts;
+        text.push_str(&format!(
+            "\nattempts in doubt: {} open; settled: {} sent, {} unsent, {} sent again, {} given up; {} went out twice",
+            d.open, d.sent, d.unsent, d.resent, d.dropped, d.duplicates
+        ));
     }
     if s.orphan_acks > 0 {
         text.push_str(&format!(

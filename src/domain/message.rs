@@ -112,6 +112,31 @@ pub struct SendFacts {
     pub response: String,
 }
 
+/// What became of an attempt in doubt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DoubtVerdict {
+    /// It went out.
+    Sent,
+    /// It did not.
+    Unsent,
+    /// Nobody knows; its message is sent again.
+    Resent,
+    /// Nobody knows; its message is given up.
+    Dropped,
+}
+
+impl DoubtVerdict {
+    /// The word in the database and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            DoubtVerdict::Sent => "sent",
+            DoubtVerdict::Unsent => "unsent",
+            DoubtVerdict::Resent => "resent",
+            DoubtVerdict::Dropped => "dropped",
+        }
+    }
+}
+
 /// The rows a change writes besides the message's own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Facts {
@@ -151,9 +176,15 @@ pub enum Facts {
         gateway_id: Option<String>,
         /// The ack level the response told.
         ack: Option<Ack>,
+        /// The bare message id that an unclear answer named all the same.
+        named: Option<String>,
     },
     /// What evidence or a person said about a doubt.
     Verdict {
+        /// The attempt it is about.
+        number: u32,
+        /// What became of that attempt.
+        verdict: DoubtVerdict,
         /// Tries used up now.
         tries: u32,
         /// The bare message id, where evidence named it.

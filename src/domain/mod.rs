@@ -14,6 +14,7 @@ pub mod class;
 pub mod content;
 pub mod country;
 pub mod cron;
+pub mod doubt;
 pub mod draw;
 pub mod event;
 pub mod follow;

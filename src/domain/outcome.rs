@@ -46,6 +46,8 @@ pub enum Outcome {
     InDoubt {
         /// What happened, for a person.
         why: String,
+        /// The bare message id that the answer named all the same: an ack for it proves that the message went out.
+        named: Option<String>,
     },
 }
 
@@ -83,7 +85,7 @@ impl Outcome {
             | Outcome::Refused { why }
             | Outcome::RefusedForNow { why }
             | Outcome::InstanceDown { why, .. }
-            | Outcome::InDoubt { why } => why.clone(),
+            | Outcome::InDoubt { why, .. } => why.clone(),
         }
     }
 }

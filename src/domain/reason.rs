@@ -34,6 +34,10 @@ pub enum Reason {
     SaidSent,
     /// The gateway's history shows it.
     FoundInHistory,
+    /// A webhook of the gateway shows it.
+    ToldSent,
+    /// The gateway's history twice did not show it.
+    ProvedUnsent,
     /// A person, or the job's policy, had it sent again while in doubt.
     ResentOnDoubt,
     /// Refused for now: another try is planned.
@@ -74,11 +78,15 @@ pub enum Reason {
     EventCancelled,
     /// What it follows was read or answered before.
     Reached,
+    /// Three starts in a row found it in the hands of a run that had died.
+    Poison,
+    /// The database is older than the sends of its daemon: it may have gone out already.
+    Restored,
 }
 
 impl Reason {
     /// Every reason with its sentence: what the reference prints and a test holds against the code.
-    pub const ALL: [(Reason, &'static str, &'static str); 34] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 38] = [
         (Reason::Refused, "refused", "The gateway refused the message for good."),
         (Reason::TriesUsedUp, "tries_used_up", "Every try of `retry.attempts` was used up."),
         (Reason::CancelledByPerson, "cancelled_by_person", "Somebody cancelled it."),
@@ -97,6 +105,12 @@ impl Reason {
         (Reason::Dropped, "dropped", "It was given up while in doubt, by a person or by `on_doubt: drop`."),
         (Reason::SaidSent, "said_sent", "A person said that it went out."),
         (Reason::FoundInHistory, "found_in_history", "The gateway's history of the chat shows it."),
+        (Reason::ToldSent, "told_sent", "A webhook of the gateway shows that it went out."),
+        (
+            Reason::ProvedUnsent,
+            "proved_unsent",
+            "The gateway's history of the chat twice did not show it; another try is planned.",
+        ),
         (
             Reason::ResentOnDoubt,
             "resent_on_doubt",
@@ -129,6 +143,16 @@ impl Reason {
         (Reason::EventPassed, "event_passed", "The event it reminds of had begun."),
         (Reason::EventCancelled, "event_cancelled", "The event it reminds of was called off."),
         (Reason::Reached, "reached", "What it follows was read, or answered, before it left."),
+        (
+            Reason::Poison,
+            "poison",
+            "Three starts in a row found it in the hands of a run that had died; `release` tries it once more.",
+        ),
+        (
+            Reason::Restored,
+            "restored",
+            "The database was set back to an earlier state, and it may have gone out since; `release` or `cancel` it.",
+        ),
     ];
 
     /// The code used in JSON and in the database.

@@ -183,7 +183,7 @@ pub enum Event {
         /// What the person did.
         reason: Reason,
     },
-    /// Evidence or a person settled a doubt: it went out.
+    /// Evidence or a person settled a doubt: it went out. Evidence may come late, when another verdict was acted upon.
     ProvedSent {
         /// When it left, as far as known.
         sent_at: Timestamp,
@@ -300,11 +300,9 @@ fn before_mark(event: &Event, unclaimed: bool) -> Step {
         Event::Postponed { wake_at, reason } | Event::Resumed { wake_at, reason } => {
             Some((BEFORE_MARK, State::Scheduled { wake_at: *wake_at }, Some(*reason)))
         }
-        Event::Accepted { .. }
-        | Event::TryAgain { .. }
-        | Event::GivenUp { .. }
-        | Event::Unclear { .. }
-        | Event::ProvedSent { .. } => None,
+        // An attempt before this one was in doubt, and had been judged otherwise.
+        Event::ProvedSent { sent_at, reason } => Some((BEFORE_MARK, State::Sent { sent_at: *sent_at }, Some(*reason))),
+        Event::Accepted { .. } | Event::TryAgain { .. } | Event::GivenUp { .. } | Event::Unclear { .. } => None,
     }
 }
 
@@ -353,6 +351,7 @@ fn held(event: &Event) -> Step {
         Event::Cancelled { reason } => Some((HELD, State::Cancelled, Some(*reason))),
         Event::TooLate { reason } => Some((HELD, State::Expired, Some(*reason))),
         Event::Resumed { wake_at, reason } => Some((HELD, State::Scheduled { wake_at: *wake_at }, Some(*reason))),
+        Event::ProvedSent { sent_at, reason } => Some((HELD, State::Sent { sent_at: *sent_at }, Some(*reason))),
         Event::Claimed
         | Event::TypingShown
         | Event::Marked
@@ -363,12 +362,11 @@ fn held(event: &Event) -> Step {
         | Event::Unsendable { .. }
         | Event::LeadEnded { .. }
         | Event::Postponed { .. }
-        | Event::Held { .. }
-        | Event::ProvedSent { .. } => None,
+        | Event::Held { .. } => None,
     }
 }
 
-/// What rests stays so, unless a person gives it another chance.
+/// What rests stays so, unless a person gives it another chance, or it turns out that it had been sent.
 fn settled(state: &State, event: &Event) -> Step {
     let accepts: &'static [StateName] = match state {
         State::Failed => &[StateName::Failed],
@@ -380,6 +378,7 @@ fn settled(state: &State, event: &Event) -> Step {
         Event::Resumed { wake_at, reason: Reason::Retried } => {
             Some((accepts, State::Scheduled { wake_at: *wake_at }, Some(Reason::Retried)))
         }
+        Event::ProvedSent { sent_at, reason } => Some((accepts, State::Sent { sent_at: *sent_at }, Some(*reason))),
         Event::Claimed
         | Event::TypingShown
         | Event::Marked
@@ -393,8 +392,7 @@ fn settled(state: &State, event: &Event) -> Step {
         | Event::LeadEnded { .. }
         | Event::Postponed { .. }
         | Event::Held { .. }
-        | Event::Resumed { .. }
-        | Event::ProvedSent { .. } => None,
+        | Event::Resumed { .. } => None,
     }
 }
 
@@ -474,12 +472,13 @@ mod tests {
     }
 
     #[test]
-    fn a_settled_message_takes_no_event_but_a_person_s_other_chance() {
+    fn a_settled_message_takes_no_event_but_a_person_s_other_chance_and_late_evidence() {
         use StateName::{Cancelled, Expired, Failed, Sent, Skipped};
         for state in states().into_iter().filter(|s| [Sent, Failed, Cancelled, Expired, Skipped].contains(&s.name())) {
             for event in events() {
                 let retry = matches!(event, Event::Resumed { reason: Reason::Retried, .. });
-                let allowed = retry && state.name() != Sent;
+                let proof = matches!(event, Event::ProvedSent { .. });
+                let allowed = (retry || proof) && state.name() != Sent;
                 assert_eq!(apply(&state, &event).is_ok(), allowed, "{state:?} {event:?}");
             }
         }

@@ -12,6 +12,14 @@ use crate::engine::{CLAIM_AHEAD, Engine, change};
 /// How soon windows that are never open together are looked at again: somebody may change them.
 const NEVER_OPEN_LOOK: Millis = Millis(86_400_000);
 
+/// What an answer calls a message, and how far it says it has come.
+#[derive(Default)]
+struct Names {
+    gateway_id: Option<String>,
+    ack: Option<crate::domain::ack::Ack>,
+    named: Option<String>,
+}
+
 impl Engine {
     pub(super) fn send_done(&mut self, id: MessageId, outcome: &Outcome, facts: SendFacts, now: Timestamp) {
         let Some(hand) = self.hands.get(&id) else { return };
@@ -34,12 +42,15 @@ impl Engine {
         if !matches!(outcome, Outcome::Accepted { .. }) {
             self.stop_typing(id, now);
         }
-        let (gateway_id, ack) = match outcome {
-            Outcome::Accepted { gateway_id, ack } => (Some(gateway_id.clone()), *ack),
-            _ => (None, None),
+        let names = match outcome {
+            Outcome::Accepted { gateway_id, ack } => {
+                Names { gateway_id: Some(gateway_id.clone()), ack: *ack, named: None }
+            }
+            Outcome::InDoubt { named, .. } => Names { named: named.clone(), ..Names::default() },
+            _ => Names::default(),
         };
         self.leave_lane(id, now);
-        self.record(id, &event, tries, Some(facts), gateway_id, ack, now);
+        self.record(id, &event, tries, Some(facts), names, now);
         if matches!(outcome, Outcome::NotNow { .. } | Outcome::NotSent { .. } | Outcome::InstanceDown { .. }) {
             self.clear_lane(&due.instance, now);
         }
@@ -83,21 +94,20 @@ impl Engine {
         event
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the columns of one record; a struct would be used once")]
     fn record(
         &mut self,
         id: MessageId,
         event: &Event,
         tries: u32,
         send: Option<SendFacts>,
-        gateway_id: Option<String>,
-        ack: Option<crate::domain::ack::Ack>,
+        names: Names,
         now: Timestamp,
     ) {
         let Some(hand) = self.hands.get_mut(&id) else { return };
         let late_typing = hand.typing.clone().filter(|_| hand.typing_news);
         let number = hand.number();
-        let facts = Facts::Record { number, tries, send, late_typing, gateway_id, ack };
+        let Names { gateway_id, ack, named } = names;
+        let facts = Facts::Record { number, tries, send, late_typing, gateway_id, ack, named };
         if let Some(change) = change(id, number, &State::Sending, event, facts, now) {
             hand.phase = Phase::Settling(Box::new(change.clone()));
             self.effects.push_back(Effect::Persist(change));
@@ -205,7 +215,7 @@ impl Engine {
         let wake_at = hand.due.target - hand.due.lead;
         let tries = hand.due.tries;
         let event = Event::TryAgain { wake_at, reason: Reason::NotSent };
-        self.record(id, &event, tries, None, None, None, now);
+        self.record(id, &event, tries, None, Names::default(), now);
     }
 
     fn clear_lane(&mut self, instance: &InstanceName, now: Timestamp) {

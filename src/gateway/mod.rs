@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use crate::domain::ack::Ack;
+use crate::domain::doubt::HistoryMessage;
 use crate::domain::outcome::{DownCause, Outcome};
 use crate::domain::recipient::{AddressError, Chat};
 use crate::domain::render::Rendered;
@@ -68,21 +69,6 @@ pub enum Session {
     },
 }
 
-/// A message of a chat's history.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HistoryMessage {
-    /// Its bare message id.
-    pub gateway_id: String,
-    /// Whether this account sent it.
-    pub from_me: bool,
-    /// Its text.
-    pub text: String,
-    /// When, as the network says; whole seconds.
-    pub at: Timestamp,
-    /// The ack level it stands at, if told.
-    pub ack: Option<Ack>,
-}
-
 /// Something a webhook told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum HookEvent {
@@ -101,6 +87,17 @@ pub enum HookEvent {
         chat: Chat,
         /// The bare id of their message.
         gateway_id: String,
+    },
+    /// This account sent something: us, or somebody at the phone.
+    Echo {
+        /// In which chat.
+        chat: Chat,
+        /// Its bare id.
+        gateway_id: String,
+        /// Its text.
+        text: String,
+        /// When, as the network says; whole seconds.
+        at: Option<Timestamp>,
     },
     /// Rightly formed, but nothing this program acts on.
     Other {

@@ -4,6 +4,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Sha256, Sha512};
 
+use crate::domain::time::{Millis, Timestamp};
+
 /// How webhooks of an instance prove themselves.
 #[derive(Clone, Debug)]
 pub enum HookProof {
@@ -37,6 +39,22 @@ pub enum Algorithm {
 
 /// The header WAHA signs in, taken where the jobs file names none.
 pub const DEFAULT_HEADER: &str = "X-Webhook-Hmac";
+
+/// The header in which gateways stamp each webhook as they post it: ms, or seconds, since 1970.
+pub const STAMP_HEADER: &str = "X-Webhook-Timestamp";
+
+/// How old, and how far ahead of our clock, such a stamp may be: gateways try again for hours, and what an ack may still
+/// be joined to is kept for a day.
+const BELIEVED: (Millis, Millis) = (Millis(86_400_000), Millis::seconds(300));
+
+/// Whether a webhook was stamped so long ago, or so far ahead, that it is not told but played again. One without a
+/// stamp, or with one that is no number, is not.
+pub fn is_stale(stamp: Option<&str>, now: Timestamp) -> bool {
+    let Some(given) = stamp.and_then(|s| s.trim().parse::<i64>().ok()) else { return false };
+    // Ten digits are seconds until the year 2286, and as ms long past.
+    let ms = if given.abs() < 10_000_000_000 { given * 1_000 } else { given };
+    ms < now.0.saturating_sub(BELIEVED.0.0) || ms > now.0.saturating_add(BELIEVED.1.0)
+}
 
 impl HookProof {
     /// Whether a webhook is let in. `header` reads a header; `token` is the path's last part, where there is one.
@@ -106,6 +124,20 @@ mod tests {
         assert!(!proof.lets_in(|_| Some(SHA512), None, &flipped));
         assert!(!proof.lets_in(|_| Some(&SHA512[..64]), None, BODY));
         assert!(!proof.lets_in(|_| None, None, BODY));
+    }
+
+    #[test]
+    fn what_was_stamped_long_ago_or_ahead_of_us_is_stale() {
+        let now = Timestamp(1_760_000_000_000);
+        for fresh in
+            ["1760000000000", "1760000000", "1759913600000", "1760000300000", "", "soon", "99999999999999999999"]
+        {
+            assert!(!is_stale(Some(fresh), now), "{fresh}");
+        }
+        for stale in ["1759913599999", "1760000300001", "1759913599", "1760000301", "0", "-5", "9223372036854775807"] {
+            assert!(is_stale(Some(stale), now), "{stale}");
+        }
+        assert!(!is_stale(None, now));
     }
 
     #[test]

@@ -27,6 +27,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
+use crate::domain::doubt::HistoryMessage;
 use crate::domain::outcome::{DownCause, Outcome};
 use crate::domain::recipient::Chat;
 use crate::domain::render::Rendered;
@@ -35,9 +36,7 @@ use crate::gateway::http::{ClientError, HttpClient, HttpOutcome};
 use crate::gateway::redact::Redactor;
 use crate::gateway::wawp_answer::{self, AnswerError};
 use crate::gateway::wawp_request;
-use crate::gateway::{
-    Account, BadHook, CallAnswer, Capabilities, Gateway, HistoryMessage, HookEvent, SendAnswer, Session,
-};
+use crate::gateway::{Account, BadHook, CallAnswer, Capabilities, Gateway, HookEvent, SendAnswer, Session};
 
 /// Where Wawp is.
 pub const BASE_URL: &str = "https://api.wawp.net";
@@ -133,7 +132,7 @@ impl Gateway for Wawp {
             }
             HttpOutcome::Unclear(why) => {
                 let why = self.redactor.text(&why);
-                SendAnswer { outcome: Outcome::InDoubt { why: why.clone() }, status: None, response: why }
+                SendAnswer { outcome: Outcome::InDoubt { why: why.clone(), named: None }, status: None, response: why }
             }
         }
     }
@@ -188,7 +187,7 @@ impl Wawp {
             Outcome::Refused { why } => Outcome::Refused { why: self.redactor.text(&why) },
             Outcome::RefusedForNow { why } => Outcome::RefusedForNow { why: self.redactor.text(&why) },
             Outcome::InstanceDown { cause, why } => Outcome::InstanceDown { cause, why: self.redactor.text(&why) },
-            Outcome::InDoubt { why } => Outcome::InDoubt { why: self.redactor.text(&why) },
+            Outcome::InDoubt { why, named } => Outcome::InDoubt { why: self.redactor.text(&why), named },
             Outcome::NotSent { why } => Outcome::NotSent { why: self.redactor.text(&why) },
             Outcome::Accepted { .. } | Outcome::NotNow { .. } => outcome,
         }
@@ -203,15 +202,14 @@ pub fn classify(status: u16, retry_after: Option<Millis>, body: &[u8]) -> Outcom
         Some(e) => format!("{what} ({status}): {}", e.words()),
         None => format!("{what} ({status})"),
     };
+    let in_doubt = |why: String| Outcome::InDoubt { why, named: parsed.as_ref().and_then(wawp_answer::gateway_id) };
     match status {
         200..=299 => match (error, parsed.as_ref().and_then(wawp_answer::gateway_id)) {
-            (Some(error), _) => classify_error(status, &error),
+            (Some(error), named) => classify_error(status, &error, named),
             (None, Some(gateway_id)) => {
                 Outcome::Accepted { gateway_id, ack: parsed.as_ref().and_then(wawp_answer::ack) }
             }
-            (None, None) => {
-                Outcome::InDoubt { why: format!("the gateway answered {status} without naming the message") }
-            }
+            (None, None) => in_doubt(format!("the gateway answered {status} without naming the message")),
         },
         401 => {
             Outcome::InstanceDown { cause: DownCause::Credentials, why: why("the gateway refused the access token") }
@@ -222,24 +220,24 @@ pub fn classify(status: u16, retry_after: Option<Millis>, body: &[u8]) -> Outcom
         404 if error.as_ref().is_some_and(AnswerError::is_invalid_session) => {
             Outcome::InstanceDown { cause: DownCause::Session, why: why("the session is logged out or unknown") }
         }
-        408 => Outcome::InDoubt { why: why("the gateway timed out") },
+        408 => in_doubt(why("the gateway timed out")),
         409 | 423 | 425 => Outcome::RefusedForNow { why: why("the gateway refused it for now") },
         429 => Outcome::NotNow { after: retry_after },
         400..=499 => Outcome::Refused { why: why("the gateway refused the message") },
-        300..=399 => Outcome::InDoubt { why: why("the gateway answered with a redirect, which is never followed") },
-        _ => Outcome::InDoubt { why: why("the gateway failed and may have sent it") },
+        300..=399 => in_doubt(why("the gateway answered with a redirect, which is never followed")),
+        _ => in_doubt(why("the gateway failed and may have sent it")),
     }
 }
 
 /// An error inside a success: judged by its code.
-fn classify_error(status: u16, error: &AnswerError) -> Outcome {
+fn classify_error(status: u16, error: &AnswerError, named: Option<String>) -> Outcome {
     let why = format!("the gateway answered {status} with an error: {}", error.words());
     if error.is_invalid_session() {
         Outcome::InstanceDown { cause: DownCause::Session, why }
     } else if error.is_known_refusal() {
         Outcome::Refused { why }
     } else {
-        Outcome::InDoubt { why }
+        Outcome::InDoubt { why, named }
     }
 }
 

@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use crate::domain::ack::Ack;
+use crate::domain::doubt::HistoryMessage;
 use crate::domain::time::Timestamp;
-use crate::gateway::HistoryMessage;
 
 /// Codes that mean: refused for good, surely not sent. Of these only the parameter errors are documented; the rest
 /// are the names the same engine's other front ends use.
@@ -129,13 +129,8 @@ fn history_message(value: &Value) -> Option<HistoryMessage> {
         Value::String(s) => s.parse().ok(),
         other => other.as_i64(),
     })?;
-    Some(HistoryMessage {
-        gateway_id: gateway_id(value)?,
-        from_me,
-        text: text.to_owned(),
-        at: Timestamp(seconds * 1_000),
-        ack: ack(value),
-    })
+    let at = seconds.checked_mul(1_000).map(Timestamp)?;
+    Some(HistoryMessage { gateway_id: gateway_id(value)?, from_me, text: text.to_owned(), at, ack: ack(value) })
 }
 
 #[cfg(test)]

@@ -5,11 +5,15 @@ use serde_json::Value;
 
 use crate::domain::ack::Ack;
 use crate::domain::recipient::Chat;
+use crate::domain::time::Timestamp;
 use crate::gateway::wawp_answer::{bare_id, gateway_id};
 use crate::gateway::{BadHook, HookEvent};
 
 /// Events of one body. More would be no webhook but a flood.
 const EVENTS_LIMIT: usize = 1_000;
+
+/// The latest stamp that is believed, in seconds: the year 9999.
+const MOST_SECONDS: i64 = 253_402_300_799;
 
 /// Reads a body.
 ///
@@ -36,7 +40,7 @@ fn event(value: &Value) -> Option<HookEvent> {
     };
     let payload = value.get("payload").or_else(|| value.get("data")).unwrap_or(value);
     if matches!(name, "message" | "message.any") {
-        return reply(payload).or_else(other);
+        return reply(payload).or_else(|| echo(payload)).or_else(other);
     }
     if !matches!(name, "message.ack" | "message.ack.group") {
         return other();
@@ -59,6 +63,19 @@ fn reply(payload: &Value) -> Option<HookEvent> {
     let from = payload.get("from").and_then(Value::as_str).filter(|f| !f.is_empty())?;
     let gateway_id = payload.get("id").and_then(Value::as_str).map(bare_id).filter(|id| !id.is_empty())?;
     Some(HookEvent::Reply { chat: Chat::from_stored(from), gateway_id })
+}
+
+/// A message that this account sent. Its chat stands in its id: `to` and `from` differ between engines.
+fn echo(payload: &Value) -> Option<HookEvent> {
+    if payload.get("fromMe") != Some(&Value::Bool(true)) {
+        return None;
+    }
+    let serialized = payload.get("id").and_then(Value::as_str)?;
+    let chat = serialized.strip_prefix("true_")?.split('_').next().filter(|c| c.contains('@'))?;
+    let text = payload.get("body").and_then(Value::as_str).unwrap_or("").to_owned();
+    let seconds = payload.get("timestamp").and_then(Value::as_i64).filter(|s| (0..=MOST_SECONDS).contains(s));
+    let at = seconds.map(|s| Timestamp(s * 1_000));
+    Some(HookEvent::Echo { chat: Chat::from_stored(chat), gateway_id: bare_id(serialized), text, at })
 }
 
 #[cfg(test)]
@@ -96,8 +113,25 @@ mod tests {
         for event in ["message", "message.any"] {
             let reply = HookEvent::Reply { chat: chat.clone(), gateway_id: "3A5F".into() };
             assert_eq!(message(event, false), [reply]);
-            assert!(matches!(message(event, true)[0], HookEvent::Other { .. }));
+            assert!(
+                matches!(message(event, true)[0], HookEvent::Other { .. }),
+                "its id says that somebody else sent it"
+            );
         }
+    }
+
+    #[test]
+    fn what_this_account_sent_is_an_echo_with_the_chat_of_its_id() {
+        let payload = json!({"id": "true_201234567890@c.us_3EB0AA", "from": "1@c.us", "to": "x", "fromMe": true,
+                             "body": "hi", "timestamp": 1_760_000_000, "source": "api"});
+        let read = parse(json!({"event": "message.any", "payload": payload}).to_string().as_bytes()).unwrap();
+        let echo = HookEvent::Echo {
+            chat: Chat::from_stored("201234567890@c.us"),
+            gateway_id: "3EB0AA".into(),
+            text: "hi".into(),
+            at: Some(Timestamp(1_760_000_000_000)),
+        };
+        assert_eq!(read, [echo]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock;
 use crate::domain::ack::Ack;
-use crate::domain::time::Millis;
+use crate::domain::time::{Millis, Timestamp};
 use crate::gateway::http::{ClientError, HttpClient, HttpOutcome};
 use crate::gateway::signature::{Algorithm, DEFAULT_HEADER, sign};
 use crate::sandbox::scenario::{AckPlan, Answer, Meets, Scenario};
@@ -39,6 +39,7 @@ struct Plans {
     acks: AckPlan,
     acks_of: Vec<(Meets, AckPlan)>,
     replies: Vec<Answer>,
+    echo: Option<Millis>,
 }
 
 /// A message that was carried out.
@@ -63,6 +64,7 @@ impl Hooks {
             acks: scenario.acks.clone(),
             acks_of: scenario.acks_of.clone(),
             replies: scenario.replies.clone(),
+            echo: scenario.echo,
         });
         let client = HttpClient::new(Millis::seconds(2))?;
         let (target, gate) = (Arc::new(Mutex::new(target)), Arc::new(Semaphore::new(AT_ONCE)));
@@ -108,6 +110,13 @@ impl Hooks {
         self.post(&url, &message(&about, &answer.text)).await;
     }
 
+    async fn echo(self, about: About, after: Millis) {
+        let Some(url) = self.url(&about.instance_id) else { return };
+        let sent_at = clock::now();
+        clock::sleep(after).await;
+        self.post(&url, &own_message(&about, sent_at)).await;
+    }
+
     async fn post(&self, url: &str, event: &serde_json::Value) {
         let body = event.to_string().into_bytes();
         let mut headers = HeaderMap::new();
@@ -147,6 +156,9 @@ impl Acks {
         for answer in replies.cloned() {
             tokio::spawn(hooks.clone().write_back(about.clone(), answer));
         }
+        if let Some(after) = hooks.plans.echo {
+            tokio::spawn(hooks.clone().echo(about.clone(), after));
+        }
         tokio::spawn(hooks.play(about));
     }
 }
@@ -171,6 +183,23 @@ fn event(instance_id: &str, chat: &str, gateway_id: &str, participant: Option<&s
         "payload": {
             "id": serialized, "from": chat, "to": null, "participant": participant, "fromMe": true,
             "ack": ack.level(), "ackName": ack.name().to_uppercase(),
+        },
+        "engine": "SANDBOX",
+    })
+}
+
+/// A message of the account itself, as those who watch it are told.
+fn own_message(about: &About, sent_at: Timestamp) -> serde_json::Value {
+    let serialized = format!("true_{}_{}", about.chat, about.gateway_id);
+    json!({
+        "id": format!("evt_{}", about.gateway_id),
+        "timestamp": clock::now(),
+        "event": "message.any",
+        "session": about.instance_id,
+        "instance_id": about.instance_id,
+        "payload": {
+            "id": serialized, "from": about.instance_id, "to": about.chat, "fromMe": true, "source": "api",
+            "body": about.text, "timestamp": sent_at.0 / 1_000, "ack": 1,
         },
         "engine": "SANDBOX",
     })

@@ -23,6 +23,8 @@ pub struct Scenario {
     pub acks_of: Vec<(Meets, AckPlan)>,
     /// What is written back.
     pub replies: Vec<Answer>,
+    /// How long after it was carried out a message is told of as one of the account's own; never if absent.
+    pub echo: Option<Millis>,
     /// The shape of a success.
     pub shape: Shape,
     /// The only token taken; any if absent.

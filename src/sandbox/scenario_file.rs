@@ -63,6 +63,7 @@ impl Reading<'_> {
             "acks",
             "acks_of",
             "replies",
+            "echo",
             "shape",
             "access_token",
             "session_down",
@@ -94,6 +95,9 @@ impl Reading<'_> {
             let after = m.get("after").map_or(Some(Millis::seconds(1)), |n| self.duration(n, "after"))?;
             let text = m.get("say").map_or(Some("ok".to_owned()), |n| self.text(n, "say"))?;
             scenario.replies.push(Answer { to, after, text });
+        }
+        if let Some(n) = map.get("echo") {
+            scenario.echo = Some(self.duration_in(n, "echo", Millis::ZERO, LONGEST)?);
         }
         if let Some(n) = map.get("shape") {
             let shape = |t: &str| match t {

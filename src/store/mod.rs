@@ -13,6 +13,7 @@ mod sqlite_care;
 mod sqlite_chores;
 mod sqlite_claim;
 mod sqlite_days;
+mod sqlite_doubt;
 mod sqlite_event;
 mod sqlite_file;
 mod sqlite_follow;
@@ -37,6 +38,7 @@ use async_trait::async_trait;
 use crate::domain::ack::Ack;
 use crate::domain::class::Class;
 use crate::domain::content::Content;
+use crate::domain::doubt::Looks;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::job::{Job, Manner, Overlap};
 use crate::domain::message::{Change, Departure, Due, Verdict};
@@ -53,6 +55,7 @@ pub(crate) use sqlite_audience::vars_json;
 pub use sqlite_care::Folded;
 pub use sqlite_chores::ChoreRow;
 pub use sqlite_days::{Day, DayFigures, KeptDay};
+pub use sqlite_doubt::DoubtFigures;
 pub use sqlite_file::FileApply;
 pub use sqlite_follow::{FollowedMessage, step_of};
 pub use sqlite_import::{ImportEnd, OpenImport};
@@ -402,6 +405,73 @@ pub struct Recovery {
     pub in_doubt: u64,
     /// Messages whose typing was shown and that wait again.
     pub rescheduled: u64,
+    /// Messages that several dead runs in a row had in their hands: now held.
+    pub poisoned: u64,
+}
+
+/// How a gateway told of a message by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EchoKind {
+    /// With the message itself.
+    Echo,
+    /// By an ack, which only names it.
+    Ack,
+}
+
+impl EchoKind {
+    /// The word in the database and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            EchoKind::Echo => "echo",
+            EchoKind::Ack => "ack",
+        }
+    }
+}
+
+/// A message that one of our accounts sent, as a webhook tells it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EchoNews {
+    /// Through which instance.
+    pub instance: InstanceName,
+    /// Its bare id.
+    pub gateway_id: String,
+    /// How it was told.
+    pub kind: EchoKind,
+    /// In which chat, where told.
+    pub chat: Option<String>,
+    /// The hash of its content, where told: see [`body_hash`].
+    pub body: Option<i64>,
+    /// When it was sent, as the gateway says.
+    pub sent_at: Timestamp,
+    /// When it was told.
+    pub told_at: Timestamp,
+}
+
+/// An attempt in doubt that an echo may be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EchoFits {
+    /// Through which instance.
+    pub instance: InstanceName,
+    /// The bare id of the echo.
+    pub gateway_id: String,
+    /// How it was told.
+    pub kind: EchoKind,
+    /// When it was sent, as the gateway says.
+    pub sent_at: Timestamp,
+    /// The message.
+    pub id: MessageId,
+    /// Its attempt that was in doubt.
+    pub number: u32,
+    /// When that attempt was marked.
+    pub marked_at: Timestamp,
+    /// Where the message is.
+    pub state: StateName,
+    /// How many attempts it has by now.
+    pub attempts: u32,
+    /// When it next needs us.
+    pub wake_at: Timestamp,
+    /// Tries it used up.
+    pub tries: u32,
 }
 
 /// What a claim of doubts yields: see [`Store::doubts_to_look_at`].
@@ -415,8 +485,8 @@ pub struct Doubt {
     pub marked_at: Timestamp,
     /// Its slot, from which its text was rendered.
     pub slot_at: Timestamp,
-    /// Looks at the history so far that did not find it.
-    pub empty_looks: u32,
+    /// The looks at its history so far.
+    pub looks: Looks,
 }
 
 /// A piece of evidence about a doubt.
@@ -428,9 +498,10 @@ pub struct Evidence {
     pub number: u32,
     /// When it was found.
     pub at: Timestamp,
-    /// Its kind: `history`, `person`.
+    /// Its kind: `history`, `echo`, `ack`, `person`.
     pub kind: &'static str,
-    /// What it says: `found`, `not_found`, `several`, `unavailable`, `sent`, `resend`, `drop`.
+    /// What it says: `found`, `not_found`, `out_of_reach`, `several`, `unavailable`, `indistinct`, `duplicate`, `sent`,
+    /// `resend`, `drop`.
     pub verdict: &'static str,
     /// For a person.
     pub note: String,
@@ -495,8 +566,13 @@ pub trait Store: Send + Sync + 'static {
     /// Notes a stretch in which nobody worked.
     async fn note_outage(&self, began: Timestamp, ended: Timestamp) -> Result<(), StoreError>;
 
-    /// Doubts whose next look is due.
-    async fn doubts_to_look_at(&self, now: Timestamp, limit: usize) -> Result<Vec<Doubt>, StoreError>;
+    /// Doubts of an instance whose next look is due.
+    async fn doubts_to_look_at(
+        &self,
+        instance: &InstanceName,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Doubt>, StoreError>;
 
     /// Which of these ids belong to messages of ours already.
     async fn known_gateway_ids(
@@ -507,6 +583,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// Adds evidence and plans the next look.
     async fn add_evidence(&self, evidence: Evidence) -> Result<(), StoreError>;
+
+    /// Keeps what gateways told of messages of our accounts, where it may settle a doubt. Answers how many.
+    async fn record_echoes(&self, echoes: Vec<EchoNews>) -> Result<u64, StoreError>;
+
+    /// Echoes with the attempts each may be.
+    async fn echoes_to_settle(&self) -> Result<Vec<EchoFits>, StoreError>;
+
+    /// Forgets echoes that are of no use any more.
+    async fn forget_echoes(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Writes down that an attempt went out after all, though another one of its message did too. Answers whether that
+    /// is new.
+    async fn note_duplicate(&self, evidence: Evidence) -> Result<bool, StoreError>;
 
     /// Jobs the planner must look at by `now`, the earliest first.
     async fn jobs_to_plan(&self, now: Timestamp, limit: usize) -> Result<Vec<StoredJob>, StoreError>;
@@ -564,6 +653,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Counts up whenever somebody, in this process or another, changed the store: a hint to look, never a record.
     fn changes(&self) -> tokio::sync::watch::Receiver<u64>;
+}
+
+/// The hash of what is sent to a chat: by it a repeated content is noticed, and an echo recognised.
+pub fn body_hash(chat: &Chat, content: &Content) -> i64 {
+    guard(chat, &serde_json::to_string(content).unwrap_or_default(), None)
 }
 
 /// The hash by which a message is checked before it is sent: damage in its row, its content or its recipient must

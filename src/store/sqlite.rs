@@ -18,9 +18,9 @@ use crate::domain::time::Timestamp;
 use crate::store::error::sqlite_code;
 use crate::store::sqlite_writer::Writer;
 use crate::store::{
-    AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, Evidence, Gate, NewMessages, Publish, RecentBody, Recipient,
-    Store, StoreError, StoredContent, StoredJob, Verified, sqlite_acks, sqlite_audience, sqlite_claim, sqlite_overlap,
-    sqlite_plan, sqlite_upkeep,
+    AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, EchoFits, EchoNews, Evidence, Gate, NewMessages, Publish,
+    RecentBody, Recipient, Store, StoreError, StoredContent, StoredJob, Verified, sqlite_acks, sqlite_audience,
+    sqlite_claim, sqlite_doubt, sqlite_overlap, sqlite_plan, sqlite_upkeep,
 };
 
 /// The schema, embedded.
@@ -301,8 +301,29 @@ impl Store for SqliteStore {
         sqlite_upkeep::outages(self, instance, since).await
     }
 
-    async fn doubts_to_look_at(&self, now: Timestamp, limit: usize) -> Result<Vec<Doubt>, StoreError> {
-        sqlite_claim::doubts_to_look_at(self, now, limit).await
+    async fn doubts_to_look_at(
+        &self,
+        instance: &InstanceName,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Doubt>, StoreError> {
+        sqlite_doubt::doubts_to_look_at(self, instance, now, limit).await
+    }
+
+    async fn record_echoes(&self, echoes: Vec<EchoNews>) -> Result<u64, StoreError> {
+        sqlite_doubt::record_echoes(self, echoes).await
+    }
+
+    async fn echoes_to_settle(&self) -> Result<Vec<EchoFits>, StoreError> {
+        sqlite_doubt::echoes_to_settle(self).await
+    }
+
+    async fn forget_echoes(&self, now: Timestamp) -> Result<(), StoreError> {
+        sqlite_doubt::forget_echoes(self, now).await
+    }
+
+    async fn note_duplicate(&self, evidence: Evidence) -> Result<bool, StoreError> {
+        sqlite_doubt::note_duplicate(self, evidence).await
     }
 
     async fn known_gateway_ids(
@@ -310,11 +331,11 @@ impl Store for SqliteStore {
         instance: &InstanceName,
         gateway_ids: Vec<String>,
     ) -> Result<Vec<String>, StoreError> {
-        sqlite_claim::known_gateway_ids(self, instance, gateway_ids).await
+        sqlite_doubt::known_gateway_ids(self, instance, gateway_ids).await
     }
 
     async fn add_evidence(&self, evidence: Evidence) -> Result<(), StoreError> {
-        sqlite_upkeep::add_evidence(self.writer()?, evidence).await
+        sqlite_doubt::add_evidence(self, evidence).await
     }
 
     async fn jobs_to_plan(&self, now: Timestamp, limit: usize) -> Result<Vec<StoredJob>, StoreError> {

@@ -19,6 +19,11 @@ pub(super) async fn record(connection: &mut SqliteConnection, acks: &[AckNews]) 
         .map_err(StoreError::database("find the messages of acks"))?;
     let joined = insert(connection, include_str!("sql/insert_acks.sql"), rows.clone(), "write acks").await?;
     let orphaned = insert(connection, include_str!("sql/insert_orphan_acks.sql"), rows, "keep early acks").await?;
+    if orphaned > 0 {
+        // An unclear answer may have named its message all the same.
+        let echoes = acks.iter().map(|a| json!([a.instance.0, a.gateway_id, "ack", null, null, a.at, a.at])).collect();
+        insert(connection, include_str!("sql/insert_echoes.sql"), echoes, "keep echoes").await?;
+    }
     raise(connection, messages.into_iter().map(Value::String).collect()).await?;
     Ok(AckTally { joined, orphaned })
 }

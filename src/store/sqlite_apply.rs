@@ -157,13 +157,16 @@ fn update_row(change: &Change) -> Value {
 
 async fn insert_facts(connection: &mut SqliteConnection, done: &[&Change]) -> Result<(), StoreError> {
     let (mut attempts, mut results, mut events, mut named) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut taken_back = Vec::new();
+    let (mut taken_back, mut opened, mut closed) = (Vec::new(), Vec::new(), Vec::new());
     for change in done {
         match &change.facts {
             Facts::TypingShown { .. } => {}
             Facts::Mark { .. } => attempts.extend(attempt_row(change)),
-            Facts::Record { gateway_id, .. } => {
+            Facts::Record { gateway_id, named: other, .. } => {
                 results.extend(result_row(change));
+                if change.transition.to().name() == StateName::InDoubt {
+                    opened.push(json!([hex(change.id), change.at, other]));
+                }
                 if gateway_id.is_some() {
                     named.push(json!(hex(change.id)));
                 }
@@ -171,6 +174,9 @@ async fn insert_facts(connection: &mut SqliteConnection, done: &[&Change]) -> Re
             Facts::Note(note) | Facts::Verdict { note, .. } | Facts::Moved { note, .. } => {
                 if matches!(&change.facts, Facts::Verdict { gateway_id: Some(_), .. }) {
                     named.push(json!(hex(change.id)));
+                }
+                if let Facts::Verdict { number, verdict, .. } = &change.facts {
+                    closed.push(json!([hex(change.id), number, verdict.name(), change.at]));
                 }
                 let from = change.transition.from();
                 if from == StateName::Typing {
@@ -183,6 +189,8 @@ async fn insert_facts(connection: &mut SqliteConnection, done: &[&Change]) -> Re
     }
     insert(connection, include_str!("sql/insert_attempts.sql"), attempts, "write attempts").await?;
     insert(connection, include_str!("sql/insert_results.sql"), results, "write results").await?;
+    insert(connection, include_str!("sql/open_doubts.sql"), opened, "open doubts").await?;
+    insert(connection, include_str!("sql/close_doubts.sql"), closed, "close doubts").await?;
     // Typing that no attempt tells of is told by an event of its own.
     insert(connection, include_str!("sql/insert_typing_events.sql"), taken_back, "write events").await?;
     insert(connection, include_str!("sql/insert_events.sql"), events, "write events").await?;

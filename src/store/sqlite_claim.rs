@@ -17,7 +17,7 @@ use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_apply::hex;
 use crate::store::{
-    ClaimAnswer, Claimed, Doubt, Pause, PauseScope, RecentBody, Seen, SqliteStore, StoreError, StoredContent, Verified,
+    ClaimAnswer, Claimed, Pause, PauseScope, RecentBody, Seen, SqliteStore, StoreError, StoredContent, Verified,
 };
 
 pub(super) async fn claim(
@@ -97,7 +97,11 @@ async fn rows(
         .map_err(StoreError::database("claim messages"))
 }
 
-async fn claimed(store: &SqliteStore, instance: &InstanceName, row: &SqliteRow) -> Result<Claimed, StoreError> {
+pub(super) async fn claimed(
+    store: &SqliteStore,
+    instance: &InstanceName,
+    row: &SqliteRow,
+) -> Result<Claimed, StoreError> {
     let content = content(store, get(row, 3)?).await?;
     let (due_at, wake_at, lead) = (Timestamp(get(row, 4)?), Timestamp(get(row, 5)?), Millis(get(row, 6)?));
     let job: Option<String> = get(row, 11)?;
@@ -274,44 +278,4 @@ pub(super) async fn recent_bodies(store: &SqliteStore, since: Timestamp) -> Resu
             Ok(RecentBody { id: id(r, 0)?, chat, body: get(r, 2)?, at: Timestamp(get(r, 3)?) })
         })
         .collect()
-}
-
-pub(super) async fn doubts_to_look_at(
-    store: &SqliteStore,
-    now: Timestamp,
-    limit: usize,
-) -> Result<Vec<Doubt>, StoreError> {
-    let rows = sqlx::query(include_str!("sql/doubts.sql"))
-        .bind(now.0)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&store.readers)
-        .await
-        .map_err(StoreError::database("find doubts to look at"))?;
-    let mut doubts = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let instance = InstanceName::new(&get::<String>(row, 20)?);
-        doubts.push(Doubt {
-            claimed: claimed(store, &instance, row).await?,
-            number: get::<i64>(row, 21)?.try_into().unwrap_or(1),
-            marked_at: Timestamp(get(row, 22)?),
-            slot_at: Timestamp(get(row, 23)?),
-            empty_looks: get::<i64>(row, 24)?.try_into().unwrap_or(0),
-        });
-    }
-    Ok(doubts)
-}
-
-pub(super) async fn known_gateway_ids(
-    store: &SqliteStore,
-    instance: &InstanceName,
-    gateway_ids: Vec<String>,
-) -> Result<Vec<String>, StoreError> {
-    let statement = "SELECT gateway_id FROM messages
-                     WHERE instance = ?1 AND gateway_id IN (SELECT value FROM json_each(?2))";
-    sqlx::query_scalar(statement)
-        .bind(&*instance.0)
-        .bind(Value::from(gateway_ids).to_string())
-        .fetch_all(&store.readers)
-        .await
-        .map_err(StoreError::database("look up message ids"))
 }

@@ -175,6 +175,7 @@ async fn forget_some(connection: &mut SqliteConnection, ids: Vec<String>) -> Res
     for statement in [
         "DELETE FROM acks WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "DELETE FROM events WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
+        "DELETE FROM doubts WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "DELETE FROM evidence WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "DELETE FROM results WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "DELETE FROM attempts WHERE message IN (SELECT unhex(value) FROM json_each(?1))",

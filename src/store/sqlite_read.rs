@@ -8,8 +8,8 @@ use crate::domain::id::MessageId;
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::{get, id, read_vars};
+use crate::store::sqlite_doubt::next_look;
 use crate::store::sqlite_plan::state_list;
-use crate::store::sqlite_upkeep::next_look;
 use crate::store::view::{
     AckView, AttemptView, DoubtView, EventView, EvidenceView, MessageDetail, MessageFilter, MessageView, RunSummary,
     SendView, StatsView, TypingView,
@@ -58,20 +58,38 @@ impl SqliteStore {
         let (messages, next) = page(&rows, limit)?;
         let mut doubts = Vec::with_capacity(messages.len());
         for (message, row) in messages.into_iter().zip(&rows) {
-            let evidence = self.evidence(message.id).await?;
-            doubts.push(DoubtView { message, evidence, next_look_at: next_look(get(row, 10)?) });
+            doubts.push(self.doubt_of(message, next_look(get(row, 10)?)).await?);
         }
         Ok((doubts, next))
     }
 
+    /// A message with everything that was found out about its doubts; none that never was in doubt.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn doubt(&self, of: MessageId) -> Result<Option<DoubtView>, StoreError> {
+        let Some(detail) = self.show(of).await? else { return Ok(None) };
+        let in_doubt = detail.message.state == StateName::InDoubt;
+        let next = detail.message.wake_at.filter(|_| in_doubt);
+        let doubt = self.doubt_of(detail.message, next).await?;
+        Ok(Some(doubt).filter(|d| in_doubt || !d.attempts.is_empty()))
+    }
+
+    async fn doubt_of(&self, message: MessageView, next_look_at: Option<Timestamp>) -> Result<DoubtView, StoreError> {
+        let evidence = self.evidence(message.id).await?;
+        let attempts = self.doubtful_attempts(message.id).await?;
+        Ok(DoubtView { message, evidence, attempts, next_look_at })
+    }
+
     async fn evidence(&self, of: MessageId) -> Result<Vec<EvidenceView>, StoreError> {
-        let rows = sqlx::query("SELECT at, kind, verdict, note FROM evidence WHERE message = ?1 ORDER BY id")
+        let rows = sqlx::query("SELECT at, kind, verdict, note, number FROM evidence WHERE message = ?1 ORDER BY id")
             .bind(of.0.to_vec())
             .fetch_all(&self.readers)
             .await
             .map_err(StoreError::database("read evidence"))?;
         let view = |r: &SqliteRow| {
-            Ok(EvidenceView { at: Timestamp(get(r, 0)?), kind: get(r, 1)?, verdict: get(r, 2)?, note: get(r, 3)? })
+            let at = Timestamp(get(r, 0)?);
+            Ok(EvidenceView { at, attempt: get(r, 4)?, kind: get(r, 1)?, verdict: get(r, 2)?, note: get(r, 3)? })
         };
         rows.iter().map(view).collect()
     }
@@ -213,6 +231,7 @@ impl SqliteStore {
             .fetch_one(&self.readers)
             .await
             .map_err(StoreError::database(doing))?;
+        stats.doubts = self.doubt_figures().await?;
         stats.orphan_acks = sqlx::query_scalar("SELECT count(*) FROM orphan_acks")
             .fetch_one(&self.readers)
             .await
@@ -300,10 +319,12 @@ impl SqliteStore {
         let row =
             sqlx::query(attempts).bind(since.0).fetch_one(&self.readers).await.map_err(StoreError::database(doing))?;
         summary.attempts = (get(&row, 0)?, get(&row, 1)?);
-        summary.in_doubt = sqlx::query_scalar("SELECT count(*) FROM messages WHERE state = 'in_doubt'")
-            .fetch_one(&self.readers)
-            .await
-            .map_err(StoreError::database(doing))?;
+        summary.in_doubt = sqlx::query_scalar(
+            "SELECT count(*) FROM messages WHERE state IN ('typing', 'sending', 'in_doubt') AND state = 'in_doubt'",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(StoreError::database(doing))?;
         Ok(summary)
     }
 }

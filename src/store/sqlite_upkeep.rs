@@ -1,4 +1,4 @@
-//! What the database knows of itself and its accounts: seed, mode, heartbeat, standings, outages, evidence.
+//! What the database knows of itself and its accounts: seed, mode, heartbeat, standings, outages.
 
 use serde_json::Value;
 use sqlx::SqliteConnection;
@@ -10,16 +10,13 @@ use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_claim::{get, id};
 use crate::store::sqlite_writer::Writer;
-use crate::store::{Evidence, InstanceRow, Recovery, SqliteStore, StoreError};
+use crate::store::{InstanceRow, Recovery, SqliteStore, StoreError};
 
 /// A pause between two heartbeats that is still no outage.
 const ALIVE_WITHIN_MS: i64 = 7_000;
 
 /// Under this name the database keeps which instances its daemon serves.
 const SERVED: &str = "served";
-
-/// A doubt that nobody will look at again by itself.
-const NEVER: i64 = Timestamp::MAX.0;
 
 /// Reads the seed, making one for a new database: the wanted one, where one is wanted.
 pub(super) async fn seed(
@@ -270,37 +267,75 @@ async fn recover(
             .map_err(StoreError::database(doing))?;
     }
     set_meta(connection, "alive_at", &now.0.to_string()).await?;
+    recover_messages(connection, now, look_after_ms).await
+}
+
+/// Starts in a row that find a message in the hands of a dead run before it is held: it may be what kills them.
+const POISON_AT: i64 = 3;
+
+/// Each statement changes rows of one state only, and the daemon's lock keeps everybody else from changing them.
+async fn recover_messages(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+    look_after_ms: i64,
+) -> Result<Recovery, StoreError> {
+    let doing = "recover from the last run";
     let steps = [
         ("sending", "in_doubt", "its request was out when the program stopped"),
         ("typing", "scheduled", "the program stopped while typing was shown"),
     ];
     let mut counts = [0; 2];
+    let mut poisoned = 0;
     for (i, (from, to, note)) in steps.into_iter().enumerate() {
-        sqlx::query(
-            "INSERT INTO events (message, at, from_state, to_state, note)
-             SELECT id, ?1, ?2, ?3, ?4 FROM messages WHERE state = ?2",
-        )
-        .bind(now.0)
-        .bind(from)
-        .bind(to)
-        .bind(note)
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::database(doing))?;
-        let done = sqlx::query(
-            "UPDATE messages SET state = ?2, reason = CASE ?2 WHEN 'in_doubt' THEN 'crash' ELSE 'lead_ended' END,
-                    wake_at = CASE ?2 WHEN 'in_doubt' THEN ?3 ELSE wake_at END
-             WHERE state = ?1",
-        )
-        .bind(from)
-        .bind(to)
-        .bind(now.0 + look_after_ms)
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::database(doing))?;
-        counts[i] = done.rows_affected();
+        // Whatever becomes of it, what was out is an open question from now on.
+        if from == "sending" {
+            sqlx::query(
+                "INSERT INTO doubts (message, number, instance, chat, body, marked_at, opened_at)
+                 SELECT m.id, m.attempts, m.instance, m.chat, a.body, a.marked_at, ?1
+                 FROM messages AS m JOIN attempts AS a ON a.message = m.id AND a.number = m.attempts
+                 WHERE m.state IN ('typing', 'sending', 'in_doubt') AND m.state = 'sending' ON CONFLICT DO NOTHING",
+            )
+            .bind(now.0)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database(doing))?;
+        }
+        for (to, crashes, note) in [
+            ("held", POISON_AT - 1..i64::MAX, format!("{note}, for the {POISON_AT}rd time in a row")),
+            (to, 0..POISON_AT - 1, note.to_owned()),
+        ] {
+            sqlx::query(
+                "INSERT INTO events (message, at, from_state, to_state, note)
+                 SELECT id, ?1, ?2, ?3, ?4 FROM messages
+                 WHERE state IN ('typing', 'sending', 'in_doubt') AND state = ?2 AND crashes >= ?5 AND crashes < ?6",
+            )
+            .bind(now.0)
+            .bind(from)
+            .bind(to)
+            .bind(note)
+            .bind(crashes.start)
+            .bind(crashes.end)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database(doing))?;
+            let done = sqlx::query(
+                "UPDATE messages SET state = ?2, crashes = crashes + 1,
+                        reason = CASE ?2 WHEN 'in_doubt' THEN 'crash' WHEN 'held' THEN 'poison' ELSE 'lead_ended' END,
+                        wake_at = CASE ?2 WHEN 'in_doubt' THEN ?3 ELSE wake_at END
+                 WHERE state IN ('typing', 'sending', 'in_doubt') AND state = ?1 AND crashes >= ?4 AND crashes < ?5",
+            )
+            .bind(from)
+            .bind(to)
+            .bind(now.0 + look_after_ms)
+            .bind(crashes.start)
+            .bind(crashes.end)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database(doing))?;
+            if to == "held" { poisoned += done.rows_affected() } else { counts[i] = done.rows_affected() }
+        }
     }
-    Ok(Recovery { in_doubt: counts[0], rescheduled: counts[1] })
+    Ok(Recovery { in_doubt: counts[0], rescheduled: counts[1], poisoned })
 }
 
 pub(super) async fn note_outage(writer: &Writer, began: Timestamp, ended: Timestamp) -> Result<(), StoreError> {
@@ -457,40 +492,4 @@ pub(super) async fn expire(store: &SqliteStore, now: Timestamp) -> Result<u64, S
     let verdicts = store.writer()?.apply(changes).await?;
     store.writer()?.tell();
     Ok(u64::try_from(verdicts.iter().filter(|v| **v == Verdict::Applied).count()).unwrap_or(0))
-}
-
-pub(super) async fn add_evidence(writer: &Writer, evidence: Evidence) -> Result<(), StoreError> {
-    writer
-        .run(move |c| {
-            Box::pin(async move {
-                let doing = "write evidence";
-                let id = evidence.id.0.to_vec();
-                sqlx::query(
-                    "INSERT INTO evidence (message, number, at, kind, verdict, note) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )
-                .bind(id.clone())
-                .bind(i64::from(evidence.number))
-                .bind(evidence.at.0)
-                .bind(evidence.kind)
-                .bind(evidence.verdict)
-                .bind(evidence.note)
-                .execute(&mut *c)
-                .await
-                .map_err(StoreError::database(doing))?;
-                sqlx::query("UPDATE messages SET wake_at = ?2 WHERE id = ?1 AND state = 'in_doubt' AND attempts = ?3")
-                    .bind(id)
-                    .bind(evidence.next_look_at.map_or(NEVER, |t| t.0))
-                    .bind(i64::from(evidence.number))
-                    .execute(&mut *c)
-                    .await
-                    .map_err(StoreError::database(doing))?;
-                Ok(())
-            })
-        })
-        .await
-}
-
-/// The next look at a doubt, or `None` when nobody will look by itself.
-pub(super) fn next_look(wake_at: i64) -> Option<Timestamp> {
-    (wake_at < NEVER).then_some(Timestamp(wake_at))
 }

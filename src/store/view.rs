@@ -8,7 +8,7 @@ use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::state::StateName;
 use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
-use crate::store::StoredJob;
+use crate::store::{DoubtFigures, StoredJob};
 
 /// One message, as `list` shows it.
 #[derive(Clone, Debug)]
@@ -161,18 +161,32 @@ pub struct EventView {
 #[expect(missing_docs, reason = "the fields bear the names of the JSON, described in docs/reference/json.md")]
 pub struct EvidenceView {
     pub at: Timestamp,
+    pub attempt: i64,
     pub kind: String,
     pub verdict: String,
     pub note: Option<String>,
 }
 
-/// One message in doubt.
+/// An attempt that was ever in doubt.
+#[derive(Clone, Debug)]
+pub struct DoubtAttemptView {
+    /// Which.
+    pub number: i64,
+    /// What became of it: `sent`, `unsent`, `resent`, `dropped`; none while nobody knows.
+    pub verdict: Option<String>,
+    /// Whether it went out beside another attempt of its message.
+    pub duplicate: bool,
+}
+
+/// One message in doubt, or that once was.
 #[derive(Clone, Debug)]
 pub struct DoubtView {
     /// The row.
     pub message: MessageView,
     /// What was found out.
     pub evidence: Vec<EvidenceView>,
+    /// Its attempts that were ever in doubt.
+    pub attempts: Vec<DoubtAttemptView>,
     /// When the history is asked next, if it is.
     pub next_look_at: Option<Timestamp>,
 }
@@ -213,6 +227,8 @@ pub struct StatsView {
     pub ignored_hooks: i64,
     /// Acks that belong to no message of their instance, as far as is known yet.
     pub orphan_acks: i64,
+    /// What became of doubts.
+    pub doubts: DoubtFigures,
 }
 
 /// A message that leaves soon.

@@ -17,6 +17,8 @@ UPDATE messages SET
     expires_at      = CASE WHEN v.afresh = 1 THEN NULL
                            ELSE messages.expires_at + coalesce(v.due_at - messages.due_at, 0) END,
     due_at          = coalesce(v.due_at, messages.due_at),
+    -- What came to an end, or was let go by a person, begins to be counted anew.
+    crashes         = iif(v.accepts IN (',sending,', ',held,'), 0, messages.crashes),
     -- What a person gives another chance is followed anew.
     followed        = iif(v.afresh = 1 AND messages.followed IS NOT NULL, 'waiting', messages.followed),
     follow_at       = iif(v.afresh = 1 AND messages.followed IS NOT NULL, 0, messages.follow_at)

@@ -1,13 +1,17 @@
 SELECT m.id, m.chat, m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries, m.first_marked_at,
        m.guard, m.job, o.nominal_at, r.vars, m.step, m.steps, m.expires_at, m.reason, m.key IS NOT NULL,
        o.event_at,
-       m.instance, a.number, a.marked_at, a.slot_at,
+       a.number, a.marked_at, a.slot_at,
        (SELECT count(*) FROM evidence AS e
-        WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'not_found')
+        WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'not_found'),
+       (SELECT count(*) FROM evidence AS e
+        WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'out_of_reach'),
+       (SELECT count(*) FROM evidence AS e
+        WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'unavailable')
 FROM messages AS m
 JOIN attempts AS a ON a.message = m.id AND a.number = m.attempts
 LEFT JOIN occurrences AS o ON o.id = m.occurrence
 LEFT JOIN recipients AS r ON r.audience = m.audience AND r.place = m.place
-WHERE m.state = 'in_doubt' AND m.wake_at <= ?1
+WHERE m.state IN ('typing', 'sending', 'in_doubt') AND m.state = 'in_doubt' AND m.wake_at <= ?1 AND m.instance = ?3
 ORDER BY m.wake_at
 LIMIT ?2

@@ -6,5 +6,5 @@ SELECT m.id, m.chat, m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attem
 FROM messages AS m
 LEFT JOIN occurrences AS o ON o.id = m.occurrence
 LEFT JOIN recipients AS r ON r.audience = m.audience AND r.place = m.place
-WHERE m.state = 'typing' AND m.instance = ?1
+WHERE m.state IN ('typing', 'sending', 'in_doubt') AND m.state = 'typing' AND m.instance = ?1
 LIMIT 10000

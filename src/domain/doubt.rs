@@ -1,0 +1,220 @@
+//! Whether a message in doubt went out: what a chat's history says about it, and what follows from that.
+//!
+//! A history is believed when it shows the message, and when it twice does not show it although it reaches back past
+//! the attempt. It is asked no earlier than a **quarantine** after the attempt: a request that the gateway accepted but
+//! has not carried out yet stands in no history, and asking at once was measured to repeat 43 to 52 of 600 messages.
+
+use crate::domain::ack::Ack;
+use crate::domain::job::OnDoubt;
+use crate::domain::time::{Millis, Timestamp};
+
+/// A gateway's clock may be a little off ours, and its stamps are whole seconds.
+pub const CLOCK_SLACK: Millis = Millis::seconds(60);
+
+/// How many looks that do not show a message must agree.
+const ABSENT_LOOKS: u32 = 2;
+
+/// Looks that fail before a job's policy is asked.
+const FAILED_LOOKS: u32 = 5;
+
+/// How often a history that cannot be asked is tried again once the policy was asked and said to hold.
+const RARELY: Millis = Millis::seconds(600);
+
+/// After this age of a doubt nobody looks by himself any more.
+const GIVEN_UP_AFTER: Millis = Millis(7 * 86_400_000);
+
+/// A message of a chat's history.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HistoryMessage {
+    /// Its bare message id.
+    pub gateway_id: String,
+    /// Whether this account sent it.
+    pub from_me: bool,
+    /// Its text.
+    pub text: String,
+    /// When, as the network says; whole seconds.
+    pub at: Timestamp,
+    /// The ack level it stands at, if told.
+    pub ack: Option<Ack>,
+}
+
+/// What one look at a history said about an attempt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Look {
+    /// Exactly one message can be it.
+    Found {
+        /// The bare id of that message.
+        gateway_id: String,
+    },
+    /// None can be it, and the history reaches back past the attempt.
+    Absent,
+    /// None can be it, but what is shown may not be everything.
+    OutOfReach,
+    /// Several can be it.
+    Several(usize),
+    /// Nothing could be asked.
+    Unavailable,
+    /// A content of its kind cannot be told from others.
+    Indistinct,
+}
+
+/// Reads a history for an attempt marked at `marked_at` that sent `text`. `limit` is how many messages were asked for;
+/// what `is_ours` knows as another message of ours is no evidence for this one.
+pub fn look(
+    history: &[HistoryMessage],
+    text: &str,
+    marked_at: Timestamp,
+    limit: usize,
+    is_ours: impl Fn(&str) -> bool,
+) -> Look {
+    let oldest = marked_at - CLOCK_SLACK;
+    let mut fits = history.iter().filter(|m| m.from_me && m.text == text && m.at >= oldest && !is_ours(&m.gateway_id));
+    match (fits.next(), fits.count()) {
+        (Some(one), 0) => Look::Found { gateway_id: one.gateway_id.clone() },
+        (Some(_), more) => Look::Several(more + 1),
+        (None, _) if covers(history, oldest, limit) => Look::Absent,
+        (None, _) => Look::OutOfReach,
+    }
+}
+
+/// Whether silence means something: the history ends before the attempt began. An empty one may belong to a gateway
+/// that keeps none.
+fn covers(history: &[HistoryMessage], oldest: Timestamp, limit: usize) -> bool {
+    !history.is_empty() && (history.len() < limit || history.iter().any(|m| m.at < oldest))
+}
+
+/// The looks at one attempt before the present one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Looks {
+    /// Those of [`Look::Absent`].
+    pub absent: u32,
+    /// Those of [`Look::OutOfReach`].
+    pub out_of_reach: u32,
+    /// Those of [`Look::Unavailable`].
+    pub failed: u32,
+}
+
+/// What follows from a look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ruling {
+    /// It went out.
+    Sent,
+    /// It did not: it is tried again by its retry policy.
+    Unsent,
+    /// Look again at this instant.
+    LookAgain(Timestamp),
+    /// Nobody can say: it is sent again, as its job wants it.
+    Resend,
+    /// Nobody can say: it is given up, as its job wants it.
+    Drop,
+    /// Nobody can say: it waits for a person, or for evidence that comes by itself.
+    Wait,
+}
+
+/// What follows from `look` at `now` about an attempt marked at `marked_at`.
+pub fn rule(
+    look: &Look,
+    before: Looks,
+    policy: OnDoubt,
+    (marked_at, quarantine, now): (Timestamp, Millis, Timestamp),
+) -> Ruling {
+    let again = Ruling::LookAgain(now + quarantine);
+    match look {
+        Look::Found { .. } => Ruling::Sent,
+        Look::Absent if before.absent + 1 >= ABSENT_LOOKS => Ruling::Unsent,
+        Look::OutOfReach if before.out_of_reach + 1 >= ABSENT_LOOKS => by_policy(policy),
+        Look::Unavailable if before.failed + 1 >= FAILED_LOOKS => match by_policy(policy) {
+            Ruling::Wait if now.since(marked_at) < GIVEN_UP_AFTER => {
+                Ruling::LookAgain(now + Millis(RARELY.0.max(quarantine.0)))
+            }
+            ruling => ruling,
+        },
+        Look::Absent | Look::OutOfReach | Look::Unavailable => again,
+        Look::Several(_) | Look::Indistinct => by_policy(policy),
+    }
+}
+
+fn by_policy(policy: OnDoubt) -> Ruling {
+    match policy {
+        OnDoubt::Hold => Ruling::Wait,
+        OnDoubt::Resend => Ruling::Resend,
+        OnDoubt::Drop => Ruling::Drop,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARKED: Timestamp = Timestamp(1_000_000);
+
+    fn message(id: &str, from_me: bool, text: &str, at: i64) -> HistoryMessage {
+        HistoryMessage { gateway_id: id.into(), from_me, text: text.into(), at: Timestamp(at), ack: None }
+    }
+
+    fn see(history: &[HistoryMessage]) -> Look {
+        look(history, "hi", MARKED, 3, |id| id == "KNOWN")
+    }
+
+    #[test]
+    fn exactly_one_message_of_ours_with_its_text_since_the_attempt_is_found() {
+        let old = message("A", true, "hi", MARKED.0 - 61_000);
+        let theirs = message("B", false, "hi", MARKED.0 + 1_000);
+        let other = message("C", true, "ho", MARKED.0 + 1_000);
+        let it = message("D", true, "hi", MARKED.0 - 60_000);
+        assert_eq!(see(&[it.clone(), theirs.clone(), old.clone()]), Look::Found { gateway_id: "D".into() });
+        assert_eq!(see(&[it.clone(), message("E", true, "hi", MARKED.0)]), Look::Several(2));
+        assert_eq!(see(&[it, message("KNOWN", true, "hi", MARKED.0)]), Look::Found { gateway_id: "D".into() });
+        assert_eq!(see(&[theirs, other, old]), Look::Absent);
+    }
+
+    #[test]
+    fn silence_means_something_only_where_the_history_reaches_back() {
+        let recent = |n: i64| message("X", false, "yo", MARKED.0 + n);
+        assert_eq!(see(&[]), Look::OutOfReach, "an empty history may be one that is not kept");
+        assert_eq!(see(&[recent(1)]), Look::Absent, "fewer than were asked for: that is all there is");
+        assert_eq!(see(&[recent(3), recent(2), recent(1)]), Look::OutOfReach);
+        assert_eq!(see(&[recent(2), recent(1), recent(-60_001)]), Look::Absent);
+        assert_eq!(see(&[recent(2), recent(1), recent(-60_000)]), Look::OutOfReach);
+    }
+
+    fn ruled(look: &Look, before: Looks, policy: OnDoubt, age: i64) -> Ruling {
+        rule(look, before, policy, (MARKED, Millis::seconds(60), MARKED + Millis(age)))
+    }
+
+    #[test]
+    fn silence_is_proof_only_the_second_time_and_whatever_the_policy() {
+        for policy in [OnDoubt::Hold, OnDoubt::Resend, OnDoubt::Drop] {
+            let first = ruled(&Look::Absent, Looks::default(), policy, 60_000);
+            assert_eq!(first, Ruling::LookAgain(MARKED + Millis(120_000)));
+            let out_of_reach = Looks { out_of_reach: 1, failed: 4, ..Looks::default() };
+            assert!(matches!(ruled(&Look::Absent, out_of_reach, policy, 60_000), Ruling::LookAgain(_)));
+            let once = Looks { absent: 1, ..Looks::default() };
+            assert_eq!(ruled(&Look::Absent, once, policy, 120_000), Ruling::Unsent);
+            assert_eq!(ruled(&Look::Found { gateway_id: "D".into() }, once, policy, 1), Ruling::Sent);
+        }
+    }
+
+    #[test]
+    fn what_nothing_settles_is_left_to_the_policy() {
+        let policies =
+            [(OnDoubt::Hold, Ruling::Wait), (OnDoubt::Resend, Ruling::Resend), (OnDoubt::Drop, Ruling::Drop)];
+        for (policy, ruling) in policies {
+            assert_eq!(ruled(&Look::Several(2), Looks::default(), policy, 1), ruling);
+            assert_eq!(ruled(&Look::Indistinct, Looks::default(), policy, 1), ruling);
+            let once = Looks { out_of_reach: 1, ..Looks::default() };
+            assert_eq!(ruled(&Look::OutOfReach, once, policy, 1), ruling);
+            let failed = |n| Looks { failed: n, ..Looks::default() };
+            assert!(matches!(ruled(&Look::Unavailable, failed(3), policy, 1), Ruling::LookAgain(_)));
+            let last = ruled(&Look::Unavailable, failed(4), policy, 1);
+            match policy {
+                OnDoubt::Hold => assert_eq!(last, Ruling::LookAgain(MARKED + Millis(600_001))),
+                OnDoubt::Resend | OnDoubt::Drop => assert_eq!(last, ruling),
+            }
+        }
+        let week = GIVEN_UP_AFTER.0;
+        let failed = Looks { failed: 900, ..Looks::default() };
+        assert_eq!(ruled(&Look::Unavailable, failed, OnDoubt::Hold, week), Ruling::Wait);
+        assert!(matches!(ruled(&Look::Unavailable, failed, OnDoubt::Hold, week - 1), Ruling::LookAgain(_)));
+    }
+}
