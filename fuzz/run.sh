@@ -36,13 +36,19 @@ if ! cargo fuzz --version > /dev/null 2>&1; then
     cargo install --locked cargo-fuzz || exit 2
 fi
 
+limits=(-timeout=10 -rss_limit_mb=1024)
 options=(--sanitizer "$sanitizer" --target-dir "$build")
-for target in "${targets[@]}"; do
-    cargo +nightly fuzz build "${options[@]}" "$target" || exit 2
-done
+if [[ $# -eq 0 ]]; then
+    cargo +nightly fuzz build "${options[@]}" || exit 2
+else
+    for target in "${targets[@]}"; do
+        cargo +nightly fuzz build "${options[@]}" "$target" || exit 2
+    done
+fi
 host="$(rustc +nightly -vV | sed -n 's/^host: //p')"
 
-scratch="$(mktemp -d)"
+# Two targets write a file each time: in memory where that can be.
+scratch="$(mktemp -d -p /dev/shm 2> /dev/null || mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 mkdir -p "$build/logs"
 
@@ -51,8 +57,10 @@ fuzz() {
     local target="$1" log="$build/logs/$1.log" executions coverage crashes=0
     # What is found goes to the first folder; the seeds are only read.
     mkdir -p "found/$target" "artifacts/$target" "corpus/$target"
+    # The program's own threads have no larger stack.
+    ulimit -s 2048
     TMPDIR="$scratch" "$build/$host/release/$target" "found/$target" "corpus/$target" \
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
+        "${limits[@]}" -max_total_time="$seconds" -max_len=65536 \
         -artifact_prefix="artifacts/$target/" -print_final_stats=1 > "$log" 2>&1 < /dev/null || crashes=1
     executions="$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)"
     coverage="$(grep -o ' cov: [0-9]*' "$log" | tail -n 1 | tr -dc '0-9')" || true
@@ -83,7 +91,8 @@ for target in "${targets[@]}"; do
     echo "$target crashed: $(grep -m 1 -A 1 -E 'panicked at|ERROR: libFuzzer|ALARM' "$log" | paste -sd' ' || true)"
     artifact="$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)"
     if [[ -n "$artifact" ]]; then
-        echo "  replay: cd $(printf '%q' "$PWD") && cargo +nightly fuzz run ${options[*]} $target $artifact"
+        run="cargo +nightly fuzz run ${options[*]} $target $artifact -- ${limits[*]}"
+        echo "  replay: (cd $(printf '%q' "$PWD") && ulimit -s 2048 && $run)"
     fi
     echo "  log:    $log"
 done

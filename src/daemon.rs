@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+use sd_notify::NotifyState;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -44,6 +46,9 @@ const ACKS_AWAITED: Millis = Millis::seconds(10);
 
 /// How far back outages are remembered: longer than any sensible `max_lateness`.
 const OUTAGES_REMEMBERED: Millis = Millis(30 * 86_400_000);
+
+/// How long the parts beside the worker may take to end, once the last send is answered.
+const PARTS_END: Millis = Millis(700);
 
 /// How the daemon is run.
 #[derive(Clone, Debug)]
@@ -165,6 +170,13 @@ pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
             "messages were in the hands of three runs that died: they are held, see `onthedot list --state held`"
         );
     }
+    if let Some(found) = store.set_back().await? {
+        tracing::error!(
+            held = found.held,
+            "the database was set back or copied ({}): everything is paused. See `onthedot list --state held` for what may have gone out already, `--state scheduled` for what waits, and `onthedot resume --after-restore` to go on",
+            found.why
+        );
+    }
     store.say_served(&instances.iter().map(|i| i.name.clone()).collect::<Vec<_>>()).await?;
     store.finish_replacing(clock::now()).await?;
     if let Some(settings) = &options.settings {
@@ -176,6 +188,13 @@ pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     let parts = Parts { store: Arc::clone(&store), instances, accounts, stop: stop.clone() };
     let mut running = parts.start(listener, &options, took).await?;
     let waited = wait(&options, &store, &mut running, started_at).await;
+    if let Err(DaemonError::Store(e)) = &waited
+        && e.storage_fault().is_some()
+    {
+        // Nothing can be handed back or recorded any more: what is out is in doubt at the next start.
+        running.abandon();
+        return Err(waited.err().unwrap_or(DaemonError::WorkerEnded));
+    }
     let shutdown = options.settings.as_ref().and_then(|s| s.daemon.shutdown).unwrap_or(DEFAULT_SHUTDOWN);
     running.stop(&stop, shutdown).await;
     if let Some(sandbox) = sandbox {
@@ -341,8 +360,10 @@ impl Parts {
         let chores = Chores::start(Arc::clone(&self.store), self.zone_name(options).await?).await?;
         others.push(tokio::spawn(chores.serve(self.stop.clone())));
         others.push(tokio::spawn(zones::watch(Arc::clone(&self.store), self.stop.clone())));
+        others.push(tokio::spawn(upkeep::watchdog(worker.beat(), last.clone())));
         let worker = tokio::spawn(worker.run(self.stop.clone()));
         let _ = ready.send(true);
+        upkeep::notify(&[NotifyState::Ready]);
         // Kept open as long as the server may ask.
         others.push(tokio::spawn({
             let last = last.clone();
@@ -411,18 +432,25 @@ impl Parts {
 }
 
 impl Running {
+    /// Stops at once.
+    fn abandon(self) {
+        self.worker.abort();
+        self.others.iter().for_each(JoinHandle::abort);
+    }
+
     /// Stops in order: nothing more is claimed, typing is taken back, open sends may finish; then the rest.
     async fn stop(mut self, stop: &CancellationToken, deadline: Millis) {
         stop.cancel();
+        upkeep::notify(&[NotifyState::Stopping]);
         if !self.worker.is_finished() && clock::within(deadline, &mut self.worker).await.is_err() {
             tracing::warn!("open sends did not finish in time: they will be in doubt at the next start");
             self.worker.abort();
         }
         self.last.cancel();
-        for other in self.others {
-            if clock::within(Millis::seconds(2), other).await.is_err() {
-                tracing::debug!("a part of the daemon did not end in time");
-            }
+        let aborts: Vec<_> = self.others.iter().map(JoinHandle::abort_handle).collect();
+        if clock::within(PARTS_END, join_all(self.others)).await.is_err() {
+            tracing::debug!("a part of the daemon did not end in time");
+            aborts.iter().for_each(tokio::task::AbortHandle::abort);
         }
     }
 }
@@ -454,8 +482,20 @@ async fn wait(
         }
         std::future::pending().await
     };
+    let mut fault = store.fault();
+    let failed = async {
+        loop {
+            let known = fault.borrow_and_update().clone();
+            if let Some(fault) = known.filter(|f| !f.heals()) {
+                return fault.error(store.path().to_owned());
+            }
+            if fault.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
     let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
-    tokio::pin!(idle, damaged);
+    tokio::pin!(idle, damaged, failed);
     let ended = loop {
         tokio::select! {
             _ = terminate.recv() => break false,
@@ -463,6 +503,7 @@ async fn wait(
             _ = hangup.recv() => reload(options, store).await,
             () = &mut idle => break true,
             damage = &mut damaged => return Err(damage.into()),
+            failure = &mut failed => return Err(failure.into()),
             _ = &mut running.worker => return Err(DaemonError::WorkerEnded),
         }
     };

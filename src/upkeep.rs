@@ -1,7 +1,10 @@
-//! What the daemon does all the time beside sending: its heartbeat, a doubt about the clock, expiry.
+//! What the daemon does all the time beside sending: its heartbeat, the service manager's watchdog, a doubt about the
+//! clock, expiry.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -73,6 +76,34 @@ pub async fn expire(store: Arc<SqliteStore>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             () = clock::sleep(EXPIRE_EVERY) => {}
+        }
+    }
+}
+
+/// Tells the service manager, where there is one, how the daemon stands.
+pub fn notify(state: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(state) {
+        tracing::debug!(error = %e, "the service manager could not be told");
+    }
+}
+
+/// Feeds the service manager's watchdog, where it has one, as long as the loop that sends goes round: one that hangs is
+/// killed and started again. To be run until the last send is answered.
+pub async fn watchdog(beat: Arc<AtomicU64>, stop: CancellationToken) {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    // Half of the limit, as the manual of sd_watchdog_enabled says.
+    let every = Millis(i64::try_from(limit.as_millis() / 2).unwrap_or(i64::MAX).max(1));
+    let mut known = None;
+    while !stop.is_cancelled() {
+        let now = beat.load(Ordering::Relaxed);
+        if known.replace(now) != Some(now) {
+            notify(&[NotifyState::Watchdog]);
+        } else {
+            tracing::error!("the loop that sends stands still: the watchdog is not fed");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = clock::sleep(every) => {}
         }
     }
 }

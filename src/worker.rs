@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -24,7 +25,7 @@ use crate::engine::{CLAIM_AHEAD, Effect, Engine, Input, LaneStart, Standing};
 use crate::feed::{Feed, News};
 use crate::gateway::{Gateway, Session};
 use crate::repeats::{REPEATED_WITHIN, Repeats};
-use crate::store::{Claimed, Store, guard, vars_json};
+use crate::store::{Claimed, Store, StoreError, guard, vars_json};
 
 /// The worker never sleeps longer: it notices suspends and steps of the clock.
 const LOOK_AT_LEAST_EVERY: Millis = Millis::seconds(1);
@@ -89,6 +90,7 @@ pub struct Worker {
     awaited: usize,
     claims_answered: usize,
     activity: watch::Sender<Activity>,
+    beat: Arc<AtomicU64>,
     feed: Feed,
     /// Up to which instant gaps are settled.
     settled: watch::Receiver<Timestamp>,
@@ -121,6 +123,7 @@ impl Worker {
             awaited: 0,
             claims_answered: 0,
             activity: watch::Sender::default(),
+            beat: Arc::default(),
             feed,
             settled,
         }
@@ -129,6 +132,11 @@ impl Worker {
     /// What it is doing, for those who wait for it.
     pub fn activity(&self) -> watch::Receiver<Activity> {
         self.activity.subscribe()
+    }
+
+    /// Counts up with every round of its work, at least once a second: where it stands still, nothing is sent any more.
+    pub fn beat(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.beat)
     }
 
     /// Works until told to stop, then hands back what is not marked and waits for what is out.
@@ -142,6 +150,7 @@ impl Worker {
         let (mut stopping, mut alone) = (false, false);
         let mut watch = clock::Watch::start();
         loop {
+            self.beat.fetch_add(1, Ordering::Relaxed);
             self.notice(&mut watch);
             self.work();
             if stopping && self.engine.is_quiet() {
@@ -261,7 +270,12 @@ impl Worker {
                 self.tasks.spawn(async move {
                     let now = clock::now();
                     let answer = store.claim(&instance, now, horizon, limit, strict_limit, &except).await;
-                    let answer = answer.inspect_err(|e| tracing::warn!(%instance, error = %e, "a claim failed")).ok();
+                    if let Err(e) = &answer
+                        && !matches!(e, StoreError::NoRoom { .. })
+                    {
+                        tracing::warn!(%instance, error = %e, "a claim failed");
+                    }
+                    let answer = answer.ok();
                     let _ = tell.send(Told::Claimed { instance, answer });
                 });
             }
@@ -513,7 +527,9 @@ pub fn render(claimed: &Claimed, slot: Timestamp) -> Result<Rendered, (Reason, S
     }
 }
 
-/// Writes changes in the order they came, as many as have gathered in one commit, and answers each after it.
+/// Writes changes in the order they came, as many as have gathered in one commit, and answers each after it. Marks are
+/// handed over apart, since a full disk stops them before anything else: what a message's other changes are, they come
+/// before its mark.
 async fn write_changes(
     store: Arc<dyn Store>,
     mut changes: mpsc::UnboundedReceiver<Change>,
@@ -521,24 +537,35 @@ async fn write_changes(
 ) {
     let mut batch = Vec::new();
     while changes.recv_many(&mut batch, CHANGES_AT_ONCE).await > 0 {
-        let ids: Vec<(MessageId, bool)> =
-            batch.iter().map(|c: &Change| (c.id, matches!(c.facts, Facts::TypingShown { .. }))).collect();
-        let marks = batch.iter().any(|c| matches!(c.facts, Facts::Mark { .. }));
-        let took = Stopwatch::start();
-        let verdicts: Vec<Option<Verdict>> = match store.apply(std::mem::take(&mut batch)).await {
-            Ok(verdicts) => verdicts.into_iter().map(Some).collect(),
-            Err(e) => {
-                tracing::error!(error = %e, "changes could not be written; they are tried again");
-                vec![None; ids.len()]
-            }
-        };
-        if marks {
+        let (marks, others): (Vec<Change>, Vec<Change>) =
+            batch.drain(..).partition(|c| matches!(c.facts, Facts::Mark { .. }));
+        let took = (!marks.is_empty()).then(Stopwatch::start);
+        tokio::join!(write(&store, others, &tell), write(&store, marks, &tell));
+        if let Some(took) = took {
             let _ = tell.send(Told::Input(Input::CommitTook(took.elapsed())));
         }
-        for ((id, behind), verdict) in ids.into_iter().zip(verdicts) {
-            // Typing is written behind: the engine waits for no answer, but the count of what is awaited does.
-            let input = if behind { Input::Gone { ids: Vec::new() } } else { Input::Persisted { id, verdict } };
-            let _ = tell.send(Told::Input(input));
+    }
+}
+
+async fn write(store: &Arc<dyn Store>, changes: Vec<Change>, tell: &mpsc::UnboundedSender<Told>) {
+    if changes.is_empty() {
+        return;
+    }
+    let ids: Vec<(MessageId, bool)> =
+        changes.iter().map(|c: &Change| (c.id, matches!(c.facts, Facts::TypingShown { .. }))).collect();
+    let verdicts: Vec<Option<Verdict>> = match store.apply(changes).await {
+        Ok(verdicts) => verdicts.into_iter().map(Some).collect(),
+        Err(e) => {
+            // Of its storage's faults the store tells by itself, once.
+            if e.storage_fault().is_none() {
+                tracing::error!(error = %e, "changes could not be written; they are tried again");
+            }
+            vec![None; ids.len()]
         }
+    };
+    for ((id, behind), verdict) in ids.into_iter().zip(verdicts) {
+        // Typing is written behind: the engine waits for no answer, but the count of what is awaited does.
+        let input = if behind { Input::Gone { ids: Vec::new() } } else { Input::Persisted { id, verdict } };
+        let _ = tell.send(Told::Input(input));
     }
 }

@@ -219,28 +219,46 @@ fn every_reason_stands_in_the_reference() {
     }
 }
 
+/// What an `UPDATE messages` sets, and under which condition.
+fn updates(text: &str) -> Vec<(String, String)> {
+    let told = text.lines().filter(|line| !line.trim_start().starts_with("--"));
+    let plain = told.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
+    let statements = plain.split("UPDATE messages ").skip(1).map(|rest| {
+        let statement = &rest[..rest.find(['"', ';']).unwrap_or(rest.len())];
+        let (set, condition) = statement.split_once(" WHERE ").unwrap_or((statement, ""));
+        (set.to_owned(), condition.to_owned())
+    });
+    statements.collect()
+}
+
+/// Whether a list of assignments has one to the column `state`.
+fn sets_state(set: &str) -> bool {
+    set.match_indices("state").any(|(at, _)| {
+        let before = set[..at].trim_end();
+        let after = set[at + "state".len()..].trim_start();
+        (before.ends_with("SET") || before.ends_with(',')) && after.starts_with('=')
+    })
+}
+
 #[test]
 fn no_statement_changes_a_state_by_id_alone() {
+    let mut seen = 0;
+    let mut check = |path: &Path, text: &str| {
+        for (set, condition) in updates(text).into_iter().filter(|(set, _)| sets_state(set)) {
+            seen += 1;
+            let by_state = ["state = ", "state IN (", "messages.state || ','"].iter().any(|c| condition.contains(c));
+            assert!(by_state, "{}: a state is changed whatever it was: SET {set} WHERE {condition}", path.display());
+            let by_attempt = condition.contains("messages.attempts = v.attempts");
+            let one = condition.contains("messages.id = v.id") || condition.contains("id = ?1");
+            assert!(by_attempt || !one, "{}: a message's state is changed whatever its attempt", path.display());
+        }
+    };
     for entry in fs::read_dir("src/store/sql").unwrap() {
         let path = entry.unwrap().path();
-        let sql = fs::read_to_string(&path).unwrap();
-        if sql.contains("UPDATE messages SET") && sql.contains("state ") && sql.contains("v.state") {
-            assert!(sql.contains("messages.attempts = v.attempts") && sql.contains("v.accepts"), "{}", path.display());
-        }
+        check(&path, &fs::read_to_string(&path).unwrap());
     }
-    for (module, path, source) in sources() {
-        if module == "store" {
-            for statement in source.split("UPDATE messages").skip(1) {
-                let end = statement.find('"').unwrap_or(statement.len());
-                let statement = &statement[..end];
-                if statement.contains("SET state") {
-                    assert!(
-                        statement.split("WHERE").nth(1).is_some_and(|w| w.contains("state =")),
-                        "{}: {statement}",
-                        path.display()
-                    );
-                }
-            }
-        }
-    }
+    sources().iter().for_each(|(_, path, source)| check(path, source));
+    assert!(seen >= 4, "only {seen} statements were found");
+    let bad = updates("UPDATE messages SET reason = ?2, state = 'scheduled' WHERE id = ?1\"");
+    assert!(bad.len() == 1 && sets_state(&bad[0].0), "the search is broken");
 }

@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
         }
         Err(error) => {
             assert!(!error.0.is_empty(), "a refusal says why");
-            let lines = text.split('\n').count();
+            let lines = text.split(['\n', '\r']).count();
             for finding in &error.0 {
                 assert!(finding.line <= lines + 1, "line {} of {lines}: {}", finding.line, finding.message);
             }

@@ -1,6 +1,6 @@
 //! `db`: the database file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::cli::out::{Out, counted};
 use crate::cli::{Global, place};
 use crate::clock::{self, Stopwatch};
 use crate::domain::time::parse_duration;
-use crate::store::{DaemonLock, Forget, Opening, SqliteStore};
+use crate::store::{DaemonLock, Forget, Opening, SqliteStore, StoreError};
 
 /// Settled messages younger than this are not forgotten unless asked for.
 const KEPT: &str = "90d";
@@ -36,6 +36,15 @@ pub(super) enum DbCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Put a backup in the place of the database; the daemon must not run. What is there now is kept beside it
+    #[command(after_help = RESTORE_HELP)]
+    Restore {
+        /// The backup
+        from: PathBuf,
+        /// Say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Forget messages settled long ago, with their attempts and acks
     Prune {
         /// Settled and due longer ago than this
@@ -53,6 +62,7 @@ pub(super) async fn db(global: &Global, command: DbCommand, out: &Out) -> anyhow
         DbCommand::Check => check(global, out).await,
         DbCommand::Chores(args) => chores::chores(global, args, out).await,
         DbCommand::Migrate { dry_run } => migrate(global, dry_run, out).await,
+        DbCommand::Restore { from, dry_run } => restore(global, &from, dry_run, out).await,
         DbCommand::Prune { older_than, dry_run } => prune(global, &older_than, dry_run, out).await,
     }
 }
@@ -75,6 +85,40 @@ async fn backup(global: &Global, to: &PathBuf, dry_run: bool, out: &Out) -> anyh
         out.data(&format!("{from} would be copied to {}", to.display()))?;
     } else {
         out.data(&format!("{bytes} bytes written to {} in {}", to.display(), took.elapsed()))?;
+    }
+    Ok(Exit::Ok)
+}
+
+const RESTORE_HELP: &str = "Example:
+  onthedot db restore backups/onthedot-20261124T030000Z.db
+
+The daemon that starts on it sends nothing: what was due since the backup may have gone out already and is held. Look at
+`onthedot list --state held`, then `onthedot resume --after-restore`.";
+
+async fn restore(global: &Global, from: &Path, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
+    let path = place::database(global)?;
+    let (found, known) = SqliteStore::schema(from).await?;
+    if found > known {
+        return Err(StoreError::Newer { path: from.to_owned(), found, known }.into());
+    }
+    SqliteStore::check_copy(from).await?;
+    let lock = DaemonLock::take(&path)?;
+    let kept = if dry_run { None } else { SqliteStore::put_in_place(from, &path, clock::now())? };
+    drop(lock);
+    if out.json {
+        out.document(&json!({
+            "from": from.display().to_string(), "to": path.display().to_string(),
+            "kept": kept.as_ref().map(|k| k.display().to_string()), "done": !dry_run,
+        }))?;
+        return Ok(Exit::Ok);
+    }
+    let would = if dry_run { "would be" } else { "was" };
+    out.data(&format!("{} {would} put in the place of {}", from.display(), path.display()))?;
+    if let Some(kept) = kept {
+        out.note(&format!("what was there is kept as {}", kept.display()));
+    }
+    if !dry_run {
+        out.note("the daemon that starts on it sends nothing before `onthedot resume --after-restore`");
     }
     Ok(Exit::Ok)
 }

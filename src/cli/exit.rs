@@ -111,8 +111,15 @@ pub(super) fn of(error: &anyhow::Error) -> Exit {
 
 fn of_store(error: &StoreError) -> Exit {
     match error {
-        StoreError::Locked { .. } | StoreError::Importing { .. } | StoreError::Busy { .. } => Exit::Held,
-        StoreError::Damaged { .. } | StoreError::Unwritable { .. } | StoreError::Inconsistent { .. } => Exit::Damaged,
+        StoreError::Locked { .. }
+        | StoreError::Importing { .. }
+        | StoreError::Busy { .. }
+        | StoreError::Occupied { .. } => Exit::Held,
+        StoreError::Damaged { .. }
+        | StoreError::Unwritable { .. }
+        | StoreError::Inconsistent { .. }
+        | StoreError::NoRoom { .. }
+        | StoreError::Failed { .. } => Exit::Damaged,
         StoreError::Newer { .. } | StoreError::OtherMode { .. } | StoreError::Absent { .. } => Exit::Config,
         StoreError::OtherSeed { .. } => Exit::Usage,
         StoreError::OldSqlite(_) | StoreError::Database { .. } | StoreError::Closed => Exit::Failed,

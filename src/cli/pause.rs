@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use crate::cli::exit::{Exit, told};
-use crate::cli::out::Out;
+use crate::cli::out::{Out, counted};
 use crate::cli::{Global, place};
 use crate::clock;
+use crate::domain::state::StateName;
 use crate::domain::time::parse_duration;
 use crate::store::{Opening, Pause, PauseScope};
 
@@ -40,10 +41,16 @@ pub(super) struct PauseArgs {
 
 /// Send again after `pause`
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  onthedot resume
+  onthedot resume --after-restore --dry-run    what a restored database would send, and what it holds")]
 pub(super) struct ResumeArgs {
     /// Everything, which is also what no flag means
     #[arg(long)]
     all: bool,
+    /// Go on with a database that was set back to an earlier state, or copied
+    #[arg(long)]
+    after_restore: bool,
     /// Say what would be resumed
     #[arg(long)]
     dry_run: bool,
@@ -56,6 +63,26 @@ pub(super) async fn pause(global: &Global, args: PauseArgs, out: &Out) -> anyhow
 
 pub(super) async fn resume(global: &Global, args: ResumeArgs, out: &Out) -> anyhow::Result<Exit> {
     let _ = args.all;
+    let store = place::open(global, Opening::Beside).await?;
+    let set_back = store.set_back().await?;
+    if let Some(found) = &set_back {
+        let waits = store.count(StateName::Scheduled).await?;
+        let held = store.count(StateName::Held).await?;
+        out.note(&format!(
+            "the database was set back or copied: {}\n{} may have gone out already and stay held: `list --state held`, then `release` or `cancel` them\n{} wait and go on: `list --state scheduled`",
+            found.why,
+            counted(usize::try_from(held).unwrap_or(0), "message"),
+            counted(usize::try_from(waits).unwrap_or(0), "message"),
+        ));
+        if !args.after_restore {
+            store.close().await;
+            return Err(told(Exit::Refused, "it goes on only with `onthedot resume --after-restore`"));
+        }
+        if !args.dry_run {
+            store.forget_set_back().await?;
+        }
+    }
+    store.close().await;
     resume_scope(global, PauseScope::All, args.dry_run, out).await
 }
 

@@ -366,8 +366,11 @@ fn instance() -> Value {
         ],
         &[],
     );
-    let timeouts =
-        object("How long calls may take.", &["connect", "typing", "send"].map(|k| (k, text("A duration."))), &[]);
+    let timeouts = object(
+        "How long calls may take.",
+        &["connect", "typing", "send", "read"].map(|k| (k, text("A duration."))),
+        &[],
+    );
     object(
         "A logged-in account.",
         &[

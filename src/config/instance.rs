@@ -146,6 +146,7 @@ impl Reading<'_> {
                 "connect": timeouts.connect.to_string(),
                 "typing": timeouts.typing.to_string(),
                 "send": timeouts.send.to_string(),
+                "read": timeouts.read.to_string(),
             },
             "doubt": { "quarantine": quarantine.to_string() },
         });
@@ -339,11 +340,16 @@ impl Reading<'_> {
 
     fn timeouts(&mut self, node: &Node) -> Timeouts {
         let mut timeouts = Timeouts::default();
-        let Some(map) = self.map(node, "timeouts", &["connect", "typing", "send"], &[]) else { return timeouts };
+        let Some(map) = self.map(node, "timeouts", &["connect", "typing", "send", "read"], &[]) else {
+            return timeouts;
+        };
         let (low, high) = (Millis(100), Millis::seconds(600));
-        for (key, slot) in
-            [("connect", &mut timeouts.connect), ("typing", &mut timeouts.typing), ("send", &mut timeouts.send)]
-        {
+        for (key, slot) in [
+            ("connect", &mut timeouts.connect),
+            ("typing", &mut timeouts.typing),
+            ("send", &mut timeouts.send),
+            ("read", &mut timeouts.read),
+        ] {
             if let Some(t) = map.get(key).and_then(|n| self.duration_in(n, &format!("timeouts.{key}"), low, high)) {
                 *slot = t;
             }

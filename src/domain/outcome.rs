@@ -59,6 +59,8 @@ pub enum DownCause {
     Session,
     /// The credentials were refused, or the plan does not allow the call.
     Credentials,
+    /// Several sends in a row got no clear answer.
+    Unclear,
 }
 
 impl Outcome {

@@ -58,6 +58,20 @@ const LONGEST_REST: Millis = Millis(3_600_000);
 /// Waits between two probes of an instance that is down.
 const PROBE_STEPS: [Millis; 5] = [Millis(5_000), Millis(10_000), Millis(20_000), Millis(60_000), Millis(300_000)];
 
+/// Sends in a row without a clear answer that open the circuit: whatever is wrong, each further one would be a doubt more.
+const UNCLEAR_IN_A_ROW: u32 = 5;
+
+/// Second and later tries may be a tenth of a lane's traffic: each first try earns a tenth of one, and a lane begins with
+/// twenty. In tenths.
+const RETRY_COSTS: i64 = 10;
+const RETRIES_AT_FIRST: i64 = 20 * RETRY_COSTS;
+
+/// What a lane that used them up puts between two retries.
+const RETRIES_APART: Millis = Millis::seconds(10);
+
+/// Longest wait that the budget adds to a retry.
+const RETRY_WAITS_MOST: Millis = Millis::seconds(300);
+
 /// What keeps a message from an earlier slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Holds {
@@ -99,6 +113,10 @@ pub(super) struct Lane {
     pub probe_at: Option<Timestamp>,
     pub probing: bool,
     setbacks: u32,
+    unclear: u32,
+    /// After the circuit was open one message goes alone, until one gets a clear answer.
+    half_open: bool,
+    retries: i64,
     pub outages: Vec<(Timestamp, Timestamp)>,
     draw: Draw,
 }
@@ -131,6 +149,9 @@ impl Lane {
             probe_at: None,
             probing: false,
             setbacks: 0,
+            unclear: 0,
+            half_open: false,
+            retries: RETRIES_AT_FIRST,
             outages: start.outages,
             not_before: Timestamp(i64::MIN),
             draw,
@@ -138,7 +159,7 @@ impl Lane {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.pacing.concurrency.is_some_and(|c| self.in_flight >= c)
+        self.pacing.concurrency.is_some_and(|c| self.in_flight >= c) || (self.half_open && self.in_flight > 0)
     }
 
     pub(super) fn works(&self) -> bool {
@@ -246,7 +267,25 @@ impl Lane {
 
     /// A request went through: the gateway is there.
     pub(super) fn went_well(&mut self) {
-        self.setbacks = 0;
+        (self.setbacks, self.unclear, self.half_open) = (0, 0, false);
+        self.retries = (self.retries + 1).min(RETRIES_AT_FIRST);
+    }
+
+    /// A send got no clear answer. After several in a row the lane rests until a probe says that the gateway is there, and
+    /// then tries one message alone.
+    pub(super) fn got_no_clear_answer(&mut self, why: &str, now: Timestamp) {
+        self.unclear += 1;
+        if self.works() && (self.half_open || self.unclear >= UNCLEAR_IN_A_ROW) {
+            let why = format!("{} sends in a row got no clear answer, the last one: {why}", self.unclear);
+            self.down(DownCause::Unclear, &why, now);
+        }
+    }
+
+    /// What the budget of retries adds to the wait of one more.
+    pub(super) fn retry_waits(&mut self) -> Millis {
+        self.retries -= RETRY_COSTS;
+        let beyond = (-self.retries).max(0);
+        Millis((RETRIES_APART.0 * beyond / RETRY_COSTS).min(RETRY_WAITS_MOST.0))
     }
 
     /// No connection: wait a little longer each time. Answers until when.
@@ -295,7 +334,9 @@ impl Lane {
         self.down_since = self.down_since.or(Some(now));
         self.standing = Standing::Down { cause, why: why.to_owned() };
         if self.probe_at.is_none() && !self.probing {
-            self.setbacks = 0;
+            if !self.half_open {
+                self.setbacks = 0;
+            }
             self.probe_later(now);
         }
     }
@@ -307,6 +348,7 @@ impl Lane {
 
     /// The line moves again. Answers the outage that just ended.
     pub(super) fn up(&mut self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        self.half_open |= matches!(self.standing, Standing::Down { cause: DownCause::Unclear, .. });
         self.standing = Standing::Working;
         self.probe_at = None;
         self.probing = false;

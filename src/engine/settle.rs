@@ -51,7 +51,7 @@ impl Engine {
         };
         self.leave_lane(id, now);
         self.record(id, &event, tries, Some(facts), names, now);
-        if matches!(outcome, Outcome::NotNow { .. } | Outcome::NotSent { .. } | Outcome::InstanceDown { .. }) {
+        if self.lanes.get(&due.instance).is_some_and(|lane| !lane.works()) {
             self.clear_lane(&due.instance, now);
         }
     }
@@ -74,7 +74,7 @@ impl Engine {
             }
             Outcome::RefusedForNow { .. } => {
                 lane.went_well();
-                (next_try(due, now), due.tries + 1)
+                (next_try(due, lane.retry_waits(), now), due.tries + 1)
             }
             Outcome::NotNow { after } => again(lane.rate_limited(*after, now) - due.lead, Reason::RateLimited),
             Outcome::NotSent { why } => again(lane.unreachable(why, now) - due.lead, Reason::NotSent),
@@ -82,7 +82,8 @@ impl Engine {
                 lane.down(*cause, why, now);
                 again(due.target - due.lead, Reason::InstanceDown)
             }
-            Outcome::InDoubt { .. } => {
+            Outcome::InDoubt { why, .. } => {
+                lane.got_no_clear_answer(why, now);
                 let look_at = now + lane.quarantine;
                 (Event::Unclear { reason: Reason::NoClearAnswer, look_at }, due.tries)
             }
@@ -305,13 +306,14 @@ impl Engine {
     }
 }
 
-fn next_try(due: &Due, now: Timestamp) -> Event {
+/// `more` is what the lane's budget of retries adds.
+fn next_try(due: &Due, more: Millis, now: Timestamp) -> Event {
     let tries = due.tries + 1;
     let draw = due.draw.with_text("retry").with_number(i64::from(tries));
     match due.retry.next_after(tries, draw) {
         None => Event::GivenUp { reason: Reason::TriesUsedUp },
         Some(wait) => {
-            let target = now + wait;
+            let target = now + wait + more;
             let began = due.first_marked_at.unwrap_or(due.due_at.max(now));
             if target.since(began) > due.max_lateness {
                 Event::TooLate { reason: Reason::TooLate }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
+use crate::clock;
 use crate::domain::time::Millis;
 
 /// Most of an answer that is read, after decompression. More is no answer of a gateway.
@@ -24,7 +25,10 @@ pub struct ClientError(String);
 
 /// A client for one account.
 #[derive(Clone, Debug)]
-pub struct HttpClient(reqwest::Client);
+pub struct HttpClient {
+    client: reqwest::Client,
+    read: Millis,
+}
 
 /// What came of a request.
 #[derive(Clone, Debug)]
@@ -45,12 +49,13 @@ pub enum HttpOutcome {
 }
 
 impl HttpClient {
-    /// A client whose connections must stand within `connect`.
+    /// A client whose connections must stand within `connect`, and whose answers, once begun, must not pause longer than
+    /// `read`.
     ///
     /// # Errors
     /// [`ClientError`] when TLS cannot be set up.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that makes HTTP clients")]
-    pub fn new(connect: Millis) -> Result<HttpClient, ClientError> {
+    pub fn new(connect: Millis, read: Millis) -> Result<HttpClient, ClientError> {
         reqwest::Client::builder()
             .connect_timeout(connect.to_duration())
             .redirect(reqwest::redirect::Policy::none())
@@ -61,24 +66,24 @@ impl HttpClient {
             .tcp_nodelay(true)
             .user_agent(concat!("onthedot/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map(HttpClient)
+            .map(|client| HttpClient { client, read })
             .map_err(|e| ClientError(e.to_string()))
     }
 
     /// Posts a JSON body.
     pub async fn post(&self, url: &str, headers: HeaderMap, body: Vec<u8>, limit: Millis) -> HttpOutcome {
         let json = reqwest::header::HeaderValue::from_static("application/json");
-        let request = self.0.post(url).headers(headers).header(reqwest::header::CONTENT_TYPE, json).body(body);
-        run(request.timeout(limit.to_duration())).await
+        let request = self.client.post(url).headers(headers).header(reqwest::header::CONTENT_TYPE, json).body(body);
+        run(request.timeout(limit.to_duration()), self.read).await
     }
 
     /// Gets.
     pub async fn get(&self, url: &str, headers: HeaderMap, limit: Millis) -> HttpOutcome {
-        run(self.0.get(url).headers(headers).timeout(limit.to_duration())).await
+        run(self.client.get(url).headers(headers).timeout(limit.to_duration()), self.read).await
     }
 }
 
-async fn run(request: reqwest::RequestBuilder) -> HttpOutcome {
+async fn run(request: reqwest::RequestBuilder, read: Millis) -> HttpOutcome {
     let mut response = match request.send().await {
         Ok(response) => response,
         // A connection that never stood carried nothing; anything later may have.
@@ -89,7 +94,10 @@ async fn run(request: reqwest::RequestBuilder) -> HttpOutcome {
     let retry_after = retry_after(response.headers());
     let mut body = Vec::new();
     loop {
-        match response.chunk().await {
+        let Ok(chunk) = clock::within(read, response.chunk()).await else {
+            return HttpOutcome::Unclear(format!("timed out: the answer ({status}) paused for {read}"));
+        };
+        match chunk {
             Ok(Some(chunk)) if body.len() + chunk.len() > BODY_CAP_BYTES => {
                 return HttpOutcome::Unclear(format!("the answer ({status}) is longer than {BODY_CAP_BYTES} bytes"));
             }
@@ -124,6 +132,29 @@ fn retry_after(headers: &HeaderMap) -> Option<Millis> {
         return Some(Millis::seconds(i64::from(seconds)));
     }
     let date = jiff::fmt::rfc2822::parse(value).ok()?;
-    let wait = crate::domain::time::Timestamp::from(date.timestamp()).since(crate::clock::now());
+    let wait = crate::domain::time::Timestamp::from(date.timestamp()).since(clock::now());
     (wait > Millis::ZERO).then_some(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_retry_after_is_a_wait_or_none() {
+        let read = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(read("3"), Some(Millis::seconds(3)));
+        assert_eq!(read(" 0 "), Some(Millis::ZERO));
+        assert_eq!(read("1000000000"), Some(Millis::seconds(1_000_000_000)), "the lane cuts it");
+        for nonsense in ["-5", "1.5", "soon", "", "99999999999999999999", "Wed, 21 Oct 2015 07:28:00 GMT"] {
+            assert_eq!(read(nonsense), None, "{nonsense}");
+        }
+        let ahead = read("Fri, 01 Jan 2100 00:00:00 GMT").unwrap();
+        assert!(ahead > Millis::seconds(86_400));
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
 }

@@ -219,12 +219,19 @@ pub struct Timeouts {
     pub typing: Millis,
     /// A send in all.
     pub send: Millis,
+    /// Between two pieces of an answer whose head has come.
+    pub read: Millis,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         // A gateway may hold a send for its own queue; a typing call waits up to 15 s for the session on some.
-        Timeouts { connect: Millis::seconds(5), typing: Millis::seconds(20), send: Millis::seconds(60) }
+        Timeouts {
+            connect: Millis::seconds(5),
+            typing: Millis::seconds(20),
+            send: Millis::seconds(60),
+            read: Millis::seconds(10),
+        }
     }
 }
 

@@ -59,7 +59,7 @@ impl Wawp {
     /// # Errors
     /// [`ClientError`] when the HTTP client cannot be made.
     pub fn new(account: Account) -> Result<Wawp, ClientError> {
-        let client = HttpClient::new(account.timeouts.connect)?;
+        let client = HttpClient::new(account.timeouts.connect, account.timeouts.read)?;
         let redactor = Redactor::new([account.access_token.clone(), account.instance_id.clone()]);
         Ok(Wawp { account, client, redactor })
     }
@@ -222,7 +222,7 @@ pub fn classify(status: u16, retry_after: Option<Millis>, body: &[u8]) -> Outcom
         }
         408 => in_doubt(why("the gateway timed out")),
         409 | 423 | 425 => Outcome::RefusedForNow { why: why("the gateway refused it for now") },
-        429 => Outcome::NotNow { after: retry_after },
+        429 => Outcome::NotNow { after: retry_after.or_else(|| parsed.as_ref().and_then(wawp_answer::retry_after)) },
         400..=499 => Outcome::Refused { why: why("the gateway refused the message") },
         300..=399 => in_doubt(why("the gateway answered with a redirect, which is never followed")),
         _ => in_doubt(why("the gateway failed and may have sent it")),

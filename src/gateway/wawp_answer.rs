@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::domain::ack::Ack;
 use crate::domain::doubt::HistoryMessage;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Millis, Timestamp};
 
 /// Codes that mean: refused for good, surely not sent. Of these only the parameter errors are documented; the rest
 /// are the names the same engine's other front ends use.
@@ -102,6 +102,13 @@ pub(super) fn bare_id(serialized: &str) -> String {
 pub(super) fn ack(value: &Value) -> Option<Ack> {
     let level = value.get("ack").or_else(|| value.pointer("/_data/ack")).and_then(Value::as_i64);
     level.and_then(Ack::from_level).or_else(|| (value.get("status")?.as_str()? == "PENDING").then_some(Ack::Pending))
+}
+
+/// How long a body asks to wait, in seconds: proxies and gateways that tell it there tell no header.
+pub(super) fn retry_after(value: &Value) -> Option<Millis> {
+    let found = ["retry_after", "retryAfter"].iter().find_map(|k| value.get(k));
+    let seconds = found.or_else(|| value.pointer("/parameters/retry_after"))?.as_u64()?;
+    Some(Millis::seconds(i64::from(u32::try_from(seconds).ok()?)))
 }
 
 /// The messages of a history answer: an array, or one under `messages` or `data`.

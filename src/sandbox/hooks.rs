@@ -66,7 +66,7 @@ impl Hooks {
             replies: scenario.replies.clone(),
             echo: scenario.echo,
         });
-        let client = HttpClient::new(Millis::seconds(2))?;
+        let client = HttpClient::new(Millis::seconds(2), LIMIT)?;
         let (target, gate) = (Arc::new(Mutex::new(target)), Arc::new(Semaphore::new(AT_ONCE)));
         Ok(Hooks { target, secret, plans, client, gate })
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::store::fault::StorageFault;
+
 /// An error of the store. Each says what was being done and what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -52,6 +54,34 @@ pub enum StoreError {
         path: PathBuf,
         /// What was found.
         what: String,
+    },
+    /// Nothing can be written for now.
+    #[error(
+        "the database {path} cannot be written for now ({what}); nothing is sent until there is room on its disk, and then it goes on by itself"
+    )]
+    NoRoom {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        what: String,
+    },
+    /// The storage failed.
+    #[error(
+        "the storage of the database {path} failed ({what}); nothing more is sent. Look at the disk, then start again: what was out is in doubt, nothing is lost"
+    )]
+    Failed {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        what: String,
+    },
+    /// Somebody else holds the database.
+    #[error("the database {path} was locked by another program for {seconds} s; end that program, then try again")]
+    Occupied {
+        /// The database.
+        path: PathBuf,
+        /// How long was waited, in seconds.
+        seconds: u32,
     },
     /// The file cannot be read or written.
     #[error(
@@ -120,14 +150,24 @@ impl StoreError {
         move |source| StoreError::Database { doing, source }
     }
 
-    /// Whether the disk is full: nothing is wrong with the data, and it heals when space returns.
-    pub fn is_disk_full(&self) -> bool {
-        matches!(self, StoreError::Database { source, .. } if sqlite_code(source) == Some(13))
+    /// The fault of the storage that this error tells of, if it is one.
+    pub fn storage_fault(&self) -> Option<StorageFault> {
+        match self {
+            StoreError::Database { source, .. } => StorageFault::of(source),
+            StoreError::NoRoom { what, .. } => Some(StorageFault::NoRoom(what.clone())),
+            StoreError::Failed { what, .. } => Some(StorageFault::Failed(what.clone())),
+            StoreError::Damaged { what, .. } => Some(StorageFault::Damaged(what.clone())),
+            _ => None,
+        }
     }
 }
 
 /// SQLite's primary result code of an error.
 pub(super) fn sqlite_code(error: &sqlx::Error) -> Option<i64> {
-    let code: i64 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(code & 0xff)
+    extended_code(error).map(|code| code & 0xff)
+}
+
+/// SQLite's extended result code of an error.
+pub(super) fn extended_code(error: &sqlx::Error) -> Option<i64> {
+    error.as_database_error()?.code()?.parse().ok()
 }

@@ -85,7 +85,8 @@ fn lock(path: &Path, database: &Path) -> Result<Result<File, String>, StoreError
     Ok(Ok(file))
 }
 
-fn beside(database: &Path, suffix: &str) -> PathBuf {
+/// A file beside the database that bears its name and this ending.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

@@ -3,7 +3,9 @@
 //! Rules of the house: what is not found is an `Option`; time is always a parameter; no transaction leaves the store;
 //! a state changes only by [`Store::apply`], guarded by id, number of attempts and the states the row may be in.
 
+mod ballast;
 mod error;
+mod fault;
 mod lock;
 mod sqlite;
 mod sqlite_acks;
@@ -25,11 +27,13 @@ mod sqlite_pause;
 mod sqlite_plan;
 mod sqlite_prune;
 mod sqlite_read;
+mod sqlite_restore;
 mod sqlite_upkeep;
 mod sqlite_watch;
 mod sqlite_writer;
 mod sqlite_zones;
 pub mod view;
+mod witness;
 
 use std::sync::Arc;
 
@@ -49,6 +53,7 @@ use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
 
 pub use error::StoreError;
+pub use fault::StorageFault;
 pub use lock::{ChoreLock, DaemonLock, ImportLock};
 pub use sqlite::{Opening, SqliteStore};
 pub(crate) use sqlite_audience::vars_json;
@@ -60,6 +65,7 @@ pub use sqlite_file::FileApply;
 pub use sqlite_follow::{FollowedMessage, step_of};
 pub use sqlite_import::{ImportEnd, OpenImport};
 pub use sqlite_prune::{Forget, Pruned};
+pub use sqlite_restore::SetBack;
 pub use sqlite_zones::{Moved, PlannedAhead};
 
 /// A content with its manner of sending, as stored once for many messages.

@@ -13,14 +13,14 @@ use sqlx::{Connection, SqliteConnection};
 
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Departure, Facts, Verdict};
-use crate::domain::state::Event;
+use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::time::Timestamp;
 use crate::store::error::sqlite_code;
 use crate::store::sqlite_writer::Writer;
 use crate::store::{
     AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, EchoFits, EchoNews, Evidence, Gate, NewMessages, Publish,
-    RecentBody, Recipient, Store, StoreError, StoredContent, StoredJob, Verified, sqlite_acks, sqlite_audience,
-    sqlite_claim, sqlite_doubt, sqlite_overlap, sqlite_plan, sqlite_upkeep,
+    RecentBody, Recipient, StorageFault, Store, StoreError, StoredContent, StoredJob, Verified, sqlite_acks,
+    sqlite_audience, sqlite_claim, sqlite_doubt, sqlite_overlap, sqlite_plan, sqlite_restore, sqlite_upkeep,
 };
 
 /// The schema, embedded.
@@ -55,6 +55,7 @@ pub struct SqliteStore {
     pub(super) contents: Mutex<HashMap<i64, Arc<StoredContent>>>,
     pub(super) seed: u64,
     large: bool,
+    maybe_sent_until: Option<Timestamp>,
     path: PathBuf,
 }
 
@@ -87,14 +88,20 @@ impl SqliteStore {
             check_file(&mut connection, path).await?;
         }
         let seed = sqlite_upkeep::seed(&mut connection, opening == Opening::Reading, wanted).await?;
+        let own = match opening {
+            Opening::Daemon => Some(sqlite_restore::begin(&mut connection, path).await?),
+            Opening::Beside | Opening::Reading => None,
+        };
+        let maybe_sent_until = sqlite_restore::maybe_sent_until(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(0)
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(30))
             .connect_lazy_with(options(path).read_only(true));
-        let writer = (opening != Opening::Reading).then(|| Writer::start(connection, opening == Opening::Daemon));
-        Ok(SqliteStore { writer, readers, contents: Mutex::default(), seed, large, path: path.to_owned() })
+        let writer = (opening != Opening::Reading).then(|| Writer::start(connection, path.to_owned(), own));
+        let (contents, path) = (Mutex::default(), path.to_owned());
+        Ok(SqliteStore { writer, readers, contents, seed, large, maybe_sent_until, path })
     }
 
     /// The schema number of a file, and the one this program works with.
@@ -132,6 +139,30 @@ impl SqliteStore {
     /// The seed of every draw made for messages of this database.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// What is wrong with the storage, if anything is. Never changes where the database is only read.
+    pub fn fault(&self) -> tokio::sync::watch::Receiver<Option<StorageFault>> {
+        match &self.writer {
+            Some(writer) => writer.fault(),
+            None => tokio::sync::watch::Sender::new(None).subscribe(),
+        }
+    }
+
+    /// Nothing is taken into hand that could not be marked.
+    fn has_room(&self) -> Result<(), StoreError> {
+        let fault = self.writer.as_ref().and_then(|w| w.fault().borrow().clone());
+        fault.map_or(Ok(()), |fault| Err(fault.error(self.path.clone())))
+    }
+
+    /// What was read, unless the storage failed in it: then the writer, and whoever watches it, learns of that.
+    fn believed<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let (Err(e), Some(writer)) = (&read, &self.writer)
+            && let Some(fault) = e.storage_fault()
+        {
+            writer.report(fault);
+        }
+        read
     }
 
     pub(super) fn writer(&self) -> Result<&Writer, StoreError> {
@@ -243,7 +274,9 @@ impl Store for SqliteStore {
         strict_limit: usize,
         except: &[MessageId],
     ) -> Result<ClaimAnswer, StoreError> {
-        sqlite_claim::claim(self, instance, (now, horizon), limit, strict_limit, except).await
+        self.has_room()?;
+        let claimed = sqlite_claim::claim(self, instance, (now, horizon), limit, strict_limit, except).await;
+        self.believed(claimed)
     }
 
     async fn verify(&self, ids: &[MessageId], now: Timestamp, horizon: Timestamp) -> Result<Verified, StoreError> {
@@ -339,7 +372,7 @@ impl Store for SqliteStore {
     }
 
     async fn jobs_to_plan(&self, now: Timestamp, limit: usize) -> Result<Vec<StoredJob>, StoreError> {
-        sqlite_plan::jobs_to_plan(self, now, limit).await
+        self.believed(sqlite_plan::jobs_to_plan(self, now, limit).await)
     }
 
     async fn next_plan_at(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -397,7 +430,13 @@ impl Store for SqliteStore {
         sqlite_claim::content(self, id).await
     }
 
-    async fn insert(&self, messages: NewMessages) -> Result<u64, StoreError> {
+    async fn insert(&self, mut messages: NewMessages) -> Result<u64, StoreError> {
+        // What was due in a life of the database that it does not know of may have gone out then.
+        for row in &mut messages.rows {
+            if row.state == StateName::Scheduled && self.maybe_sent_until.is_some_and(|until| row.due_at <= until) {
+                (row.state, row.reason) = (StateName::Held, Some(Reason::Restored));
+            }
+        }
         let published = messages.publish.is_some() || messages.nominal_at.is_none();
         let writer = self.writer()?;
         let n = writer.run(move |c| Box::pin(async move { sqlite_plan::insert(c, messages).await })).await?;

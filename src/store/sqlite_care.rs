@@ -1,10 +1,12 @@
 //! Caring for the file: backups, checks, and a short log.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 
+use crate::domain::time::Timestamp;
+use crate::store::lock::beside;
 use crate::store::sqlite::{check_file, connect, create_private};
 use crate::store::{SqliteStore, StoreError};
 
@@ -87,6 +89,35 @@ impl SqliteStore {
         }
         let _ = connection.close().await;
         folded.map(|f| Folded { bytes: size(), ..f })
+    }
+
+    /// Puts a backup in the place of a database nobody has open. Answers under which name what was there is kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Unwritable`] when a file cannot be moved or written; then the database is as it was.
+    pub fn put_in_place(backup: &Path, database: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
+        let unwritable = |e: std::io::Error| StoreError::Unwritable { path: database.to_owned(), what: e.to_string() };
+        let part = beside(database, ".part");
+        let _ = std::fs::remove_file(&part);
+        create_private(&part)?;
+        let mut to = std::fs::OpenOptions::new().write(true).open(&part).map_err(unwritable)?;
+        let mut from = std::fs::File::open(backup).map_err(unwritable)?;
+        std::io::copy(&mut from, &mut to).and_then(|_| to.sync_all()).map_err(unwritable)?;
+        let stamp = now.in_zone(&jiff::tz::TimeZone::UTC).strftime(".before-%Y%m%dT%H%M%SZ").to_string();
+        let kept = beside(database, &stamp);
+        let mut moved = false;
+        // The log belongs to what was there, not to the backup.
+        for ending in ["-wal", "-shm", ""] {
+            let old = beside(database, ending);
+            if old.exists() {
+                std::fs::rename(&old, beside(&kept, ending)).map_err(unwritable)?;
+                moved = true;
+            }
+        }
+        std::fs::rename(&part, database).map_err(unwritable)?;
+        let folder = database.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(unwritable)?;
+        Ok(moved.then_some(kept))
     }
 
     /// Checks a copy made by [`SqliteStore::backup`].

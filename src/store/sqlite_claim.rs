@@ -49,7 +49,15 @@ pub(super) async fn claim(
         let rows = rows(store, instance, rank, horizon, (&except, &paused_jobs), room).await?;
         answer.more |= rows.len() == room && rank == 2;
         for row in &rows {
-            let mut message = claimed(store, instance, row).await?;
+            let mut message = match claimed(store, instance, row).await {
+                Ok(message) => message,
+                // One row that cannot be read keeps no other waiting.
+                Err(e @ StoreError::Inconsistent { .. }) => {
+                    tracing::error!(id = %id(row, 0)?, error = %e, "a message cannot be read and is left where it is");
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
             message.due.kept_waiting |= was_paused(&known, &message);
             answer.messages.push(message);
         }

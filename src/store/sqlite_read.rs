@@ -188,6 +188,18 @@ impl SqliteStore {
         rows.iter().map(view).collect()
     }
 
+    /// How many messages are in a state.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn count(&self, state: StateName) -> Result<i64, StoreError> {
+        sqlx::query_scalar("SELECT count(*) FROM messages WHERE state = ?1")
+            .bind(state.name())
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database("count messages"))
+    }
+
     /// Counts by state and ack, lateness, typing, rates.
     ///
     /// # Errors

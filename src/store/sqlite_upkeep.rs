@@ -39,7 +39,7 @@ pub(super) async fn seed(
     Ok(seed)
 }
 
-async fn meta(connection: &mut SqliteConnection, name: &str) -> Result<Option<String>, StoreError> {
+pub(super) async fn meta(connection: &mut SqliteConnection, name: &str) -> Result<Option<String>, StoreError> {
     sqlx::query_scalar("SELECT value FROM meta WHERE name = ?1")
         .bind(name)
         .fetch_optional(connection)

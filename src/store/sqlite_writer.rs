@@ -1,6 +1,7 @@
 //! The single writer: an actor that owns the only writing connection, drains its queue into one transaction, and
 //! answers each caller after the commit. Batches form by themselves under load; an idle writer adds no delay.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,14 @@ use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::domain::message::{Change, Verdict};
-use crate::store::StoreError;
+use crate::clock;
+use crate::domain::message::{Change, Facts, Verdict};
+use crate::store::ballast::Ballast;
+use crate::store::error::sqlite_code;
 use crate::store::sqlite_apply::apply_changes;
+use crate::store::sqlite_upkeep::set_meta;
+use crate::store::witness::{Testimony, Witness};
+use crate::store::{StorageFault, StoreError};
 
 /// Commands waiting for the writer. More block their callers, which is the back-pressure wanted.
 const QUEUE: usize = 4_096;
@@ -21,8 +27,22 @@ const CHANGES_IN_A_COMMIT: usize = 4_096;
 /// How often other processes' changes are looked for: one `PRAGMA data_version` each time.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How often room is looked for while there is none, in looks for others: every second.
+const LOOKS_BETWEEN_PROBES: u32 = 10;
+
+/// Waits of five seconds for another program that holds the database, before a command gives up. The daemon never does:
+/// what it has to write must not be lost.
+const COMMANDS_WAITS: u32 = 6;
+
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-type Work = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Answer> + Send>;
+type Work = Box<dyn for<'c> FnOnce(Result<&'c mut SqliteConnection, StoreError>) -> BoxFuture<'c, Worked> + Send>;
+
+/// A piece of work that was carried out, or was not.
+struct Worked {
+    answer: Answer,
+    /// What it met, after which nothing more of its transaction may be believed.
+    fault: Option<StorageFault>,
+}
 
 enum Command {
     Apply(Vec<Change>, oneshot::Sender<Result<Vec<Verdict>, StoreError>>),
@@ -35,6 +55,14 @@ enum Command {
 pub(super) struct Writer {
     queue: mpsc::Sender<Command>,
     changes: Arc<watch::Sender<u64>>,
+    fault: Arc<watch::Sender<Option<StorageFault>>>,
+}
+
+/// What belongs to the daemon's writer alone.
+pub(super) struct DaemonsOwn {
+    pub witness: Witness,
+    pub testimony: Testimony,
+    pub ballast: Ballast,
 }
 
 impl std::fmt::Debug for Writer {
@@ -45,12 +73,34 @@ impl std::fmt::Debug for Writer {
 
 impl Writer {
     /// Starts the actor on its connection.
-    pub(super) fn start(connection: SqliteConnection, daemon: bool) -> Writer {
+    pub(super) fn start(connection: SqliteConnection, path: PathBuf, own: Option<DaemonsOwn>) -> Writer {
         let (queue, commands) = mpsc::channel(QUEUE);
         let changes = Arc::new(watch::Sender::new(0));
-        let actor = Actor { connection, commands, changes: Arc::clone(&changes), data_version: None, daemon };
+        let fault = Arc::new(watch::Sender::new(None));
+        let actor = Actor {
+            connection,
+            commands,
+            changes: Arc::clone(&changes),
+            data_version: None,
+            path,
+            own,
+            fault: Arc::clone(&fault),
+            looks: 0,
+        };
         tokio::spawn(actor.run());
-        Writer { queue, changes }
+        Writer { queue, changes, fault }
+    }
+
+    /// What is wrong with the storage, if anything is.
+    pub(super) fn fault(&self) -> watch::Receiver<Option<StorageFault>> {
+        self.fault.subscribe()
+    }
+
+    /// Somebody who only reads met a fault after which nothing may be believed.
+    pub(super) fn report(&self, fault: StorageFault) {
+        if !fault.heals() && self.fault.borrow().as_ref().is_none_or(StorageFault::heals) {
+            self.fault.send_replace(Some(fault));
+        }
     }
 
     /// Counts up whenever somebody changed the database.
@@ -79,11 +129,15 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let boxed: Work = Box::new(move |connection| {
             Box::pin(async move {
-                let done = in_savepoint(connection, work).await;
+                let done = match connection {
+                    Ok(connection) => in_savepoint(connection, work).await,
+                    Err(e) => Err(e),
+                };
+                let fault = done.as_ref().err().and_then(StoreError::storage_fault);
                 let answer: Answer = Box::new(move |committed| {
                     let _ = reply.send(committed.and(done));
                 });
-                answer
+                Worked { answer, fault }
             })
         });
         self.queue.send(Command::Work(boxed)).await.map_err(|_| StoreError::Closed)?;
@@ -99,16 +153,45 @@ impl Writer {
     }
 }
 
+/// Under this name the database counts the marks it has made.
+pub(super) const MARKS: &str = "marks";
+
 async fn in_savepoint<T, F>(connection: &mut SqliteConnection, work: F) -> Result<T, StoreError>
 where
     F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
 {
-    let doing = StoreError::database("begin a step");
-    sqlx::query("SAVEPOINT step").execute(&mut *connection).await.map_err(doing)?;
+    step(connection, "SAVEPOINT step").await?;
     let done = work(&mut *connection).await;
-    let end = if done.is_ok() { "RELEASE step" } else { "ROLLBACK TO step; RELEASE step" };
-    sqlx::query(end).execute(&mut *connection).await.map_err(StoreError::database("end a step"))?;
+    end_step(connection, done).await
+}
+
+async fn apply_in_savepoint(connection: &mut SqliteConnection, all: &[Change]) -> Result<Vec<Verdict>, StoreError> {
+    step(connection, "SAVEPOINT step").await?;
+    let done = apply_changes(&mut *connection, all).await;
+    end_step(connection, done).await
+}
+
+async fn step(connection: &mut SqliteConnection, how: &'static str) -> Result<(), StoreError> {
+    sqlx::query(how).execute(connection).await.map_err(StoreError::database("begin or end a step"))?;
+    Ok(())
+}
+
+/// A step that failed leaves nothing behind. After a fault of the storage SQLite may have rolled everything back by itself:
+/// then the transaction is given up as a whole.
+async fn end_step<T>(connection: &mut SqliteConnection, done: Result<T, StoreError>) -> Result<T, StoreError> {
+    match &done {
+        Ok(_) => step(connection, "RELEASE step").await?,
+        Err(e) if e.storage_fault().is_some() => {}
+        Err(_) => step(connection, "ROLLBACK TO step; RELEASE step").await?,
+    }
     done
+}
+
+type Reply = oneshot::Sender<Result<Vec<Verdict>, StoreError>>;
+type Apply = (Vec<Change>, Reply);
+
+fn has_mark(changes: &[Change]) -> bool {
+    changes.iter().any(|c| matches!(c.facts, Facts::Mark { .. }))
 }
 
 struct Actor {
@@ -116,8 +199,11 @@ struct Actor {
     commands: mpsc::Receiver<Command>,
     changes: Arc<watch::Sender<u64>>,
     data_version: Option<i64>,
-    /// Whether this process is the daemon, which keeps the log short; other commands must not stall it by that.
-    daemon: bool,
+    path: PathBuf,
+    /// Of the daemon, which keeps the log short too; other commands must not stall it by that.
+    own: Option<DaemonsOwn>,
+    fault: Arc<watch::Sender<Option<StorageFault>>>,
+    looks: u32,
 }
 
 impl Actor {
@@ -141,7 +227,7 @@ impl Actor {
                         return;
                     }
                 }
-                None => self.look_for_others().await,
+                None => self.look_around().await,
             }
         }
         self.close().await;
@@ -176,57 +262,241 @@ impl Actor {
         closing
     }
 
-    #[expect(clippy::type_complexity, reason = "a list of pending answers, used here only")]
-    async fn transaction(
-        &mut self,
-        applies: Vec<(Vec<Change>, oneshot::Sender<Result<Vec<Verdict>, StoreError>>)>,
-        works: Vec<Work>,
-    ) {
-        if let Err(e) = sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await {
-            fail_all(applies, &e);
-            // Their answers are dropped with them: the callers read `Closed`, and try again.
-            tracing::warn!(error = %e, "the database could not begin a transaction");
+    async fn transaction(&mut self, applies: Vec<Apply>, works: Vec<Work>) {
+        let known = self.fault.borrow().clone();
+        let applies = match &known {
+            // Nothing may be believed any more, and nothing is tried again: a flush that failed once may seem to
+            // succeed the next time.
+            Some(fault) if !fault.heals() => return self.refuse(applies, works, fault).await,
+            Some(fault) => self.without_marks(applies, fault),
+            None => applies,
+        };
+        if applies.is_empty() && works.is_empty() {
             return;
         }
+        if let Err(e) = self.begin().await {
+            return self.refuse_for(applies, works, &e).await;
+        }
         let (all, replies) = split(applies);
-        let applied = if all.is_empty() { Ok(Vec::new()) } else { apply_in_savepoint(&mut self.connection, all).await };
+        let (applied, mut fault) = self.apply(&all).await;
         let mut answers = Vec::with_capacity(works.len());
         for work in works {
-            answers.push(work(&mut self.connection).await);
+            let connection = match &fault {
+                None => Ok(&mut self.connection),
+                Some(fault) => Err(fault.error(self.path.clone())),
+            };
+            let worked = work(connection).await;
+            fault = fault.or(worked.fault);
+            answers.push(worked.answer);
         }
-        let committed = sqlx::query("COMMIT").execute(&mut self.connection).await;
-        if let Err(e) = &committed {
-            tracing::error!(error = %e, "the database could not commit");
-            let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
-        }
-        let outcome = || match &committed {
-            Ok(_) => Ok(()),
-            Err(e) => Err(StoreError::Database { doing: "commit", source: copy_of(e) }),
-        };
-        match applied {
-            Ok(verdicts) => hand_out(replies, &verdicts, outcome),
+        let end = self.end(fault).await;
+        match &end {
+            Ok(()) => self.recovered(),
             Err(e) => {
-                tracing::error!(error = %e, "a batch of changes failed");
-                for (reply, _) in replies {
-                    let source = sqlx::Error::Protocol(e.to_string());
-                    let _ = reply.send(Err(StoreError::Database { doing: "write changes", source }));
+                if let Some(fault) = e.storage_fault() {
+                    self.meet(fault);
                 }
             }
         }
+        let outcome = || end.as_ref().copied().map_err(|e| again(e, &self.path));
         for answer in answers {
             answer(outcome());
         }
+        match applied {
+            Ok(verdicts) if end.is_ok() => {
+                self.testify(&all, &verdicts);
+                hand_out(replies, &verdicts);
+            }
+            Ok(_) => self.try_without_marks(all, replies, &outcome()).await,
+            Err(e) if end.is_err() => self.try_without_marks(all, replies, &Err(e)).await,
+            Err(e) => {
+                tracing::error!(error = %e, "a batch of changes failed");
+                for (reply, _) in replies {
+                    let _ = reply.send(Err(again(&e, &self.path)));
+                }
+            }
+        }
     }
 
-    async fn look_for_others(&mut self) {
+    /// Waits for another program that holds the database. Nothing is dropped meanwhile: what is to be written queues.
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        let mut waits = 0;
+        loop {
+            let Err(e) = sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await else { return Ok(()) };
+            if !matches!(sqlite_code(&e), Some(5 | 6)) {
+                return Err(StoreError::Database { doing: "begin a transaction", source: e });
+            }
+            waits += 1;
+            if self.own.is_none() && waits >= COMMANDS_WAITS {
+                return Err(StoreError::Occupied { path: self.path.clone(), seconds: waits * 5 });
+            }
+            tracing::warn!(
+                seconds = waits * 5,
+                "another program holds the database; what is to be written waits for it"
+            );
+        }
+    }
+
+    /// Carries out changes, and counts their marks beside them.
+    async fn apply(&mut self, all: &[Change]) -> (Result<Vec<Verdict>, StoreError>, Option<StorageFault>) {
+        if all.is_empty() {
+            return (Ok(Vec::new()), None);
+        }
+        let mut applied = apply_in_savepoint(&mut self.connection, all).await;
+        if let (Ok(verdicts), Some(own)) = (&applied, &self.own) {
+            let marks = marks(all, verdicts);
+            if marks > 0
+                && let Err(e) = set_meta(&mut self.connection, MARKS, &(own.testimony.marks + marks).to_string()).await
+            {
+                applied = Err(e);
+            }
+        }
+        let fault = applied.as_ref().err().and_then(StoreError::storage_fault);
+        (applied, fault)
+    }
+
+    /// Commits, or takes everything back after a fault.
+    async fn end(&mut self, fault: Option<StorageFault>) -> Result<(), StoreError> {
+        let failed = match fault {
+            None => match sqlx::query("COMMIT").execute(&mut self.connection).await {
+                Ok(_) => return Ok(()),
+                Err(e) => StoreError::Database { doing: "commit", source: e },
+            },
+            Some(fault) => fault.error(self.path.clone()),
+        };
+        tracing::debug!(error = %failed, "a transaction was taken back");
+        let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+        Err(failed)
+    }
+
+    /// The witness learns of marks that are durable now.
+    fn testify(&mut self, all: &[Change], verdicts: &[Verdict]) {
+        let marks = marks(all, verdicts);
+        if let (Some(own), true) = (&mut self.own, marks > 0) {
+            own.testimony.marks += marks;
+            own.testimony.at = clock::now();
+            own.witness.note(own.testimony);
+        }
+    }
+
+    /// Where there is no room, the room kept for it is given up, so that what came of requests that are out is recorded. No
+    /// mark uses it.
+    async fn try_without_marks(
+        &mut self,
+        all: Vec<Change>,
+        replies: Vec<(Reply, usize)>,
+        why: &Result<(), StoreError>,
+    ) {
+        let mut rest = all.into_iter();
+        let mut others = Vec::new();
+        let full = matches!(self.fault.borrow().as_ref(), Some(StorageFault::NoRoom(_)));
+        let fails = |reply: Reply| {
+            let error = match why {
+                Err(e) => again(e, &self.path),
+                Ok(()) => StoreError::Closed,
+            };
+            let _ = reply.send(Err(error));
+        };
+        for (reply, length) in replies {
+            let own: Vec<Change> = rest.by_ref().take(length).collect();
+            if full && !has_mark(&own) { others.push((own, reply)) } else { fails(reply) }
+        }
+        if others.is_empty() {
+            return;
+        }
+        if self.own.as_mut().is_some_and(|own| own.ballast.release()) {
+            tracing::warn!("the room kept for a full disk is given up, to record what came of requests that are out");
+            Box::pin(self.transaction(others, Vec::new())).await;
+        } else {
+            others.into_iter().for_each(|(_, reply)| fails(reply));
+        }
+    }
+
+    fn without_marks(&self, applies: Vec<Apply>, fault: &StorageFault) -> Vec<Apply> {
+        let (marks, others): (Vec<Apply>, Vec<Apply>) = applies.into_iter().partition(|(changes, _)| has_mark(changes));
+        for (_, reply) in marks {
+            let _ = reply.send(Err(fault.error(self.path.clone())));
+        }
+        others
+    }
+
+    async fn refuse(&self, applies: Vec<Apply>, works: Vec<Work>, fault: &StorageFault) {
+        self.refuse_for(applies, works, &fault.error(self.path.clone())).await;
+    }
+
+    async fn refuse_for(&self, applies: Vec<Apply>, works: Vec<Work>, error: &StoreError) {
+        if let Some(fault) = error.storage_fault() {
+            self.meet(fault);
+        } else {
+            tracing::error!(%error, "the database could not begin a transaction");
+        }
+        for (_, reply) in applies {
+            let _ = reply.send(Err(again(error, &self.path)));
+        }
+        for work in works {
+            let answer = work(Err(again(error, &self.path))).await.answer;
+            answer(Err(again(error, &self.path)));
+        }
+    }
+
+    /// Remembers a fault, and says it once.
+    fn meet(&self, fault: StorageFault) {
+        let known = self.fault.borrow().clone();
+        if known.as_ref().is_some_and(|k| std::mem::discriminant(k) == std::mem::discriminant(&fault) || !k.heals()) {
+            return;
+        }
+        tracing::error!("{}", fault.error(self.path.clone()));
+        self.fault.send_replace(Some(fault));
+    }
+
+    /// Something was written: where there was no room, there is some now.
+    fn recovered(&mut self) {
+        if self.fault.borrow().is_none() || !self.own.as_mut().is_none_or(|own| own.ballast.retake()) {
+            return;
+        }
+        tracing::info!("the database can be written again");
+        self.fault.send_replace(None);
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Looks for changes of other processes, and now and then for room where there is none.
+    async fn look_around(&mut self) {
+        let fault = self.fault.borrow().clone();
+        if fault.as_ref().is_some_and(|f| !f.heals()) {
+            return;
+        }
+        self.looks = self.looks.wrapping_add(1);
+        if fault.is_some() && self.looks.is_multiple_of(LOOKS_BETWEEN_PROBES) {
+            self.probe().await;
+        }
         let version = sqlx::query_scalar::<_, i64>("PRAGMA data_version").fetch_one(&mut self.connection).await.ok();
         if version.is_some() && self.data_version.replace(version.unwrap_or(0)) != version {
             self.changes.send_modify(|n| *n += 1);
         }
     }
 
+    /// Writes something that changes nothing.
+    async fn probe(&mut self) {
+        let written = async |c: &mut SqliteConnection| {
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut *c).await?;
+            sqlx::query("UPDATE meta SET value = value WHERE name = 'seed'").execute(&mut *c).await?;
+            sqlx::query("COMMIT").execute(&mut *c).await
+        };
+        match written(&mut self.connection).await {
+            Ok(_) => self.recovered(),
+            Err(e) => {
+                let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+                if let Some(fault) = StorageFault::of(&e) {
+                    self.meet(fault);
+                }
+            }
+        }
+    }
+
     async fn close(mut self) {
-        if self.daemon {
+        if self.own.is_some() && self.fault.borrow().is_none() {
+            // Whoever still reads keeps the log from being folded in, but not the daemon from ending.
+            let _ = sqlx::query("PRAGMA busy_timeout = 100").execute(&mut self.connection).await;
             let _ = sqlx::query("PRAGMA optimize").execute(&mut self.connection).await;
             let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await;
         }
@@ -234,9 +504,7 @@ impl Actor {
     }
 }
 
-type Reply = oneshot::Sender<Result<Vec<Verdict>, StoreError>>;
-
-fn split(applies: Vec<(Vec<Change>, Reply)>) -> (Vec<Change>, Vec<(Reply, usize)>) {
+fn split(applies: Vec<Apply>) -> (Vec<Change>, Vec<(Reply, usize)>) {
     let mut all = Vec::new();
     let mut replies = Vec::with_capacity(applies.len());
     for (changes, reply) in applies {
@@ -246,29 +514,34 @@ fn split(applies: Vec<(Vec<Change>, Reply)>) -> (Vec<Change>, Vec<(Reply, usize)
     (all, replies)
 }
 
-fn hand_out(replies: Vec<(Reply, usize)>, verdicts: &[Verdict], outcome: impl Fn() -> Result<(), StoreError>) {
+/// How many marks were made.
+fn marks(all: &[Change], verdicts: &[Verdict]) -> u64 {
+    let made =
+        all.iter().zip(verdicts).filter(|(c, v)| matches!(c.facts, Facts::Mark { .. }) && **v == Verdict::Applied);
+    u64::try_from(made.count()).unwrap_or(0)
+}
+
+fn hand_out(replies: Vec<(Reply, usize)>, verdicts: &[Verdict]) {
     let mut rest = verdicts;
     for (reply, length) in replies {
         let (own, others) = rest.split_at(length.min(rest.len()));
         rest = others;
-        let _ = reply.send(outcome().map(|()| own.to_vec()));
-    }
-}
-
-fn fail_all(applies: Vec<(Vec<Change>, Reply)>, error: &sqlx::Error) {
-    for (_, reply) in applies {
-        let _ = reply.send(Err(StoreError::Database { doing: "begin a transaction", source: copy_of(error) }));
+        let _ = reply.send(Ok(own.to_vec()));
     }
 }
 
 /// sqlx's errors cannot be cloned; several callers of one commit each get its words.
-fn copy_of(error: &sqlx::Error) -> sqlx::Error {
-    sqlx::Error::Protocol(error.to_string())
-}
-
-async fn apply_in_savepoint(
-    connection: &mut SqliteConnection,
-    changes: Vec<Change>,
-) -> Result<Vec<Verdict>, StoreError> {
-    in_savepoint(connection, move |c| Box::pin(async move { apply_changes(c, &changes).await })).await
+fn again(error: &StoreError, path: &std::path::Path) -> StoreError {
+    match (error.storage_fault(), error) {
+        (Some(fault), _) => fault.error(path.to_owned()),
+        (None, StoreError::Occupied { path, seconds }) => {
+            StoreError::Occupied { path: path.clone(), seconds: *seconds }
+        }
+        (None, StoreError::Database { doing, source }) => {
+            StoreError::Database { doing, source: sqlx::Error::Protocol(source.to_string()) }
+        }
+        (None, other) => {
+            StoreError::Database { doing: "write changes", source: sqlx::Error::Protocol(other.to_string()) }
+        }
+    }
 }
