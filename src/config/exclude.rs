@@ -93,7 +93,11 @@ fn add_span(from: Date, to: Date, excluded: &mut Excluded) -> Option<()> {
 /// The days of an iCalendar file's events (RFC 5545) on a clock, or of a plain file with one `exclude` item a line. What
 /// would change an event's days and is not understood is an error: a holiday that is overlooked is one that is sent on.
 fn read_calendar(path: &Path, zone: &TimeZone, excluded: &mut Excluded) -> Result<(), String> {
-    let size = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?.len();
+    let meta = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?;
+    if !meta.is_file() {
+        return Err("is not a file".to_owned());
+    }
+    let size = meta.len();
     if size > FILE_LIMIT {
         return Err(format!("has {size} bytes; the limit is {FILE_LIMIT}"));
     }

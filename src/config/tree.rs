@@ -8,6 +8,9 @@ use granit_parser::{Event, Parser, ScalarStyle};
 /// Nodes of one file, aliases counted as often as they are used: a bomb is refused long before memory runs out.
 const NODE_BUDGET: usize = 2_000_000;
 
+/// So many bytes of a text count as a value.
+const BYTES_A_NODE: usize = 32;
+
 /// Nesting of one file.
 const DEPTH_BUDGET: usize = 64;
 
@@ -75,6 +78,16 @@ struct Builder {
     root: Option<Node>,
     documents: usize,
     nodes: usize,
+    kept: usize,
+}
+
+/// Levels of lists and maps in a node, its own included.
+fn depth(node: &Node) -> usize {
+    match &node.value {
+        Value::Null | Value::Scalar { .. } => 0,
+        Value::List(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
+        Value::Map(entries) => 1 + entries.iter().map(|(k, v)| depth(k).max(depth(v))).max().unwrap_or(0),
+    }
 }
 
 struct Open {
@@ -102,8 +115,9 @@ impl Builder {
             Event::Scalar(text, style, anchor, _tag) => {
                 let plain = style == ScalarStyle::Plain;
                 let null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let size = 1 + text.len() / BYTES_A_NODE;
                 let value = if null { Value::Null } else { Value::Scalar { text: text.into_owned(), plain } };
-                self.add(Node { line, column, value }, anchor, 1)?;
+                self.add(Node { line, column, value }, anchor, size)?;
             }
             Event::SequenceStart(_, anchor, _) => self.begin(anchor, Kind::List(Vec::new()), line, column)?,
             Event::MappingStart(_, anchor, _) => self.begin(anchor, Kind::Map(Vec::new(), None), line, column)?,
@@ -119,6 +133,11 @@ impl Builder {
                 }
             }
             Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
+                Some((node, _)) if self.open.len() + depth(&node) > DEPTH_BUDGET => {
+                    return refuse(&format!(
+                        "this is nested deeper than {DEPTH_BUDGET} levels once its aliases are followed"
+                    ));
+                }
                 Some((node, size)) => self.add(Node { line, column, ..node }, 0, size)?,
                 None => return refuse("this alias points into itself"),
             },
@@ -138,7 +157,9 @@ impl Builder {
 
     fn add(&mut self, node: Node, anchor: usize, size: usize) -> Result<(), TreeError> {
         self.nodes += size;
-        if self.nodes > NODE_BUDGET {
+        // What has an anchor is kept a second time.
+        self.kept += if anchor == 0 { 0 } else { size };
+        if self.nodes + self.kept > NODE_BUDGET {
             let message = format!("this file holds more than {NODE_BUDGET} values once its aliases are followed");
             return Err(TreeError { line: node.line, column: node.column, message });
         }
@@ -195,6 +216,17 @@ mod tests {
         }
         assert!(parse(&text).unwrap_err().message.contains("values"));
         assert!(parse(&"[".repeat(100_000)).is_err());
+        // A few long texts, used often, are as much.
+        let long = "x".repeat(3_000);
+        let refs = |name: &str| vec![name; 1_000].join(", ");
+        let text = format!("- &t {long}\n- &l [{}]\n- [{}]\n", refs("*t"), refs("*l"));
+        assert!(parse(&text).unwrap_err().message.contains("values"));
+        // Nested by aliases alone, though no bracket stands in another.
+        let mut deep = "- &d0 [x]\n".to_owned();
+        for i in 1..200 {
+            deep.push_str(&format!("- &d{i} [*d{}]\n", i - 1));
+        }
+        assert!(parse(&deep).unwrap_err().message.contains("nested deeper"));
     }
 
     #[test]

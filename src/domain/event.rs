@@ -97,7 +97,10 @@ impl FromStr for Remind {
 
 /// `18:00`, or `18:00:30`.
 fn time_of_day(text: &str) -> Option<Time> {
-    let mut parts = text.trim().split(':').map(|p| if p.len() == 2 { p.parse::<i8>().ok() } else { None });
+    let mut parts = text
+        .trim()
+        .split(':')
+        .map(|p| p.parse::<i8>().ok().filter(|_| p.len() == 2 && p.bytes().all(|b| b.is_ascii_digit())));
     let (hour, minute) = (parts.next()??, parts.next()??);
     let second = match parts.next() {
         Some(second) => second?,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use minijinja::value::{Object, ObjectRepr, Value};
+use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
 use crate::domain::time::{Millis, Timestamp};
@@ -78,6 +78,9 @@ enum Inner {
     },
 }
 
+/// Longest expression between markers, in characters: the parser needs stack in proportion to it.
+const MARKER_LIMIT_CHARS: usize = 2_000;
+
 const NAME: &str = "text";
 
 impl Template {
@@ -89,9 +92,20 @@ impl Template {
         if !text.contains('{') {
             return Ok(Template(Inner::Plain(text.to_owned())));
         }
+        check_markers(text)?;
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_fuel(Some(FUEL));
+        // Its padding can be asked for beyond what the engine's own formatting bears.
+        environment.remove_filter("format");
+        environment.set_formatter(|out, state, value| match value.kind() {
+            // Also what a slice of an absent variable is.
+            ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => Err(minijinja::Error::new(
+                ErrorKind::InvalidOperation,
+                "a list cannot be said; use first, last or join, or a variable that every recipient has",
+            )),
+            _ => minijinja::escape_formatter(out, state, value),
+        });
         environment.set_recursion_limit(32);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.add_filter("date", |v: &Value| moment(v, "date", |z| z.strftime("%Y-%m-%d").to_string()));
@@ -146,6 +160,41 @@ impl Template {
             TemplateError::Failed { what: format!("{what}{filters}") }
         })
     }
+}
+
+/// Refuses what the engine's bounds do not cover: its parser's stack grows with an expression, and a list that is repeated
+/// (`[1] * 9999999999`) is walked through without fuel. Variables are texts, so nothing is lost by doing without `*`.
+fn check_markers(text: &str) -> Result<(), TemplateError> {
+    let mut rest = text;
+    while let Some(begin) = rest.find("{{").into_iter().chain(rest.find("{%")).min() {
+        let line = || text[..text.len() - rest.len() + begin].matches('\n').count() + 1;
+        let inner = &rest[begin + 2..];
+        let wrong = |what: String| Err(TemplateError::Syntax { line: line(), what });
+        let (mut quote, mut escaped, mut length, mut end) = (None, false, 0, inner.len());
+        for (at, c) in inner.char_indices() {
+            length += 1;
+            if length > MARKER_LIMIT_CHARS {
+                return wrong(format!("an expression is longer than {MARKER_LIMIT_CHARS} characters"));
+            }
+            match (quote, c) {
+                (Some(_), '\\') if !escaped => {
+                    escaped = true;
+                    continue;
+                }
+                (Some(q), _) if c == q && !escaped => quote = None,
+                (None, '"' | '\'') => quote = Some(c),
+                (None, '*') => return wrong("`*` cannot be used here".to_owned()),
+                (None, '}') if at > 0 && matches!(inner.as_bytes()[at - 1], b'}' | b'%') => {
+                    end = at + 1;
+                    break;
+                }
+                _ => {}
+            }
+            escaped = false;
+        }
+        rest = &inner[end..];
+    }
+    Ok(())
 }
 
 fn context(vars: &Vars, moments: &Moments) -> Value {
@@ -236,6 +285,27 @@ mod tests {
         let t =
             Template::compile("{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}").unwrap();
         assert!(matches!(t.render(&vars(&[]), &moments()), Err(TemplateError::Failed { .. })));
+    }
+
+    #[test]
+    fn what_would_break_the_engine_is_refused_when_it_is_parsed() {
+        let many = format!("a\n{{{{ 1{} }}}}", "+1".repeat(30_000));
+        for (bad, at) in [
+            ("{{ 2 in [1] * 1000000000000 }}", 1),
+            ("ok\n{% if 'x' * 9 %}{% endif %}", 2),
+            (many.as_str(), 2),
+            ("{{ 'a\\'' * 2 }}", 1),
+        ] {
+            let e = Template::compile(bad).unwrap_err();
+            assert!(matches!(e, TemplateError::Syntax { line, .. } if line == at), "{bad:.40}: {e:?}");
+        }
+        let t = Template::compile("2 * 3 {{ '*' }}{{ \"*\" }} * {{ name }} *").unwrap();
+        assert_eq!(t.render(&vars(&[("name", "x")]), &moments()).unwrap(), "2 * 3 ** * x *");
+        let formatted = Template::compile("{{ '%(é' | format }}").map(|t| t.render(&vars(&[]), &moments()));
+        assert!(matches!(formatted, Err(_) | Ok(Err(_))));
+        let sliced = Template::compile("{{ name[1:3] }}").unwrap();
+        assert!(matches!(sliced.render(&vars(&[]), &moments()), Err(TemplateError::Failed { .. })));
+        assert_eq!(sliced.render(&vars(&[("name", "abcd")]), &moments()).unwrap(), "bc");
     }
 
     #[test]

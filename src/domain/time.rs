@@ -205,14 +205,20 @@ fn offset_of(text: &str) -> Option<jiff::tz::Offset> {
     if matches!(text, "Z" | "z") {
         return Some(jiff::tz::Offset::UTC);
     }
-    let sign = if text.starts_with('-') { -1 } else { 1 };
-    let digits: String = text[1..].chars().filter(|c| *c != ':').collect();
-    let shape = matches!(text.len(), 3 | 5) && !text.contains(':') || text.len() == 6 && text.as_bytes()[3] == b':';
-    if !shape || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let hours: i32 = digits.get(..2)?.parse().ok()?;
-    let minutes: i32 = if digits.len() == 4 { digits[2..].parse().ok().filter(|m| *m < 60)? } else { 0 };
+    let sign = match text.as_bytes().first()? {
+        b'-' => -1,
+        b'+' => 1,
+        _ => return None,
+    };
+    let (hours, minutes) = match text[1..].split_once(':') {
+        Some((hours, minutes)) if minutes.len() == 2 => (hours, minutes),
+        Some(_) => return None,
+        None => text[1..].split_at_checked(2).map(|(h, m)| (h, if m.is_empty() { "00" } else { m }))?,
+    };
+    let two = |digits: &str| {
+        digits.parse::<i32>().ok().filter(|_| digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let (hours, minutes) = (two(hours)?, two(minutes).filter(|m| *m < 60)?);
     let seconds = sign * (hours * 3_600 + minutes * 60);
     OFFSETS.contains(&seconds).then(|| jiff::tz::Offset::from_seconds(seconds).ok())?
 }
@@ -277,6 +283,10 @@ mod tests {
             "tomorrow",
             "",
             "2026-12-0é",
+            "2026-12-05T10:00+1::23",
+            "2026-12-05T10:00Z05",
+            "2026-12-05T10:00+1:000",
+            "2026-12-05T10:00+01:6",
         ] {
             assert_eq!(read(text), None, "{text}");
         }

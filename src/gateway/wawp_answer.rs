@@ -83,7 +83,7 @@ pub(super) fn gateway_id(value: &Value) -> Option<String> {
         .or_else(|| value.get("message_id").and_then(text))
         .or_else(|| value.pointer("/_data/id").and_then(of_id))
         .or_else(|| value.pointer("/_data/Info/ID").and_then(text))?;
-    Some(bare_id(&found))
+    Some(bare_id(&found)).filter(|id| !id.is_empty())
 }
 
 /// The bare id inside a serialized one: `true_<chat>_<ID>[_<participant>]`. The other parts differ between response,
@@ -188,5 +188,22 @@ mod tests {
             ("B", false, Timestamp(1_760_000_001_000))
         );
         assert!(history(b"[}").is_none());
+    }
+
+    #[test]
+    fn an_empty_id_names_nothing() {
+        assert_eq!(gateway_id(&json!({"id": "true_201234567890@c.us_"})), None);
+        assert_eq!(gateway_id(&json!({"id": {"id": ""}})), None);
+    }
+
+    #[test]
+    fn a_wait_told_in_the_body_is_read() {
+        assert_eq!(retry_after(&json!({"retry_after": 3})), Some(Millis::seconds(3)));
+        assert_eq!(retry_after(&json!({"parameters": {"retry_after": 4}})), Some(Millis::seconds(4)));
+        for nonsense in
+            [json!({"retry_after": -3}), json!({"retry_after": "x"}), json!({"retry_after": 1e300}), json!([])]
+        {
+            assert_eq!(retry_after(&nonsense), None);
+        }
     }
 }

@@ -75,7 +75,8 @@ fn echo(payload: &Value) -> Option<HookEvent> {
     let text = payload.get("body").and_then(Value::as_str).unwrap_or("").to_owned();
     let seconds = payload.get("timestamp").and_then(Value::as_i64).filter(|s| (0..=MOST_SECONDS).contains(s));
     let at = seconds.map(|s| Timestamp(s * 1_000));
-    Some(HookEvent::Echo { chat: Chat::from_stored(chat), gateway_id: bare_id(serialized), text, at })
+    let gateway_id = Some(bare_id(serialized)).filter(|id| !id.is_empty())?;
+    Some(HookEvent::Echo { chat: Chat::from_stored(chat), gateway_id, text, at })
 }
 
 #[cfg(test)]
@@ -144,5 +145,14 @@ mod tests {
         let call = json!({"event": "call.received", "payload": {}});
         assert_eq!(parse(call.to_string().as_bytes()).unwrap(), [HookEvent::Other { event: "call.received".into() }]);
         assert!(parse(b"7").is_err() && parse(b"{").is_err());
+    }
+
+    #[test]
+    fn an_event_without_an_id_is_about_nothing() {
+        let ack = json!({"event": "message.ack", "payload": {"id": "true_1@c.us_", "fromMe": true, "ack": 2}});
+        let echo = json!({"event": "message.any", "payload": {"id": "true_1@c.us_", "fromMe": true, "body": "x"}});
+        for event in [ack, echo] {
+            assert!(matches!(parse(event.to_string().as_bytes()).unwrap()[..], [HookEvent::Other { .. }]), "{event}");
+        }
     }
 }

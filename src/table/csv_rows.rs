@@ -14,12 +14,16 @@ const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 /// Finds out by the header whether cells are parted by commas, semicolons or tabs.
 pub(super) fn delimiter(path: &Path) -> std::io::Result<u8> {
     let mut header = Vec::new();
-    BufReader::new(File::open(path)?).take(ROW_LIMIT as u64).read_until(b'\n', &mut header)?;
-    // What stands in quotes parts nothing.
+    BufReader::new(File::open(path)?).take(ROW_LIMIT as u64).read_to_end(&mut header)?;
+    // What stands in quotes parts nothing, nor does a newline there end the header.
     let mut quoted = false;
     let mut counts = [0_usize; 3];
+    let mut begun = false;
     for byte in header {
+        begun |= !matches!(byte, b'\n' | b'\r' | 0xef | 0xbb | 0xbf);
         match byte {
+            b'\n' | b'\r' if counts == [0; 3] && !quoted && !begun => {}
+            b'\n' | b'\r' if !quoted => break,
             b'"' => quoted = !quoted,
             b',' if !quoted => counts[0] += 1,
             b';' if !quoted => counts[1] += 1,

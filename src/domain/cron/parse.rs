@@ -166,7 +166,7 @@ fn read_item(text: &str, kind: Kind) -> Result<Item, String> {
     }
     let (range, step) = match text.split_once('/') {
         Some((range, step)) => {
-            let step: u32 = step.parse().map_err(|_| unknown())?;
+            let step = number(step).ok_or_else(unknown)?;
             if step == 0 || step > kind.high {
                 return Err(format!("the step of the {} '{text}' must be 1 to {}", kind.name, kind.high));
             }
@@ -199,8 +199,8 @@ fn day_item(text: &str) -> Result<Option<Item>, String> {
         return Ok(Some(Item::LastWeekday));
     }
     if let Some(days) = text.strip_prefix("l-") {
-        return match days.parse::<u32>() {
-            Ok(n) if n <= 30 => Ok(Some(Item::FromLast(n))),
+        return match number(days) {
+            Some(n) if n <= 30 => Ok(Some(Item::FromLast(n))),
             _ => Err(format!("'{}' must count 0 to 30 days before the last", text.to_uppercase())),
         };
     }
@@ -213,8 +213,8 @@ fn day_item(text: &str) -> Result<Option<Item>, String> {
 fn weekday_item(text: &str) -> Result<Option<Item>, String> {
     if let Some((weekday, nth)) = text.split_once('#') {
         let weekday = value(weekday, WEEKDAY)? % 7;
-        return match nth.parse::<u32>() {
-            Ok(nth @ 1..=5) => Ok(Some(Item::Nth { weekday, nth })),
+        return match number(nth) {
+            Some(nth @ 1..=5) => Ok(Some(Item::Nth { weekday, nth })),
             _ => Err(format!("'{}' must name the 1st to the 5th of a month", text.to_uppercase())),
         };
     }
@@ -225,13 +225,17 @@ fn weekday_item(text: &str) -> Result<Option<Item>, String> {
     }
 }
 
+/// Digits alone: the standard library would take a plus sign too.
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
+}
+
 fn value(text: &str, kind: Kind) -> Result<u32, String> {
     if let Some(place) = kind.names.iter().position(|n| *n == text) {
         return Ok(kind.first + u32::try_from(place).unwrap_or(0));
     }
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    match text.parse::<u32>() {
-        Ok(n) if digits && (kind.low..=kind.high).contains(&n) => Ok(n),
+    match number(text) {
+        Some(n) if (kind.low..=kind.high).contains(&n) => Ok(n),
         _ => {
             let names = match kind.names {
                 [] => String::new(),

@@ -167,3 +167,10 @@ fn transitions_name_what_is_skipped_and_what_comes_twice() {
     let told: Vec<String> = found.iter().map(|t| format!("{} {} {}", t.from, t.to, t.skips)).collect();
     assert_eq!(told, ["2026-03-29T02:00:00 2026-03-29T03:00:00 true", "2026-10-25T02:00:00 2026-10-25T03:00:00 false"]);
 }
+
+#[test]
+fn numbers_are_digits_without_a_sign() {
+    for pattern in ["*/+5 * * * *", "0 0 L-+3 * *", "0 0 * * mon#+2", "+5 * * * *"] {
+        assert!(Cron::parse(pattern).is_err(), "{pattern}");
+    }
+}
