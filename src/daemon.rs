@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chores::{Chores, ChoresError};
 use crate::clock::{self, Stopwatch};
 use crate::config::{self, ConfigError, DEFAULT_SHUTDOWN, InstanceSettings, Settings};
+use crate::crash_point;
 use crate::domain::id::InstanceName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::doubt::DoubtSeeker;
@@ -158,6 +159,7 @@ pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     let accounts = open_accounts(&instances)?;
     let longest_quarantine = instances.iter().map(|i| i.quarantine).max().unwrap_or(Millis::ZERO);
     let recovery = store.recover(clock::now(), longest_quarantine.0).await?;
+    crash_point::pass("recovered");
     if recovery.in_doubt > 0 {
         tracing::warn!(
             n = recovery.in_doubt,

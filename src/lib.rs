@@ -7,7 +7,7 @@
 //! The modules stand on floors, and each looks down only:
 //!
 //! 0. [`domain`], the words and the rules; 1. [`engine`], the machine that decides;
-//! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside, with [`table`], rows of data files, and [`feed`], the news for who watches;
+//! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside (with [`crash_point`], for tests), with [`table`], rows of data files, and [`feed`], the news for who watches;
 //! 3. [`planner`], [`worker`] (with [`repeats`]), [`receipts`], [`follower`], [`doubt`], [`intake`], [`import`](mod@import), [`repair`], [`explain`], [`future`], [`upkeep`], [`chores`], [`zones`] and [`sandbox`], which drive them;
 //! 4. [`http`] and [`daemon`]; 5. [`cli`].
 
@@ -15,6 +15,7 @@ pub mod chores;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crash_point;
 pub mod daemon;
 pub mod domain;
 pub mod doubt;

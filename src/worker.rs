@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{self, Jump, Stopwatch};
+use crate::crash_point;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Due, Facts, SendFacts, Verdict};
 use crate::domain::occurrence;
@@ -151,6 +152,7 @@ impl Worker {
         let mut watch = clock::Watch::start();
         loop {
             self.beat.fetch_add(1, Ordering::Relaxed);
+            crash_point::pass("round");
             self.notice(&mut watch);
             self.work();
             if stopping && self.engine.is_quiet() {
@@ -250,6 +252,9 @@ impl Worker {
             Told::Claimed { instance, answer: Some(answer) } => {
                 self.awaited = self.awaited.saturating_sub(1);
                 self.claims_answered += 1;
+                if !answer.messages.is_empty() {
+                    crash_point::pass("claimed");
+                }
                 let mut messages = Vec::with_capacity(answer.messages.len());
                 for claimed in answer.messages {
                     let hours = hours(self.windows.get(&instance), &claimed);
@@ -319,7 +324,9 @@ impl Worker {
         let (instance, began_at) = (instance.clone(), clock::now());
         self.feed.tell(News::Typing { id, instance, chat: chat.clone(), job, slot, began_at });
         let task = async move {
+            crash_point::pass("typing_begins");
             let answer = gateway.start_typing(&chat).await;
+            crash_point::pass("typing_shown");
             if !answer.status.is_some_and(|s| (200..300).contains(&s)) {
                 tracing::warn!(%id, status = ?answer.status, "typing could not be shown: {}", answer.response);
             }
@@ -353,6 +360,7 @@ impl Worker {
             match rendered {
                 Ok((hash, rendered)) => {
                     *body = Some(hash);
+                    crash_point::pass("rendered");
                     cargo.rendered = Some(rendered);
                 }
                 Err((reason, note)) => {
@@ -374,8 +382,10 @@ impl Worker {
         };
         let (tell, feed, job) = (self.tell.clone(), self.feed.clone(), cargo.claimed.job.clone());
         self.tasks.spawn(async move {
+            crash_point::pass("send_begins");
             let started_at = clock::now();
             let answer = gateway.send(&due.chat, &rendered).await;
+            crash_point::pass("answered");
             let finished_at = clock::now();
             feed.tell(news_of(&due, job, &answer.outcome, started_at));
             report(id, &due.chat, &answer.outcome, started_at.since(due.due_at), started_at.since(slot));
@@ -553,6 +563,11 @@ async fn write(store: &Arc<dyn Store>, changes: Vec<Change>, tell: &mpsc::Unboun
     }
     let ids: Vec<(MessageId, bool)> =
         changes.iter().map(|c: &Change| (c.id, matches!(c.facts, Facts::TypingShown { .. }))).collect();
+    let (marks, records) =
+        (has(&changes, |f| matches!(f, Facts::Mark { .. })), has(&changes, |f| matches!(f, Facts::Record { .. })));
+    if records {
+        crash_point::pass("record_begins");
+    }
     let verdicts: Vec<Option<Verdict>> = match store.apply(changes).await {
         Ok(verdicts) => verdicts.into_iter().map(Some).collect(),
         Err(e) => {
@@ -563,9 +578,19 @@ async fn write(store: &Arc<dyn Store>, changes: Vec<Change>, tell: &mpsc::Unboun
             vec![None; ids.len()]
         }
     };
+    if marks {
+        crash_point::pass("marked");
+    }
+    if records {
+        crash_point::pass("recorded");
+    }
     for ((id, behind), verdict) in ids.into_iter().zip(verdicts) {
         // Typing is written behind: the engine waits for no answer, but the count of what is awaited does.
         let input = if behind { Input::Gone { ids: Vec::new() } } else { Input::Persisted { id, verdict } };
         let _ = tell.send(Told::Input(input));
     }
+}
+
+fn has(changes: &[Change], what: impl Fn(&Facts) -> bool) -> bool {
+    changes.iter().any(|c| what(&c.facts))
 }

@@ -24,6 +24,8 @@ pub(super) struct Entry {
     pub chat: Option<String>,
     /// SHA-256 of the body with credentials in it: comparable, not readable.
     pub body_sha256: String,
+    /// SHA-256 of the text alone, where there is one.
+    pub text_sha256: Option<String>,
     pub status: Option<u16>,
     pub gateway_id: Option<String>,
     pub fault: Option<&'static str>,
@@ -38,12 +40,18 @@ impl Entry {
             path: path.to_owned(),
             instance_id: None,
             chat: None,
-            body_sha256: sha2::Sha256::digest(body).iter().map(|b| format!("{b:02x}")).collect(),
+            body_sha256: sha256(body),
+            text_sha256: None,
             status: None,
             gateway_id: None,
             fault: None,
         }
     }
+}
+
+/// A hash in hexadecimal digits.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Where entries go.
@@ -70,6 +78,7 @@ impl Journal {
             "instance_id": entry.instance_id,
             "chat": entry.chat,
             "body_sha256": entry.body_sha256,
+            "text_sha256": entry.text_sha256,
             "status": entry.status,
             "gateway_id": entry.gateway_id,
             "fault": entry.fault,

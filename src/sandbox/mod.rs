@@ -184,6 +184,7 @@ impl Inner {
         };
         entry.instance_id = Some(call.instance_id.clone());
         entry.chat = call.chat.clone();
+        entry.text_sha256 = call.text().map(|t| journal::sha256(t.as_bytes()));
         if endpoint.needs_session() && self.session_is_down() {
             return Some(self.refuse(entry, &Refusal::invalid_session()));
         }

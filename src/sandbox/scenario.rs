@@ -141,6 +141,8 @@ pub struct Fault {
     pub(super) skip: u32,
     /// How often it is played; without end if absent.
     pub(super) times: Option<u32>,
+    /// In how many of a hundred such calls it is played, drawn anew for each.
+    pub(super) percent: u32,
     /// Before answering.
     pub delay: Millis,
     /// Before doing.
@@ -283,7 +285,10 @@ impl Plays {
         for (fault, met) in &self.faults {
             if fault.meets(endpoint, chat, text) {
                 let n = met.fetch_add(1, Ordering::SeqCst);
-                if n >= fault.skip && fault.times.is_none_or(|t| n < fault.skip.saturating_add(t)) {
+                let in_turn = n >= fault.skip && fault.times.is_none_or(|t| n < fault.skip.saturating_add(t));
+                if in_turn
+                    && (fault.percent >= 100 || self.between((Millis(0), Millis(99))).0 < i64::from(fault.percent))
+                {
                     return Some(fault.clone());
                 }
             }

@@ -167,8 +167,8 @@ impl Reading<'_> {
 
     fn fault(&mut self, node: &Node) -> Option<Fault> {
         let known = [
-            "on", "chat", "text", "skip", "times", "delay", "do_delay", "do", "answer", "hang", "reset", "drip",
-            "garbage", "redirect",
+            "on", "chat", "text", "skip", "times", "percent", "delay", "do_delay", "do", "answer", "hang", "reset",
+            "drip", "garbage", "redirect",
         ];
         let map = self.map(node, "a fault", &known, &[])?;
         let on = |t: &str| match t {
@@ -198,6 +198,7 @@ impl Reading<'_> {
             text: map.get("text").map_or(Some(None), |n| self.text(n, "text").map(Some))?,
             skip: map.get("skip").map_or(Some(0), |n| self.whole(n, "skip", 0, u32::MAX))?,
             times: map.get("times").map_or(Some(None), |n| self.whole(n, "times", 1, u32::MAX).map(Some))?,
+            percent: map.get("percent").map_or(Some(100), |n| self.whole(n, "percent", 1, 100))?,
             delay: map
                 .get("delay")
                 .map_or(Some(Millis::ZERO), |n| self.duration_in(n, "delay", Millis::ZERO, LONGEST))?,

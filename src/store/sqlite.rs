@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, SqliteConnection};
 
+use crate::crash_point;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Departure, Facts, Verdict};
 use crate::domain::state::{Event, Reason, StateName};
@@ -438,8 +439,10 @@ impl Store for SqliteStore {
             }
         }
         let published = messages.publish.is_some() || messages.nominal_at.is_none();
+        crash_point::pass("plan_begins");
         let writer = self.writer()?;
         let n = writer.run(move |c| Box::pin(async move { sqlite_plan::insert(c, messages).await })).await?;
+        crash_point::pass("planned");
         if published {
             writer.tell();
         }

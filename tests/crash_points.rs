@@ -1,0 +1,95 @@
+//! Every step of the way of a message, cut by a sudden end of the process, with every state in which the gateway may be
+//! then: the message is sent exactly once all the same. The process, the file and the sockets are real.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
+
+#[path = "support/process.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
+mod process;
+#[path = "support/raw_gateway.rs"]
+mod raw_gateway;
+
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use process::{Bench, until};
+use raw_gateway::{First, RawGateway};
+
+/// In the order in which a message passes them.
+const POINTS: [&str; 12] = [
+    "recovered",
+    "plan_begins",
+    "planned",
+    "claimed",
+    "typing_begins",
+    "typing_shown",
+    "rendered",
+    "marked",
+    "send_begins",
+    "answered",
+    "record_begins",
+    "recorded",
+];
+
+const SITUATIONS: [First; 4] = [First::GotNothing, First::GotHalf, First::GotAll, First::DoesItLate];
+
+/// Cases at once: each waits most of the time.
+const AT_ONCE: usize = 8;
+
+const LIMIT: Duration = Duration::from_secs(40);
+
+fn case(point: &str, situation: First) {
+    let context = format!("{point} × {situation:?}");
+    let gateway = RawGateway::start(situation);
+    let bench = Bench::new();
+    bench.write(
+        "jobs.yaml",
+        &format!(
+            "version: 1\ntimezone: UTC\ninstances:\n  shop: {{ gateway: wawp, base_url: \"{}\", instance_id: i, access_token: t, doubt: {{ quarantine: 1s }} }}\n\
+             jobs:\n  a: {{ in: 300ms, to: \"201234567890\", text: once, typing: {{ lead: 100ms }} }}\n",
+            gateway.url
+        ),
+    );
+    let run = ["run", "jobs.yaml", "--listen", "off"];
+    let died = bench.command(&run).env("ONTHEDOT_CRASH_AT", point).output().unwrap();
+    let abort = 6;
+    assert_eq!(died.status.signal(), Some(abort), "{context}: {}", String::from_utf8_lossy(&died.stderr));
+    let before = gateway.delivered().len();
+    let _daemon = bench.start(&run);
+    until(&format!("{context}: the message is sent"), LIMIT, || {
+        bench.messages().first().is_some_and(|m| m["state"] == "sent")
+    });
+    let delivered = gateway.delivered();
+    assert_eq!(delivered.len(), 1, "{context}: {delivered:?}");
+    let (message, one) = (&bench.messages()[0], &delivered[0]);
+    assert_eq!((one.chat.as_str(), one.text.as_str()), ("201234567890@c.us", "once"), "{context}");
+    let due = message["due_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    assert!(one.at_ms >= due, "{context}: it left {} ms early", due - one.at_ms);
+    // Whatever the gateway was asked was an attempt, written down before it left.
+    let attempts = message["attempts"].as_u64().unwrap();
+    assert!(u64::try_from(gateway.asked()).unwrap() <= attempts, "{context}: {attempts} attempts");
+    let marked = POINTS.iter().position(|p| *p == point).unwrap() >= 7;
+    assert!(marked || before == 0, "{context}: it left before its mark");
+}
+
+#[test]
+fn wherever_the_process_dies_the_message_is_sent_exactly_once() {
+    let mut all: Vec<(&str, First)> = POINTS.iter().flat_map(|p| SITUATIONS.map(|s| (*p, s))).collect();
+    if let Ok(only) = std::env::var("POINT") {
+        all.retain(|(point, _)| *point == only);
+    }
+    let left = Mutex::new(all);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                scope.spawn(|| {
+                    while let Some((point, situation)) = { left.lock().unwrap().pop() } {
+                        case(point, situation);
+                    }
+                })
+            })
+            .collect();
+        workers.into_iter().for_each(|w| w.join().unwrap());
+    });
+}
