@@ -12,6 +12,7 @@ mod accounts;
 #[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
 mod process;
 #[path = "support/supply.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
 mod supply;
 
 use std::time::Duration;

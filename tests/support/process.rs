@@ -49,10 +49,15 @@ impl Bench {
 
     /// A command on this bench's database.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.command_on(&self.path("db"), arguments)
+    }
+
+    /// A command on a database elsewhere.
+    pub(crate) fn command_on(&self, database: &Path, arguments: &[&str]) -> Command {
         // A long run may name a binary of its own, which no build replaces meanwhile.
         let own = std::env::var_os("ONTHEDOT_BIN");
         let mut command = Command::new(own.unwrap_or_else(|| env!("CARGO_BIN_EXE_onthedot").into()));
-        command.arg("--db").arg(self.path("db")).args(arguments).current_dir(self.folder.path());
+        command.arg("--db").arg(database).args(arguments).current_dir(self.folder.path());
         command.stdin(Stdio::null()).env_remove("ONTHEDOT_CONFIG").env_remove("ONTHEDOT_DB");
         command
     }

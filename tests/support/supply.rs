@@ -49,13 +49,27 @@ pub(crate) struct Supply {
 
 impl Supply {
     pub(crate) async fn open(bench: &Bench, seed: u64, on_doubt: OnDoubt) -> Supply {
-        let store = SqliteStore::open(&bench.path("db"), Opening::Beside).await.unwrap();
+        Supply::open_at(&bench.path("db"), seed, on_doubt).await
+    }
+
+    /// For a database elsewhere.
+    pub(crate) async fn open_at(database: &std::path::Path, seed: u64, on_doubt: OnDoubt) -> Supply {
+        let store = SqliteStore::open(database, Opening::Beside).await.unwrap();
         let manner = Manner { on_doubt, ..Manner::default() };
         Supply { store, ids: IdMaker::default(), manner, seed, made: 0 }
     }
 
     /// Stores messages due over a span from now on, in ms.
     pub(crate) async fn add(&mut self, count: u64, span: i64) {
+        self.add_from(Millis::ZERO, count, span).await;
+    }
+
+    /// Stores messages due in so many ms.
+    pub(crate) async fn add_later(&mut self, count: u64, after: i64) {
+        self.add_from(Millis(after), count, 0).await;
+    }
+
+    async fn add_from(&mut self, after: Millis, count: u64, span: i64) {
         for n in 0..count {
             let content = Content::text(format!("message {} of {}", self.made, self.seed));
             let chat = Chat::from_stored(&format!("2010000{:05}@c.us", self.made % CHATS));
@@ -64,7 +78,7 @@ impl Supply {
             let content =
                 self.store.store_content(content, self.manner.clone(), "UTC".into(), Millis(3_600_000)).await.unwrap();
             let now = clock::now();
-            let due_at = now + LEAD + Millis(span * i64::try_from(n).unwrap() / i64::try_from(count).unwrap());
+            let due_at = now + after + LEAD + Millis(span * i64::try_from(n).unwrap() / i64::try_from(count).unwrap());
             let row = NewMessage {
                 id: self.ids.make(now),
                 guard,
