@@ -39,6 +39,14 @@ pub(crate) fn jobs_file(url: &str) -> String {
     )
 }
 
+fn chat(number: u64) -> String {
+    format!("2010000{:05}@c.us", number % CHATS)
+}
+
+fn text(number: u64, seed: u64) -> String {
+    format!("message {number} of {seed}")
+}
+
 pub(crate) struct Supply {
     store: SqliteStore,
     ids: IdMaker,
@@ -71,8 +79,8 @@ impl Supply {
 
     async fn add_from(&mut self, after: Millis, count: u64, span: i64) {
         for n in 0..count {
-            let content = Content::text(format!("message {} of {}", self.made, self.seed));
-            let chat = Chat::from_stored(&format!("2010000{:05}@c.us", self.made % CHATS));
+            let content = Content::text(text(self.made, self.seed));
+            let chat = Chat::from_stored(&chat(self.made));
             let body = serde_json::to_string(&content).unwrap();
             let guard = guard(&chat, &body, None);
             let content =
@@ -110,6 +118,18 @@ impl Supply {
             assert_eq!(self.store.insert(messages).await.unwrap(), 1);
             self.made += 1;
         }
+    }
+
+    /// Counts on from what an earlier supply made.
+    pub(crate) fn go_on_from(&mut self, made: u64) {
+        self.made = made;
+    }
+
+    /// Chat and hash of the text of every message made so far.
+    pub(crate) fn made(&self) -> Vec<(String, String)> {
+        use sha2::Digest;
+        let hash = |text: String| sha2::Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+        (0..self.made).map(|n| (chat(n), hash(text(n, self.seed)))).collect()
     }
 
     pub(crate) async fn close(&self) {
