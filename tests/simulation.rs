@@ -13,9 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 use model_store::ModelStore;
 use onthedot::domain::class::Class;
+use onthedot::domain::doubt::{self, HistoryMessage, Look, Ruling};
 use onthedot::domain::draw::Draw;
 use onthedot::domain::id::{InstanceName, MessageId};
-use onthedot::domain::message::{Change, Departure, Due, Facts, SendFacts, Verdict};
+use onthedot::domain::job::OnDoubt;
+use onthedot::domain::message::{Change, Departure, DoubtVerdict, Due, Facts, SendFacts, Verdict};
 use onthedot::domain::outcome::{DownCause, Outcome};
 use onthedot::domain::pace::{Pacing, Rate};
 use onthedot::domain::recipient::Chat;
@@ -27,13 +29,16 @@ use onthedot::domain::window::{self, Days, Hours, OpenHours};
 use onthedot::engine::{Effect, Engine, Input, LaneStart};
 
 /// Histories of a run without `SEEDS`.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 10_000;
 
 /// Histories that once broke a claim: a cancel read too early, a place fallen free, a long lead behind a short one, an
 /// expiry overtaken between mark and slot, a pause that was only just a rest, a message that waited for its lane when a
 /// pause began, a rest made longer by one that slipped in before it, places in the past, two that leave at one instant.
 const ONCE_BROKEN: [u64; 11] =
     [10_806, 4_241, 23_471, 4_197, 14_717, 24_562, 31_522, 103_352, 234_807, 868_337, 58_334];
+
+/// How long a history is not asked after an attempt.
+const QUARANTINE: Millis = Millis(60_000);
 
 /// Where virtual time begins.
 const BEGIN: i64 = 1_000_000_000;
@@ -102,6 +107,18 @@ struct World {
     people: bool,
     /// Draws of when the machine sleeps, where it does.
     naps: Option<Dice>,
+    /// Draws of what histories show.
+    looker: Dice,
+    seed: u64,
+}
+
+/// What a job says about its doubts.
+fn policy(seed: u64, id: MessageId) -> OnDoubt {
+    match Draw::new(seed, "policy").with_text(&id.to_string()).between(0, 4) {
+        0 => OnDoubt::Resend,
+        1 => OnDoubt::Drop,
+        _ => OnDoubt::Hold,
+    }
 }
 
 impl World {
@@ -115,7 +132,7 @@ impl World {
         }
         let (crashes_left, lies) = (dice.roll(0, 3), dice.roll(0, 40));
         let naps = (seed % 5 == 3).then(|| Dice(Draw::new(seed, "naps"), 0));
-        World { naps, ..World::of(dice, now, Timestamp(END), lanes, store, crashes_left, lies) }
+        World { naps, ..World::of(dice, now, Timestamp(END), lanes, store, (crashes_left, lies), seed) }
     }
 
     fn of(
@@ -124,8 +141,8 @@ impl World {
         end: Timestamp,
         lanes: Vec<LaneStart>,
         store: ModelStore,
-        crashes_left: i64,
-        lies: i64,
+        (crashes_left, lies): (i64, i64),
+        seed: u64,
     ) -> World {
         let engine = Engine::new(lanes.clone(), now);
         World {
@@ -144,6 +161,8 @@ impl World {
             end,
             people: true,
             naps: None,
+            looker: Dice(Draw::new(seed, "looker"), 0),
+            seed,
         }
     }
 
@@ -171,10 +190,12 @@ impl World {
             }
             self.meddle();
             self.nap();
+            self.look_at_doubts();
             let next_told = self.pending.keys().next().map(|(at, _)| *at);
             let wake = self.engine.poll_wakeup();
-            let Some(next) = next_told.into_iter().chain(wake).min() else { break };
-            if self.rests() && next_told.is_none() {
+            let next_look = self.next_look();
+            let Some(next) = next_told.into_iter().chain(wake).chain(next_look).min() else { break };
+            if self.rests() && next_told.is_none() && next_look.is_none() {
                 break;
             }
             self.now = self.now.max(next);
@@ -183,6 +204,71 @@ impl World {
                 self.happen(what);
             }
         }
+    }
+
+    /// When the next doubt is looked at, if any is.
+    fn next_look(&self) -> Option<Timestamp> {
+        let doubts = self.store.rows.values().filter(|r| r.state == StateName::InDoubt);
+        doubts.map(|r| r.wake_at).filter(|w| *w < Timestamp::MAX).min()
+    }
+
+    /// The seeker: asks histories, and does what the rule says.
+    fn look_at_doubts(&mut self) {
+        let due = |r: &&model_store::Row| r.state == StateName::InDoubt && r.wake_at <= self.now;
+        let ids: Vec<MessageId> = self.store.rows.values().filter(due).map(|r| r.due.id).collect();
+        for id in ids {
+            let row = self.store.rows[&id].clone();
+            let look = self.look(&row);
+            let at = (row.marked_at, QUARANTINE, self.now);
+            let ruling = doubt::rule(&look, row.looks, policy(self.seed, id), at);
+            if let Some(row) = self.store.rows.get_mut(&id) {
+                row.looks.absent += u32::from(look == Look::Absent);
+                row.looks.out_of_reach += u32::from(look == Look::OutOfReach);
+                row.looks.failed += u32::from(look == Look::Unavailable);
+                row.wake_at = if let Ruling::LookAgain(at) = ruling { at } else { Timestamp::MAX };
+            }
+            let again = |reason| match row.tries + 1 >= row.due.retry.attempts {
+                true => Event::GivenUp { reason: Reason::TriesUsedUp },
+                false => Event::TryAgain { wake_at: self.now, reason },
+            };
+            let (event, verdict) = match ruling {
+                Ruling::LookAgain(_) | Ruling::Wait => continue,
+                Ruling::Sent => {
+                    let event = Event::ProvedSent { sent_at: row.marked_at, reason: Reason::FoundInHistory };
+                    (event, DoubtVerdict::Sent)
+                }
+                Ruling::Unsent => (again(Reason::ProvedUnsent), DoubtVerdict::Unsent),
+                Ruling::Resend => (again(Reason::ResentOnDoubt), DoubtVerdict::Resent),
+                Ruling::Drop => (Event::GivenUp { reason: Reason::Dropped }, DoubtVerdict::Dropped),
+            };
+            let tries = row.tries + u32::from(verdict != DoubtVerdict::Sent);
+            let (number, note) = (row.attempts, String::new());
+            let facts = Facts::Verdict { number, verdict, tries, gateway_id: None, note };
+            let transition = state::apply(&State::InDoubt { look_at: self.now }, &event).unwrap();
+            let change = Change { id, attempts: number, at: self.now, transition, facts };
+            assert_eq!(self.store.apply(&change), Verdict::Applied, "nobody else settles doubts here");
+            self.engine.handle(Input::Nudge, self.now);
+        }
+    }
+
+    /// What the history of a chat shows: what was carried out by now, behind it something old. Some gateways keep none, and
+    /// now and then one cannot be asked.
+    fn look(&mut self, row: &model_store::Row) -> Look {
+        if self.looker.chance(5) {
+            return Look::Unavailable;
+        }
+        let message =
+            |gateway_id: String, from_me, text: String, at| HistoryMessage { gateway_id, from_me, text, at, ack: None };
+        let mut history = Vec::new();
+        if self.seed % 7 != 2 {
+            history.push(message("OLD".into(), false, "hello".into(), Timestamp(0)));
+            let done = self.log.iter().enumerate().filter_map(|(n, (at, fact))| match fact {
+                Fact::Delivered(id) if self.store.rows[id].due.chat == row.due.chat => Some((n, *at, *id)),
+                _ => None,
+            });
+            history.extend(done.map(|(n, at, id)| message(n.to_string(), true, id.to_string(), at)));
+        }
+        doubt::look(&history, &row.due.id.to_string(), row.marked_at, 50, |_| false)
     }
 
     fn rests(&self) -> bool {
@@ -220,7 +306,7 @@ impl World {
             self.happen(what);
         }
         self.now = until;
-        self.store.recover();
+        self.store.recover(self.now + QUARANTINE);
         for lane in &mut self.lanes {
             lane.outages = self.outages.clone();
             // What the database knows of the lane's sends.
@@ -408,7 +494,7 @@ fn lane(dice: &mut Dice, n: i64, seed: u64) -> LaneStart {
         refresh_every: Millis(8_000),
         recent_sends: Vec::new(),
         outages: Vec::new(),
-        quarantine: Millis(60_000),
+        quarantine: QUARANTINE,
         seed,
         zone: TimeZone::UTC,
     }
@@ -463,10 +549,12 @@ fn every_message_rests_or_will_wake(world: &World) {
 }
 
 fn a_crash_never_sends_twice_unless_asked(world: &World) {
-    // One delivery a message: nothing here asks for more, and doubts are held.
+    // One delivery a message, but where its job wants a doubt resent.
     let mut delivered = BTreeSet::new();
     for (at, fact) in &world.log {
-        if let Fact::Delivered(id) = fact {
+        if let Fact::Delivered(id) = fact
+            && policy(world.seed, *id) != OnDoubt::Resend
+        {
             assert!(delivered.insert(*id), "{id} was delivered twice, the second time at {at}");
         }
     }
@@ -476,7 +564,14 @@ fn what_was_delivered_is_sent_or_in_doubt(world: &World) {
     for (_, fact) in &world.log {
         if let Fact::Delivered(id) = fact {
             let state = world.store.rows[id].state;
-            assert!(matches!(state, StateName::Sent | StateName::InDoubt), "{id} was delivered and is {state:?}");
+            let known = matches!(state, StateName::Sent | StateName::InDoubt);
+            // What a job wants dropped is, and what it wants resent may come to any end.
+            let by_policy = match policy(world.seed, *id) {
+                OnDoubt::Hold => false,
+                OnDoubt::Drop => state == StateName::Failed,
+                OnDoubt::Resend => true,
+            };
+            assert!(known || by_policy, "{id} was delivered and is {state:?}");
         }
     }
 }
@@ -725,7 +820,7 @@ fn a_week(seed: u64) {
         store.insert(&due);
     }
     let end = begin + Millis(14 * 86_400_000);
-    let mut world = World::of(dice, begin, end, vec![lane], store, 8, 0);
+    let mut world = World::of(dice, begin, end, vec![lane], store, (8, 0), seed);
     world.people = false;
     world.run();
     nothing_leaves_outside_its_windows(&world);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use onthedot::domain::doubt::Looks;
 use onthedot::domain::id::{InstanceName, MessageId};
 use onthedot::domain::message::{Change, Due, Facts, Verdict};
 use onthedot::domain::state::{State, StateName};
@@ -16,6 +17,10 @@ pub(crate) struct Row {
     pub(crate) attempts: u32,
     pub(crate) tries: u32,
     pub(crate) first_marked_at: Option<Timestamp>,
+    /// When its latest attempt was marked.
+    pub(crate) marked_at: Timestamp,
+    /// The looks at that attempt, where it is in doubt.
+    pub(crate) looks: Looks,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -35,6 +40,8 @@ impl ModelStore {
             attempts: 0,
             tries: 0,
             first_marked_at: None,
+            marked_at: Timestamp(0),
+            looks: Looks::default(),
         };
         self.rows.insert(due.id, row);
     }
@@ -100,6 +107,7 @@ impl ModelStore {
         match &change.facts {
             Facts::Mark { number, marked_at, .. } => {
                 row.attempts = *number;
+                (row.marked_at, row.looks) = (*marked_at, Looks::default());
                 row.first_marked_at = row.first_marked_at.or(Some(*marked_at));
             }
             Facts::Record { tries, .. } | Facts::Verdict { tries, .. } => row.tries = *tries,
@@ -109,10 +117,10 @@ impl ModelStore {
     }
 
     /// What a start does before anything is claimed.
-    pub(crate) fn recover(&mut self) {
+    pub(crate) fn recover(&mut self, look_at: Timestamp) {
         for row in self.rows.values_mut() {
             match row.state {
-                StateName::Sending => row.state = StateName::InDoubt,
+                StateName::Sending => (row.state, row.wake_at) = (StateName::InDoubt, look_at),
                 StateName::Typing => row.state = StateName::Scheduled,
                 _ => {}
             }
