@@ -36,9 +36,26 @@ pub(crate) struct Accounts {
 }
 
 impl Accounts {
+    /// What was found, each list cut to its first few.
+    pub(crate) fn told(&self) -> String {
+        let some = |list: &[String]| format!("{} {:#?}", list.len(), &list[..list.len().min(3)]);
+        format!(
+            "{} messages: {} sent, {} in doubt, {} held, {} twice\nlost {}\nunaccounted {}\nearly {}\nunwanted {}",
+            self.messages,
+            self.sent,
+            self.in_doubt,
+            self.held,
+            self.twice,
+            some(&self.lost),
+            some(&self.unaccounted),
+            some(&self.early),
+            some(&self.unwanted)
+        )
+    }
+
     pub(crate) fn assert_clean(&self) {
         let clean = self.lost.is_empty() && self.unaccounted.is_empty() && self.early.is_empty();
-        assert!(clean && self.unwanted.is_empty(), "{self:#?}");
+        assert!(clean && self.unwanted.is_empty(), "{}", self.told());
     }
 }
 
