@@ -564,7 +564,8 @@ fn what_was_delivered_is_sent_or_in_doubt(world: &World) {
     for (_, fact) in &world.log {
         if let Fact::Delivered(id) = fact {
             let state = world.store.rows[id].state;
-            let known = matches!(state, StateName::Sent | StateName::InDoubt);
+            // What was out at three crashes in a row is held, and its doubt stays open.
+            let known = matches!(state, StateName::Sent | StateName::InDoubt | StateName::Held);
             // What a job wants dropped is, and what it wants resent may come to any end.
             let by_policy = match policy(world.seed, *id) {
                 OnDoubt::Hold => false,

@@ -19,6 +19,8 @@ pub(crate) struct Row {
     pub(crate) first_marked_at: Option<Timestamp>,
     /// When its latest attempt was marked.
     pub(crate) marked_at: Timestamp,
+    /// Starts in a row that found it in dead hands.
+    pub(crate) crashes: u32,
     /// The looks at that attempt, where it is in doubt.
     pub(crate) looks: Looks,
 }
@@ -41,6 +43,7 @@ impl ModelStore {
             tries: 0,
             first_marked_at: None,
             marked_at: Timestamp(0),
+            crashes: 0,
             looks: Looks::default(),
         };
         self.rows.insert(due.id, row);
@@ -91,12 +94,15 @@ impl ModelStore {
 
     pub(crate) fn apply(&mut self, change: &Change) -> Verdict {
         let Some(row) = self.rows.get_mut(&change.id) else { return Verdict::Stale };
+        if matches!(change.facts, Facts::Mark { .. }) && self.pause.is_some_and(|(_, t)| t > change.at) {
+            return Verdict::Paused;
+        }
         let late_wake = matches!(&change.facts, Facts::Mark { slot, .. } if row.wake_at > *slot);
         if row.attempts != change.attempts || !change.transition.accepts().contains(&row.state) || late_wake {
             return Verdict::Stale;
         }
-        if matches!(change.facts, Facts::Mark { .. }) && self.pause.is_some_and(|(_, t)| t > change.at) {
-            return Verdict::Paused;
+        if [&[StateName::Sending][..], &[StateName::Held][..]].contains(&change.transition.accepts()) {
+            row.crashes = 0;
         }
         row.state = change.transition.to().name();
         match change.transition.to() {
@@ -119,6 +125,14 @@ impl ModelStore {
     /// What a start does before anything is claimed.
     pub(crate) fn recover(&mut self, look_at: Timestamp) {
         for row in self.rows.values_mut() {
+            if !matches!(row.state, StateName::Sending | StateName::Typing) {
+                continue;
+            }
+            row.crashes += 1;
+            if row.crashes >= 3 {
+                row.state = StateName::Held;
+                continue;
+            }
             match row.state {
                 StateName::Sending => (row.state, row.wake_at) = (StateName::InDoubt, look_at),
                 StateName::Typing => row.state = StateName::Scheduled,
