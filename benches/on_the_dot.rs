@@ -293,14 +293,72 @@ fn peak_kb(pid: u32) -> u64 {
     status_kb(pid, "VmHWM")
 }
 
+/// The 99th percentile of how late messages of two instances arrive while a third one is, or is not, a black hole: its
+/// gateway takes every request and answers none.
+fn beside_a_black_hole(black: bool) -> i64 {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = if black { "faults: [{ on: any, chat: \"2099*\", hang: true }]\n" } else { "seed: 1\n" };
+    fs::write(folder.path().join("scenario.yaml"), faults).unwrap();
+    let mut text = "version: 1\ntimezone: UTC\ninstances:\n".to_owned();
+    for name in ["a", "b", "c"] {
+        writeln!(text, "  {name}: {{ gateway: sandbox, timeouts: {{ send: 5s, typing: 5s }} }}").unwrap();
+    }
+    text.push_str("defaults: { typing: { lead: 200ms } }\njobs:\n");
+    for n in 0..400 {
+        for (name, prefix) in [("a", "2010"), ("b", "2020"), ("c", "2099")] {
+            let at = 3_000 + n * 25;
+            writeln!(text, "  {name}{n}: {{ in: {at}ms, instance: {name}, to: \"{prefix}000{n:04}\", text: hi }}")
+                .unwrap();
+        }
+    }
+    fs::write(folder.path().join("jobs.yaml"), text).unwrap();
+    let arguments = [
+        "run",
+        "jobs.yaml",
+        "--sandbox",
+        "--scenario",
+        "scenario.yaml",
+        "--until-idle=1s",
+        "--listen",
+        "off",
+        "--journal",
+        "journal",
+        "-q",
+    ];
+    onthedot(folder.path(), &arguments).output().unwrap();
+    let due = due_by_chat(folder.path());
+    let sent = journal(folder.path(), "/v2/send/text").into_iter().filter(|(chat, _)| !chat.starts_with("2099"));
+    let mut late: Vec<i64> = sent.map(|(chat, at)| at - due[&chat]).collect();
+    late.sort_unstable();
+    assert_eq!(late.len(), 800, "everything of the others was sent");
+    late[791]
+}
+
+/// Five runs with and five without, in turn.
+fn black_hole() {
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        without.push(beside_a_black_hole(false));
+        with.push(beside_a_black_hole(true));
+    }
+    with.sort_unstable();
+    without.sort_unstable();
+    println!("p99 lateness of two instances, ms: alone {without:?}, beside a black hole {with:?}");
+    println!("medians: {} and {}", without[2], with[2]);
+}
+
 fn main() {
     if std::env::args().any(|a| a == "future") {
         return future();
+    }
+    if std::env::args().any(|a| a == "black_hole") {
+        return black_hole();
     }
     if std::env::args().any(|a| a == "schedules") {
         return schedules(10_000);
     }
     lone(200);
+    black_hole();
     burst(2_000);
     crowd(100_000);
     import(1_000_000);
