@@ -302,14 +302,13 @@ impl Actor {
         for answer in answers {
             answer(outcome());
         }
-        match applied {
-            Ok(verdicts) if end.is_ok() => {
+        match (applied, &end) {
+            (_, Err(why)) => self.try_without_marks(all, replies, why).await,
+            (Ok(verdicts), Ok(())) => {
                 self.testify(&all, &verdicts);
                 hand_out(replies, &verdicts);
             }
-            Ok(_) => self.try_without_marks(all, replies, &outcome()).await,
-            Err(e) if end.is_err() => self.try_without_marks(all, replies, &Err(e)).await,
-            Err(e) => {
+            (Err(e), Ok(())) => {
                 tracing::error!(error = %e, "a batch of changes failed");
                 for (reply, _) in replies {
                     let _ = reply.send(Err(again(&e, &self.path)));
@@ -381,21 +380,13 @@ impl Actor {
 
     /// Where there is no room, the room kept for it is given up, so that what came of requests that are out is recorded. No
     /// mark uses it.
-    async fn try_without_marks(
-        &mut self,
-        all: Vec<Change>,
-        replies: Vec<(Reply, usize)>,
-        why: &Result<(), StoreError>,
-    ) {
+    async fn try_without_marks(&mut self, all: Vec<Change>, replies: Vec<(Reply, usize)>, why: &StoreError) {
         let mut rest = all.into_iter();
         let mut others = Vec::new();
         let full = matches!(self.fault.borrow().as_ref(), Some(StorageFault::NoRoom(_)));
+        let path = self.path.clone();
         let fails = |reply: Reply| {
-            let error = match why {
-                Err(e) => again(e, &self.path),
-                Ok(()) => StoreError::Closed,
-            };
-            let _ = reply.send(Err(error));
+            let _ = reply.send(Err(again(why, &path)));
         };
         for (reply, length) in replies {
             let own: Vec<Change> = rest.by_ref().take(length).collect();
