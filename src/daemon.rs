@@ -206,6 +206,9 @@ pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     let summary = store.run_summary(started_at).await?;
     let _ = store.say_stopped(clock::now()).await;
     store.close().await;
+    if let Some(fault) = store.fault().borrow().clone().filter(|f| !f.heals()) {
+        return Err(fault.error(store.path().to_owned()).into());
+    }
     Ok(RunEnd { summary, took: took.elapsed(), idle })
 }
 

@@ -211,10 +211,13 @@ fn a_flipped_byte_is_refused_or_harmless_and_never_a_wrong_text() {
         std::fs::write(bench.path("db.witness"), &witness).unwrap();
         let mut daemon = bench.start(&run);
         let mut status = None;
-        until("the run ends", LIMIT, || {
+        let began = bench.log().len();
+        let patience = stopwatch();
+        while status.is_none() {
+            assert!(patience.elapsed() < LIMIT, "flip {n} at {at:?} bit {bit} does not end: {}", &bench.log()[began..]);
+            pause(Duration::from_millis(20));
             status = daemon.0.try_wait().unwrap();
-            status.is_some()
-        });
+        }
         let code = status.unwrap().code();
         assert!(code.is_some_and(|c| c != 101), "flip {n} at {at:?} bit {bit}: {status:?}");
         *codes.entry(code.unwrap()).or_default() += 1;

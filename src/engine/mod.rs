@@ -41,6 +41,9 @@ const CLAIM_AT_LEAST_EVERY: Millis = Millis(30_000);
 /// How soon a claim or a change that could not be written is tried again.
 const STORE_RETRY: Millis = Millis(250);
 
+/// How soon messages are taken into hand again after a mark could not be written.
+const UNWRITTEN_RETRY: Millis = Millis(2_000);
+
 /// Typing shorter than this is not written to the row: nobody could look in time.
 const WRITE_TYPING_FROM: Millis = Millis(1_000);
 
@@ -422,6 +425,10 @@ impl Engine {
             }
             (Phase::Marking, None) => {
                 hand.phase = Phase::Begun;
+                // Taken up again at once it would be typed to, and fail, again and again.
+                if let Some(lane) = self.lanes.get_mut(&hand.due.instance) {
+                    lane.not_before = lane.not_before.max(now + UNWRITTEN_RETRY);
+                }
                 self.hand_back(id, "the mark could not be written", now);
             }
             (Phase::Settling(_), Some(_)) => self.release(id, now),

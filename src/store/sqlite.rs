@@ -85,6 +85,9 @@ impl SqliteStore {
         check_sqlite(&mut connection, path).await?;
         bring_to_schema(&mut connection, path, opening).await?;
         let large = std::fs::metadata(path).map_or(0, |m| m.len()) > CHECK_AT_START_BYTES;
+        if opening == Opening::Daemon {
+            check_schema(&mut connection, path).await?;
+        }
         if opening == Opening::Daemon && !large {
             check_file(&mut connection, path).await?;
         }
@@ -262,6 +265,29 @@ pub(super) async fn check_file(connection: &mut SqliteConnection, path: &Path) -
     let found: String =
         sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await.map_err(|e| opening_error(path, e))?;
     if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { path: path.to_owned(), what: found }) }
+}
+
+/// Every table and index must be declared as this version declares it: damage in a declaration passes every other check,
+/// and breaks the statements that use it. What somebody added to the file is his own affair.
+async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let declared = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'";
+    let doing = "declare the schema in memory";
+    let mut fresh = SqliteConnection::connect("sqlite::memory:")
+        .await
+        .map_err(StoreError::database("open a database in memory"))?;
+    MIGRATIONS.run(&mut fresh).await.map_err(|e| StoreError::Database { doing, source: e.into() })?;
+    let wanted: Vec<(String, String)> =
+        sqlx::query_as(declared).fetch_all(&mut fresh).await.map_err(StoreError::database(doing))?;
+    let _ = fresh.close().await;
+    let found: HashMap<String, String> =
+        sqlx::query_as(declared).fetch_all(connection).await.map_err(|e| opening_error(path, e))?.into_iter().collect();
+    match wanted.iter().find(|(name, sql)| found.get(name) != Some(sql)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let what = format!("the declaration of {name} is not the one this version makes");
+            Err(StoreError::Damaged { path: path.to_owned(), what })
+        }
+    }
 }
 
 #[async_trait]

@@ -9,10 +9,10 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::domain::class::Class;
 use crate::domain::id::{InstanceName, MessageId};
-use crate::domain::message::{Due, draw_of};
+use crate::domain::message::{Change, Due, Facts, draw_of};
 use crate::domain::misfire::Misfire;
 use crate::domain::recipient::Chat;
-use crate::domain::state::Reason;
+use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_apply::hex;
@@ -43,6 +43,7 @@ pub(super) async fn claim(
             PauseScope::All | PauseScope::Instance(_) => None,
         })
         .collect();
+    let mut damaged = Vec::new();
     let (except, paused_jobs) = (ids(except), serde_json::json!(paused_jobs).to_string());
     for rank in 0..3_u8 {
         let room = if rank < 2 { strict_limit.saturating_sub(answer.messages.len()) } else { limit };
@@ -51,9 +52,9 @@ pub(super) async fn claim(
         for row in &rows {
             let mut message = match claimed(store, instance, row).await {
                 Ok(message) => message,
-                // One row that cannot be read keeps no other waiting.
+                // One row that cannot be read keeps no other waiting, and is never sent.
                 Err(e @ StoreError::Inconsistent { .. }) => {
-                    tracing::error!(id = %id(row, 0)?, error = %e, "a message cannot be read and is left where it is");
+                    damaged.extend(unreadable(row, &e, now)?);
                     continue;
                 }
                 Err(e) => return Err(e),
@@ -72,7 +73,21 @@ pub(super) async fn claim(
             answer.next_wake = Some(answer.next_wake.map_or(next, |w| w.min(next)));
         }
     }
+    if !damaged.is_empty() {
+        store.writer()?.apply(damaged).await?;
+    }
     Ok(answer)
+}
+
+/// The change that ends a message whose row, or content, holds what no version of this program writes.
+fn unreadable(row: &SqliteRow, error: &StoreError, now: Timestamp) -> Result<Option<Change>, StoreError> {
+    let id = id(row, 0)?;
+    tracing::error!(%id, %error, "a message cannot be read, and is not sent");
+    let before = State::Scheduled { wake_at: Timestamp(get(row, 5)?) };
+    let attempts = get::<i64>(row, 7)?.try_into().unwrap_or(0);
+    let event = Event::Unsendable { reason: Reason::Damaged };
+    let change = |transition| Change { id, attempts, at: now, transition, facts: Facts::Note(error.to_string()) };
+    Ok(state::apply(&before, &event).ok().map(change))
 }
 
 /// Whether a pause that is over kept a message past the instant it was meant for. Where the pause ended before it, the
