@@ -158,6 +158,26 @@ fn late_evidence_corrects_a_verdict_and_counts_a_duplicate() {
     assert_eq!(bench.json(&["stats"])["doubts"]["duplicates"], 1);
 }
 
+#[test]
+fn five_unclear_answers_in_a_row_open_the_circuit_and_what_waits_is_sent_once_it_closes() {
+    let jobs: String = (0..10)
+        .map(|n| format!("  j{n}: {{ in: {}ms, to: \"2010000000{n:02}\", text: hi }}\n", 300 + n * 250))
+        .collect();
+    let (bench, _daemon) = begin("faults: [{ times: 5, answer: { status: 502 } }]", &jobs);
+    let instance = || bench.json(&["instance", "list"])["instances"][0].clone();
+    until("the circuit opens", LIMIT, || {
+        bench.path("db").exists() && bench.run(&["stats"]).status.success() && instance()["state"] == "down"
+    });
+    let why = instance()["reason"].as_str().unwrap().to_owned();
+    assert!(why.contains("5 sends in a row got no clear answer"), "{why}");
+    let asked = || bench.journal().iter().filter(|l| l.path == "/v2/send/text").count();
+    assert_eq!(asked(), 5);
+    pause(Duration::from_millis(1_500));
+    assert_eq!(asked(), 5, "nothing more becomes doubtful");
+    until("the rest is sent", LIMIT, || bench.json(&["stats"])["states"]["sent"] == 5);
+    assert_eq!(instance()["state"], "working");
+}
+
 /// Posts a webhook without a signature, and expects this status.
 fn post(bench: &Bench, body: &str, status: u16) {
     use std::io::{Read, Write};

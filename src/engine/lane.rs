@@ -375,3 +375,53 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane() -> Lane {
+        let start = LaneStart {
+            instance: InstanceName::new("shop"),
+            pacing: Pacing::default(),
+            refresh_every: Millis(8_000),
+            recent_sends: Vec::new(),
+            outages: Vec::new(),
+            quarantine: Millis(60_000),
+            seed: 1,
+            zone: TimeZone::UTC,
+        };
+        Lane::new(start, Timestamp(0))
+    }
+
+    #[test]
+    fn retries_beyond_a_tenth_of_the_traffic_are_spread_out() {
+        let mut lane = lane();
+        assert!((0..20).all(|_| lane.retry_waits() == Millis::ZERO), "a lane begins with twenty");
+        assert_eq!((lane.retry_waits(), lane.retry_waits()), (Millis(10_000), Millis(20_000)));
+        (0..30).for_each(|_| lane.went_well());
+        assert_eq!(lane.retry_waits(), Millis::ZERO, "thirty sends earn three");
+        (0..1_000).for_each(|_| _ = lane.retry_waits());
+        assert_eq!(lane.retry_waits(), RETRY_WAITS_MOST);
+    }
+
+    #[test]
+    fn the_circuit_opens_after_five_unclear_answers_and_lets_one_message_try() {
+        let mut lane = lane();
+        (0..4).for_each(|_| lane.got_no_clear_answer("reset", Timestamp(1)));
+        lane.went_well();
+        (0..4).for_each(|_| lane.got_no_clear_answer("reset", Timestamp(2)));
+        assert!(lane.works(), "an answer in between begins the count anew");
+        lane.got_no_clear_answer("reset", Timestamp(3));
+        assert!(matches!(lane.standing, Standing::Down { cause: DownCause::Unclear, .. }));
+        lane.up(Timestamp(9_000));
+        assert!(!lane.is_full());
+        lane.enter(&Chat::from_stored("1@c.us"));
+        assert!(lane.is_full(), "one alone");
+        lane.got_no_clear_answer("reset", Timestamp(9_100));
+        assert!(!lane.works(), "one more is enough");
+        lane.up(Timestamp(20_000));
+        lane.went_well();
+        assert!(!lane.is_full(), "closed again");
+    }
+}
