@@ -136,7 +136,7 @@ fn every_fault_ends_in_the_state_its_class_says() {
 fn one_fault((fault, state, outcome, sends): (&str, &str, &str, usize)) {
     let bench = Bench::new();
     bench.write("scenario.yaml", &format!("faults:\n  - {{ on: send, {fault} }}\n"));
-    let job = "  a: { in: 300ms, to: \"201234567890\", text: hi, typing: { lead: 200ms }, retry: { attempts: 3, backoff: [200ms] } }\n";
+    let job = "  a: { in: 1200ms, to: \"201234567890\", text: hi, typing: { lead: 200ms }, retry: { attempts: 3, backoff: [200ms] } }\n";
     bench.write("jobs.yaml", &jobs(", timeouts: { send: 1s }", job));
     let run = bench.command(&[
         "run",
