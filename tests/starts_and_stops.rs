@@ -54,15 +54,15 @@ fn of_ten_daemons_started_at_once_exactly_one_runs_and_the_next_takes_over() {
             });
             refused == 9
         });
-        let readies = bench.log().matches(" ready ").count();
-        until("the one is ready", LIMIT, || bench.log().matches(" ready ").count() >= readies.max(1));
+        let readies = bench.log().matches(" ready ms=").count();
+        until("the one is ready", LIMIT, || bench.log().matches(" ready ms=").count() >= readies.max(1));
         pause(Duration::from_millis(30));
         assert!(all.len() == 1 && all[0].0.try_wait().unwrap().is_none(), "round {round}: exactly one runs");
         all[0].0.kill().unwrap();
         let killed = stopwatch();
-        let before = bench.log().matches(" ready ").count();
+        let before = bench.log().matches(" ready ms=").count();
         let next = bench.start(&run);
-        until("the next takes over", LIMIT, || bench.log().matches(" ready ").count() > before);
+        until("the next takes over", LIMIT, || bench.log().matches(" ready ms=").count() > before);
         slowest = slowest.max(killed.elapsed());
         drop(next);
     }
