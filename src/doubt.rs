@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::crash_point;
 use crate::domain::doubt::{self, Look, Ruling};
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, DoubtVerdict, Facts, Verdict};
@@ -89,12 +90,15 @@ impl DoubtSeeker {
         let ruling = doubt::rule(&look, doubt.looks, policy, (doubt.marked_at, *quarantine, now));
         let next_look_at = match ruling {
             Ruling::LookAgain(at) => Some(at),
-            Ruling::Sent | Ruling::Unsent | Ruling::Resend | Ruling::Drop | Ruling::Wait => None,
+            // Settled right after; where the program ends in between, the next one looks again.
+            Ruling::Sent | Ruling::Unsent | Ruling::Resend | Ruling::Drop => Some(now + *quarantine),
+            Ruling::Wait => None,
         };
         let (id, number, note_of) = (due.id, doubt.number, note.clone());
         let evidence =
             Evidence { id, number, at: now, kind: "history", verdict: word(&look), note: note_of, next_look_at };
         self.store.add_evidence(evidence).await?;
+        crash_point::pass("evidence_kept");
         let (event, verdict) = match ruling {
             Ruling::LookAgain(_) | Ruling::Wait => return Ok(()),
             Ruling::Sent => {

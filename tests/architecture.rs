@@ -26,7 +26,7 @@ const ALLOWED: [(&str, &[&str]); 28] = [
     ("repeats", &["domain", "store"]),
     ("worker", &["domain", "engine", "clock", "crash_point", "feed", "gateway", "store", "repeats"]),
     ("receipts", &["domain", "clock", "feed", "gateway", "store"]),
-    ("doubt", &["domain", "clock", "gateway", "store", "worker"]),
+    ("doubt", &["domain", "clock", "crash_point", "gateway", "store", "worker"]),
     ("upkeep", &["domain", "clock", "store"]),
     ("chores", &["domain", "clock", "store"]),
     ("zones", &["domain", "clock", "store"]),

@@ -39,24 +39,26 @@ const AT_ONCE: usize = 8;
 
 const LIMIT: Duration = Duration::from_secs(40);
 
+const RUN: [&str; 4] = ["run", "jobs.yaml", "--listen", "off"];
+
+fn jobs_file(gateway: &RawGateway) -> String {
+    format!(
+        "version: 1\ntimezone: UTC\ninstances:\n  shop: {{ gateway: wawp, base_url: \"{}\", instance_id: i, access_token: t, doubt: {{ quarantine: 1s }} }}\n\
+         jobs:\n  a: {{ in: 300ms, to: \"201234567890\", text: once, typing: {{ lead: 100ms }} }}\n",
+        gateway.url
+    )
+}
+
 fn case(point: &str, situation: First) {
     let context = format!("{point} × {situation:?}");
     let gateway = RawGateway::start(situation);
     let bench = Bench::new();
-    bench.write(
-        "jobs.yaml",
-        &format!(
-            "version: 1\ntimezone: UTC\ninstances:\n  shop: {{ gateway: wawp, base_url: \"{}\", instance_id: i, access_token: t, doubt: {{ quarantine: 1s }} }}\n\
-             jobs:\n  a: {{ in: 300ms, to: \"201234567890\", text: once, typing: {{ lead: 100ms }} }}\n",
-            gateway.url
-        ),
-    );
-    let run = ["run", "jobs.yaml", "--listen", "off"];
-    let died = bench.command(&run).env("ONTHEDOT_CRASH_AT", point).output().unwrap();
+    bench.write("jobs.yaml", &jobs_file(&gateway));
+    let died = bench.command(&RUN).env("ONTHEDOT_CRASH_AT", point).output().unwrap();
     let abort = 6;
     assert_eq!(died.status.signal(), Some(abort), "{context}: {}", String::from_utf8_lossy(&died.stderr));
     let before = gateway.delivered().len();
-    let _daemon = bench.start(&run);
+    let _daemon = bench.start(&RUN);
     until(&format!("{context}: the message is sent"), LIMIT, || {
         bench.messages().first().is_some_and(|m| m["state"] == "sent")
     });
@@ -71,6 +73,25 @@ fn case(point: &str, situation: First) {
     assert!(u64::try_from(gateway.asked()).unwrap() <= attempts, "{context}: {attempts} attempts");
     let marked = POINTS.iter().position(|p| *p == point).unwrap() >= 7;
     assert!(marked || before == 0, "{context}: it left before its mark");
+}
+
+#[test]
+fn evidence_that_was_kept_by_a_run_that_died_is_acted_upon_by_the_next() {
+    // Found by the first look; proved unsent only by the second.
+    for (situation, look) in [(First::GotAll, 1), (First::GotHalf, 2)] {
+        let gateway = RawGateway::start(situation);
+        let bench = Bench::new();
+        bench.write("jobs.yaml", &jobs_file(&gateway));
+        let dies = |point: &str| {
+            let died = bench.command(&RUN).env("ONTHEDOT_CRASH_AT", point).output().unwrap();
+            assert_eq!(died.status.signal(), Some(6), "{point}: {}", String::from_utf8_lossy(&died.stderr));
+        };
+        dies("answered");
+        dies(&format!("evidence_kept:{look}"));
+        let _daemon = bench.start(&RUN);
+        until("the message is sent", LIMIT, || bench.messages().first().is_some_and(|m| m["state"] == "sent"));
+        assert_eq!(gateway.delivered().len(), 1, "{situation:?}");
+    }
 }
 
 #[test]

@@ -237,6 +237,12 @@ fn a_restored_backup_comes_up_held_and_sends_nothing_twice() {
     daemon.0.kill().unwrap();
     daemon.0.wait().unwrap();
     runtime.block_on(supply.close());
+    // A restore that is cut off leaves the database as it was, with everything it knew.
+    for point in ["kept_aside", "log_removed"] {
+        let cut = bench.command(&["db", "restore", "copy"]).env("ONTHEDOT_CRASH_AT", point).output().unwrap();
+        assert!(cut.status.code().is_none(), "{point}: {}", String::from_utf8_lossy(&cut.stderr));
+        assert_eq!((count(&bench, "sent"), count(&bench, "scheduled")), (10, 10), "{point}");
+    }
     let restored = bench.run(&["db", "restore", "copy"]);
     assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
     let _daemon = start(&bench);

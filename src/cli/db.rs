@@ -103,7 +103,7 @@ async fn restore(global: &Global, from: &Path, dry_run: bool, out: &Out) -> anyh
     }
     SqliteStore::check_copy(from).await?;
     let lock = DaemonLock::take(&path)?;
-    let kept = if dry_run { None } else { SqliteStore::put_in_place(from, &path, clock::now())? };
+    let kept = if dry_run { None } else { SqliteStore::put_in_place(from, &path, clock::now()).await? };
     drop(lock);
     if out.json {
         out.document(&json!({

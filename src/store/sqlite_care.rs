@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 
+use crate::crash_point;
 use crate::domain::time::Timestamp;
 use crate::store::lock::beside;
 use crate::store::sqlite::{check_file, connect, create_private};
@@ -91,11 +92,12 @@ impl SqliteStore {
         folded.map(|f| Folded { bytes: size(), ..f })
     }
 
-    /// Puts a backup in the place of a database nobody has open. Answers under which name what was there is kept.
+    /// Puts a backup in the place of a database nobody has open. Answers under which name what was there is kept. Wherever
+    /// it ends in between, a whole database stands in that place: the one before, or the backup.
     ///
     /// # Errors
-    /// [`StoreError::Unwritable`] when a file cannot be moved or written; then the database is as it was.
-    pub fn put_in_place(backup: &Path, database: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
+    /// [`StoreError::Unwritable`] when a file cannot be copied or written; then the database is as it was.
+    pub async fn put_in_place(backup: &Path, database: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
         let unwritable = |e: std::io::Error| StoreError::Unwritable { path: database.to_owned(), what: e.to_string() };
         let part = beside(database, ".part");
         let _ = std::fs::remove_file(&part);
@@ -103,21 +105,20 @@ impl SqliteStore {
         let mut to = std::fs::OpenOptions::new().write(true).open(&part).map_err(unwritable)?;
         let mut from = std::fs::File::open(backup).map_err(unwritable)?;
         std::io::copy(&mut from, &mut to).and_then(|_| to.sync_all()).map_err(unwritable)?;
-        let stamp = now.in_zone(&jiff::tz::TimeZone::UTC).strftime(".before-%Y%m%dT%H%M%SZ").to_string();
-        let kept = beside(database, &stamp);
-        let mut moved = false;
-        // The log belongs to what was there, not to the backup.
-        for ending in ["-wal", "-shm", ""] {
-            let old = beside(database, ending);
-            if old.exists() {
-                std::fs::rename(&old, beside(&kept, ending)).map_err(unwritable)?;
-                moved = true;
-            }
+        let kept = match database.exists() {
+            true => Some(keep_aside(database, now).await.map_err(unwritable)?),
+            false => None,
+        };
+        crash_point::pass("kept_aside");
+        // A log that stayed would be played into the backup.
+        for ending in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(beside(database, ending));
         }
+        crash_point::pass("log_removed");
         std::fs::rename(&part, database).map_err(unwritable)?;
         let folder = database.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(unwritable)?;
-        Ok(moved.then_some(kept))
+        Ok(kept)
     }
 
     /// Checks a copy made by [`SqliteStore::backup`].
@@ -130,6 +131,24 @@ impl SqliteStore {
         let _ = connection.close().await;
         sound
     }
+}
+
+/// Gives a database a second name, with its log folded in where it can still be read.
+async fn keep_aside(database: &Path, now: Timestamp) -> std::io::Result<PathBuf> {
+    if let Ok(mut connection) = connect(database, false).await {
+        let _ = fold(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await;
+        let _ = connection.close().await;
+    }
+    let stamp = now.in_zone(&jiff::tz::TimeZone::UTC).strftime(".before-%Y%m%dT%H%M%SZ").to_string();
+    let kept = beside(database, &stamp);
+    for ending in ["", "-wal"] {
+        let (old, new) = (beside(database, ending), beside(&kept, ending));
+        if old.exists() && std::fs::hard_link(&old, &new).is_err() {
+            std::fs::copy(&old, &new)?;
+            std::fs::File::open(&new)?.sync_all()?;
+        }
+    }
+    Ok(kept)
 }
 
 async fn fold(connection: &mut SqliteConnection, how: &'static str) -> Result<Folded, StoreError> {
