@@ -37,7 +37,7 @@ fn stopwatch() -> Instant {
 #[test]
 fn of_ten_daemons_started_at_once_exactly_one_runs_and_the_next_takes_over() {
     let bench = Bench::new();
-    bench.write("jobs.yaml", "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs: {}\n");
+    bench.write("jobs.yaml", supply::SANDBOX_JOBS);
     let run = ["run", "jobs.yaml", "--sandbox", "--listen", "off"];
     let mut slowest = Duration::ZERO;
     for round in 0..number("ROUNDS", 5) {
@@ -127,7 +127,7 @@ fn a_stop_in_a_broadcast_leaves_nothing_in_doubt_and_nobody_waiting_for_a_text()
 #[test]
 fn the_watchdog_is_fed_by_the_loop_that_sends_and_not_by_a_clock() {
     let bench = Bench::new();
-    bench.write("jobs.yaml", "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs: {}\n");
+    bench.write("jobs.yaml", supply::SANDBOX_JOBS);
     let socket = std::os::unix::net::UnixDatagram::bind(bench.path("notify")).unwrap();
     socket.set_nonblocking(true).unwrap();
     let heard = || {
@@ -170,22 +170,10 @@ fn a_flipped_byte_is_refused_or_harmless_and_never_a_wrong_text() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let bench = Bench::new();
     bench.write("scenario.yaml", "acks: { levels: [read], first: 0ms }\n");
-    bench.write("jobs.yaml", "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs: {}\n");
-    let run = [
-        "run",
-        "jobs.yaml",
-        "--sandbox",
-        "--scenario",
-        "scenario.yaml",
-        "--journal",
-        "journal",
-        "--listen",
-        "127.0.0.1:0",
-        "--until-idle=50ms",
-    ];
+    bench.write("jobs.yaml", supply::SANDBOX_JOBS);
     // A daemon has been there once, and left thirty messages behind that are due when the next one starts.
     let mut supply = runtime.block_on(Supply::open(&bench, seed, OnDoubt::Hold));
-    assert!(bench.run(&run).status.success());
+    assert!(bench.run(&supply::SANDBOX_RUN).status.success());
     runtime.block_on(supply.add(30, 0));
     let wanted: BTreeSet<(String, String)> = supply.made().into_iter().collect();
     runtime.block_on(supply.close());
@@ -209,7 +197,7 @@ fn a_flipped_byte_is_refused_or_harmless_and_never_a_wrong_text() {
         std::fs::write(bench.path("db"), &flipped).unwrap();
         // The witness is that of the file before the flip.
         std::fs::write(bench.path("db.witness"), &witness).unwrap();
-        let mut daemon = bench.start(&run);
+        let mut daemon = bench.start(&supply::SANDBOX_RUN);
         let mut status = None;
         let began = bench.log().len();
         let patience = stopwatch();

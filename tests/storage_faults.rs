@@ -151,27 +151,15 @@ fn a_flush_that_fails_ends_the_process_and_loses_nothing() {
     let runtime = runtime();
     let bench = Bench::new();
     bench.write("scenario.yaml", "acks: { levels: [read], first: 0ms }\n");
-    bench.write("jobs.yaml", "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs: {}\n");
-    let run = [
-        "run",
-        "jobs.yaml",
-        "--sandbox",
-        "--scenario",
-        "scenario.yaml",
-        "--journal",
-        "journal",
-        "--listen",
-        "127.0.0.1:0",
-        "--until-idle=200ms",
-    ];
+    bench.write("jobs.yaml", supply::SANDBOX_JOBS);
     let mut supply = runtime.block_on(Supply::open(&bench, 1, OnDoubt::Hold));
-    assert!(bench.run(&run).status.success());
+    assert!(bench.run(&supply::SANDBOX_RUN).status.success());
     let most: usize = std::env::var("FLUSHES").ok().and_then(|n| n.parse().ok()).unwrap_or(6);
     let mut ended = 0;
     for n in 1..=most {
         runtime.block_on(supply.add(3, 300));
         let inject = format!("inject=fdatasync,fsync:error=EIO:when={n}");
-        let plain = bench.command(&run);
+        let plain = bench.command(&supply::SANDBOX_RUN);
         let mut traced = Command::new("strace");
         traced.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e", &inject]);
         traced.arg(plain.get_program()).args(plain.get_args()).current_dir(bench.folder.path());
@@ -186,7 +174,7 @@ fn a_flush_that_fails_ends_the_process_and_loses_nothing() {
     }
     assert!(ended > 0, "no flush of the database failed");
     // What was out when a flush failed stays in doubt: the gateway ended with the process, and its history too.
-    assert!(matches!(bench.run(&run).status.code(), Some(0 | 4)));
+    assert!(matches!(bench.run(&supply::SANDBOX_RUN).status.code(), Some(0 | 4)));
     assert_eq!((count(&bench, "scheduled"), count(&bench, "sending")), (0, 0));
     runtime.block_on(supply.close());
     let found = runtime.block_on(accounts(&bench));

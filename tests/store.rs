@@ -386,3 +386,32 @@ async fn a_person_s_other_chance_moves_the_due_and_begins_the_tries_anew() {
     );
     store.close().await;
 }
+
+#[tokio::test]
+async fn a_message_whose_content_cannot_be_read_ends_as_damaged_and_keeps_no_other_waiting() {
+    use sqlx::Connection;
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 2, Class::Normal).await;
+    store.close().await;
+    // Two kinds of damage in contents of their own: no JSON of ours, and no text at all.
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("db"));
+    let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    for (n, manner) in [(1, "CAST(x'22ff22' AS TEXT)"), (2, "'{}'")] {
+        let sql = format!(
+            "INSERT INTO contents (fingerprint, kind, body, manner, zone, max_lateness_ms)
+             SELECT x'0{n}', kind, body, {manner}, zone, 1 FROM contents LIMIT 1;
+             UPDATE messages SET content = (SELECT max(id) FROM contents) WHERE state = 'scheduled' AND hex(id) LIKE '%0{n}'"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut other).await.unwrap();
+    }
+    other.close().await.unwrap();
+    let store = open(&folder).await;
+    let claimed = store.claim(&InstanceName::new(SHOP), Timestamp(9_500), Timestamp(20_000), 9, 9, &[]).await.unwrap();
+    assert!(claimed.messages.is_empty());
+    for n in [1, 2] {
+        let m = store.show(id(n)).await.unwrap().unwrap().message;
+        assert_eq!((m.state, m.reason.as_deref()), (StateName::Skipped, Some("damaged")), "{n}");
+    }
+    store.close().await;
+}

@@ -118,6 +118,7 @@ fn of_store(error: &StoreError) -> Exit {
         StoreError::Damaged { .. }
         | StoreError::Unwritable { .. }
         | StoreError::Inconsistent { .. }
+        | StoreError::Unreadable { .. }
         | StoreError::NoRoom { .. }
         | StoreError::Failed { .. } => Exit::Damaged,
         StoreError::Newer { .. } | StoreError::OtherMode { .. } | StoreError::Absent { .. } => Exit::Config,

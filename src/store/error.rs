@@ -132,6 +132,16 @@ pub enum StoreError {
         /// The value.
         what: String,
     },
+    /// A value is not of its column's type, or no text.
+    #[error(
+        "the database holds a value that cannot be read, in column {column} of what was asked for: {what}; run `onthedot db check`"
+    )]
+    Unreadable {
+        /// Its place in the answer, from 0.
+        column: usize,
+        /// What is wrong with it.
+        what: String,
+    },
     /// SQLite refused.
     #[error("the database refused to {doing}: {source}")]
     Database {

@@ -53,7 +53,7 @@ pub(super) async fn claim(
             let mut message = match claimed(store, instance, row).await {
                 Ok(message) => message,
                 // One row that cannot be read keeps no other waiting, and is never sent.
-                Err(e @ StoreError::Inconsistent { .. }) => {
+                Err(e @ (StoreError::Inconsistent { .. } | StoreError::Unreadable { .. })) => {
                     damaged.extend(unreadable(row, &e, now)?);
                     continue;
                 }
@@ -172,7 +172,7 @@ pub(super) fn get<'r, T>(row: &'r SqliteRow, column: usize) -> Result<T, StoreEr
 where
     T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
 {
-    row.try_get(column).map_err(StoreError::database("read a row"))
+    row.try_get(column).map_err(|e| StoreError::Unreadable { column, what: e.to_string() })
 }
 
 pub(super) fn id(row: &SqliteRow, column: usize) -> Result<MessageId, StoreError> {

@@ -47,6 +47,24 @@ fn text(number: u64, seed: u64) -> String {
     format!("message {number} of {seed}")
 }
 
+/// A jobs file whose one instance the embedded sandbox serves.
+pub(crate) const SANDBOX_JOBS: &str =
+    "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs: {}\n";
+
+/// A run by the embedded sandbox until nothing is left to do, with the bench's scenario and journal; it takes acks in.
+pub(crate) const SANDBOX_RUN: [&str; 10] = [
+    "run",
+    "jobs.yaml",
+    "--sandbox",
+    "--scenario",
+    "scenario.yaml",
+    "--journal",
+    "journal",
+    "--listen",
+    "127.0.0.1:0",
+    "--until-idle=100ms",
+];
+
 pub(crate) struct Supply {
     store: SqliteStore,
     ids: IdMaker,
