@@ -6,6 +6,11 @@
 //! the recipient sees typing for the **lead** before the slot. Each try to hand it to a **gateway** through one of
 //! its **instances** (logged-in accounts) is an **attempt**. What the network says later are **acks**.
 //!
+//! An attempt whose outcome nobody knows is **in doubt**. **Evidence** settles it: an **echo** (a webhook that tells of a
+//! message this account sent), an ack, or two looks into the chat's history after a **quarantine**. The **circuit** of an
+//! instance opens after several unclear answers in a row. A message that dead runs had in their hands again and again is
+//! **poison**.
+//!
 //! (Other queues call what we call a message a *job*; here a job is the declaration.)
 
 pub mod ack;

@@ -61,7 +61,7 @@ const PROBE_STEPS: [Millis; 5] = [Millis(5_000), Millis(10_000), Millis(20_000),
 /// Sends in a row without a clear answer that open the circuit: whatever is wrong, each further one would be a doubt more.
 const UNCLEAR_IN_A_ROW: u32 = 5;
 
-/// Second and later tries may be a tenth of a lane's traffic: each first try earns a tenth of one, and a lane begins with
+/// Second and later tries may be a tenth of a lane's traffic: each clear answer earns a tenth of one, and a lane begins with
 /// twenty. In tenths.
 const RETRY_COSTS: i64 = 10;
 const RETRIES_AT_FIRST: i64 = 20 * RETRY_COSTS;
