@@ -47,7 +47,7 @@ pub struct EchoNews {
     pub kind: EchoKind,
     /// In which chat, where told.
     pub chat: Option<String>,
-    /// The hash of its content, where told: see [`body_hash`].
+    /// The hash of its content, where told: see [`body_hash`](crate::store::body_hash).
     pub body: Option<i64>,
     /// When it was sent, as the gateway says.
     pub sent_at: Timestamp,
@@ -82,7 +82,7 @@ pub struct EchoFits {
     pub tries: u32,
 }
 
-/// What a claim of doubts yields: see [`Store::doubts_to_look_at`].
+/// What a claim of doubts yields: see [`Store::doubts_to_look_at`](crate::store::Store::doubts_to_look_at).
 #[derive(Clone, Debug)]
 pub struct Doubt {
     /// The message, as far as a resend would need it.
