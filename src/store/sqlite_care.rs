@@ -1,5 +1,6 @@
 //! Caring for the file: backups, checks, and a short log.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use sqlx::Connection;
@@ -140,12 +141,19 @@ async fn keep_aside(database: &Path, now: Timestamp) -> std::io::Result<PathBuf>
         let _ = connection.close().await;
     }
     let stamp = now.in_zone(&jiff::tz::TimeZone::UTC).strftime(".before-%Y%m%dT%H%M%SZ").to_string();
-    let kept = beside(database, &stamp);
+    // Never over what is there: a second name may be the very file it would be copied from.
+    let mut kept = beside(database, &stamp);
+    let mut number = 1;
+    while kept.exists() || beside(&kept, "-wal").exists() {
+        number += 1;
+        kept = beside(database, &format!("{stamp}-{number}"));
+    }
     for ending in ["", "-wal"] {
         let (old, new) = (beside(database, ending), beside(&kept, ending));
         if old.exists() && std::fs::hard_link(&old, &new).is_err() {
-            std::fs::copy(&old, &new)?;
-            std::fs::File::open(&new)?.sync_all()?;
+            let mut to = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+            std::io::copy(&mut std::fs::File::open(&old)?, &mut to)?;
+            to.sync_all()?;
         }
     }
     Ok(kept)
@@ -157,4 +165,31 @@ async fn fold(connection: &mut SqliteConnection, how: &'static str) -> Result<Fo
     // Both are -1 where there is no log.
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
     Ok(Folded { pages: count(pages), left: count(pages).saturating_sub(count(done)), bytes: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Opening;
+
+    #[tokio::test]
+    async fn restores_within_one_second_keep_what_was_there_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, copy) = (folder.path().join("db"), folder.path().join("copy"));
+        let store = SqliteStore::open(&database, Opening::Daemon).await.unwrap();
+        store.backup(&copy).await.unwrap();
+        store.close().await;
+        let now = Timestamp(1_760_000_000_000);
+        let mut names = std::collections::BTreeSet::new();
+        for _ in 0..3 {
+            let kept = SqliteStore::put_in_place(&copy, &database, now).await.unwrap().unwrap();
+            SqliteStore::check_copy(&kept).await.unwrap();
+            assert!(std::fs::metadata(&kept).unwrap().len() > 0 && std::fs::metadata(&database).unwrap().len() > 0);
+            assert!(names.insert(kept));
+        }
+        // The database itself, kept under a second name by a restore that was cut off, is not copied onto itself.
+        let kept = keep_aside(&database, now).await.unwrap();
+        let again = keep_aside(&database, now).await.unwrap();
+        assert!(kept != again && std::fs::metadata(&database).unwrap().len() > 0);
+    }
 }
