@@ -29,8 +29,7 @@ fuzz_target!(|text: &str| {
         assert!(rendered.len() <= LONGEST + text.len());
         assert!(text.contains('{') || rendered == text, "a text without markers is its own result");
     }
-    // The library overlooks what a slice is cut from.
-    if !template.needs_vars() && !text.contains('[') {
+    if !template.needs_vars() {
         assert_eq!(template.render(&Vars::new(), &moments), rendered, "it says that it needs no variables");
     }
 });

@@ -75,6 +75,8 @@ enum Inner {
     Compiled {
         environment: Box<Environment<'static>>,
         names: Vec<String>,
+        /// Something is picked or sliced with `[`: the engine does not tell from what.
+        picks: bool,
     },
 }
 
@@ -92,7 +94,7 @@ impl Template {
         if !text.contains('{') {
             return Ok(Template(Inner::Plain(text.to_owned())));
         }
-        check_markers(text)?;
+        let picks = check_markers(text)?;
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_fuel(Some(FUEL));
@@ -122,14 +124,16 @@ impl Template {
             .map(|t| t.undeclared_variables(false).into_iter().collect())
             .unwrap_or_default();
         names.sort();
-        Ok(Template(Inner::Compiled { environment: Box::new(environment), names }))
+        Ok(Template(Inner::Compiled { environment: Box::new(environment), names, picks }))
     }
 
-    /// Whether its result depends on the recipient's variables.
+    /// Whether its result may depend on the recipient's variables.
     pub fn needs_vars(&self) -> bool {
         match &self.0 {
             Inner::Plain(_) => false,
-            Inner::Compiled { names, .. } => names.iter().any(|n| !BUILT_IN_NAMES.contains(&n.as_str())),
+            Inner::Compiled { names, picks, .. } => {
+                *picks || names.iter().any(|n| !BUILT_IN_NAMES.contains(&n.as_str()))
+            }
         }
     }
 
@@ -141,7 +145,7 @@ impl Template {
     pub fn render(&self, vars: &Vars, moments: &Moments) -> Result<String, TemplateError> {
         let (environment, names) = match &self.0 {
             Inner::Plain(text) => return Ok(text.clone()),
-            Inner::Compiled { environment, names } => (environment, names),
+            Inner::Compiled { environment, names, .. } => (environment, names),
         };
         let template = environment.get_template(NAME).map_err(|e| TemplateError::Failed { what: e.to_string() })?;
         template.render(context(vars, moments)).map_err(|e| {
@@ -164,8 +168,9 @@ impl Template {
 
 /// Refuses what the engine's bounds do not cover: its parser's stack grows with an expression, and a list that is repeated
 /// (`[1] * 9999999999`) is walked through without fuel. Variables are texts, so nothing is lost by doing without `*`.
-fn check_markers(text: &str) -> Result<(), TemplateError> {
-    let mut rest = text;
+/// Says whether a marker has a `[` outside its quotes.
+fn check_markers(text: &str) -> Result<bool, TemplateError> {
+    let (mut rest, mut picks) = (text, false);
     while let Some(begin) = rest.find("{{").into_iter().chain(rest.find("{%")).min() {
         let line = || text[..text.len() - rest.len() + begin].matches('\n').count() + 1;
         let inner = &rest[begin + 2..];
@@ -183,6 +188,7 @@ fn check_markers(text: &str) -> Result<(), TemplateError> {
                 }
                 (Some(q), _) if c == q && !escaped => quote = None,
                 (None, '"' | '\'') => quote = Some(c),
+                (None, '[') => picks = true,
                 (None, '*') => return wrong("`*` cannot be used here".to_owned()),
                 (None, '}') if at > 0 && matches!(inner.as_bytes()[at - 1], b'}' | b'%') => {
                     end = at + 1;
@@ -194,7 +200,7 @@ fn check_markers(text: &str) -> Result<(), TemplateError> {
         }
         rest = &inner[end..];
     }
-    Ok(())
+    Ok(picks)
 }
 
 fn context(vars: &Vars, moments: &Moments) -> Value {
@@ -252,6 +258,14 @@ mod tests {
 
     fn vars(pairs: &[(&str, &str)]) -> Vars {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_a_slice_is_cut_from_is_a_variable_too() {
+        let t = Template::compile("Dear {{ name[:1] }}.").unwrap();
+        assert!(t.needs_vars());
+        assert_eq!(t.render(&vars(&[("name", "Ann")]), &moments()).unwrap(), "Dear A.");
+        assert!(!Template::compile("[Clinic] {{ due | date }} {{ '[' }}").unwrap().needs_vars());
     }
 
     #[test]
