@@ -142,6 +142,9 @@ impl DoubtSeeker {
             Look::Absent => "the chat's history does not show it".to_owned(),
             Look::OutOfReach if history.is_empty() => "the chat's history is empty, or not kept".to_owned(),
             Look::OutOfReach => "the chat's history does not reach back far enough".to_owned(),
+            Look::Earlier => {
+                "the chat's history shows it before it was attempted: a clock may have been wrong".to_owned()
+            }
             Look::Several(n) => format!("the chat's history shows {n} that could be it"),
             Look::Unavailable | Look::Indistinct => String::new(),
         };
@@ -247,6 +250,7 @@ fn word(look: &Look) -> &'static str {
         Look::Found { .. } => "found",
         Look::Absent => "not_found",
         Look::OutOfReach => "out_of_reach",
+        Look::Earlier => "earlier",
         Look::Several(_) => "several",
         Look::Unavailable => "unavailable",
         Look::Indistinct => "indistinct",

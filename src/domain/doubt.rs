@@ -11,6 +11,10 @@ use crate::domain::time::{Millis, Timestamp};
 /// A gateway's clock may be a little off ours, and its stamps are whole seconds.
 pub const CLOCK_SLACK: Millis = Millis::seconds(60);
 
+/// A clock that was set wrong is wrong by less. What stands in a history up to so long before an attempt proves nothing,
+/// but is no silence either.
+const CLOCK_WRONG_BY: Millis = Millis(86_400_000);
+
 /// How many looks that do not show a message must agree.
 const ABSENT_LOOKS: u32 = 2;
 
@@ -50,6 +54,8 @@ pub enum Look {
     Absent,
     /// None can be it, but what is shown may not be everything.
     OutOfReach,
+    /// One would be it, had it not been sent before the attempt: a clock may have been wrong.
+    Earlier,
     /// Several can be it.
     Several(usize),
     /// Nothing could be asked.
@@ -68,10 +74,12 @@ pub fn look(
     is_ours: impl Fn(&str) -> bool,
 ) -> Look {
     let oldest = marked_at - CLOCK_SLACK;
-    let mut fits = history.iter().filter(|m| m.from_me && m.text == text && m.at >= oldest && !is_ours(&m.gateway_id));
+    let says_it = |m: &&HistoryMessage| m.from_me && m.text == text && !is_ours(&m.gateway_id);
+    let mut fits = history.iter().filter(says_it).filter(|m| m.at >= oldest);
     match (fits.next(), fits.count()) {
         (Some(one), 0) => Look::Found { gateway_id: one.gateway_id.clone() },
         (Some(_), more) => Look::Several(more + 1),
+        (None, _) if history.iter().filter(says_it).any(|m| m.at >= oldest - CLOCK_WRONG_BY) => Look::Earlier,
         (None, _) if covers(history, oldest, limit) => Look::Absent,
         (None, _) => Look::OutOfReach,
     }
@@ -88,7 +96,7 @@ fn covers(history: &[HistoryMessage], oldest: Timestamp, limit: usize) -> bool {
 pub struct Looks {
     /// Those of [`Look::Absent`].
     pub absent: u32,
-    /// Those of [`Look::OutOfReach`].
+    /// Those of [`Look::OutOfReach`] and [`Look::Earlier`].
     pub out_of_reach: u32,
     /// Those of [`Look::Unavailable`].
     pub failed: u32,
@@ -122,14 +130,14 @@ pub fn rule(
     match look {
         Look::Found { .. } => Ruling::Sent,
         Look::Absent if before.absent + 1 >= ABSENT_LOOKS => Ruling::Unsent,
-        Look::OutOfReach if before.out_of_reach + 1 >= ABSENT_LOOKS => by_policy(policy),
+        Look::OutOfReach | Look::Earlier if before.out_of_reach + 1 >= ABSENT_LOOKS => by_policy(policy),
         Look::Unavailable if before.failed + 1 >= FAILED_LOOKS => match by_policy(policy) {
             Ruling::Wait if now.since(marked_at) < GIVEN_UP_AFTER => {
                 Ruling::LookAgain(now + Millis(RARELY.0.max(quarantine.0)))
             }
             ruling => ruling,
         },
-        Look::Absent | Look::OutOfReach | Look::Unavailable => again,
+        Look::Absent | Look::OutOfReach | Look::Earlier | Look::Unavailable => again,
         Look::Several(_) | Look::Indistinct => by_policy(policy),
     }
 }
@@ -165,7 +173,9 @@ mod tests {
         assert_eq!(see(&[it.clone(), theirs.clone(), old.clone()]), Look::Found { gateway_id: "D".into() });
         assert_eq!(see(&[it.clone(), message("E", true, "hi", MARKED.0)]), Look::Several(2));
         assert_eq!(see(&[it, message("KNOWN", true, "hi", MARKED.0)]), Look::Found { gateway_id: "D".into() });
-        assert_eq!(see(&[theirs, other, old]), Look::Absent);
+        let long_ago = message("A", true, "hi", MARKED.0 - 60_001 - 86_400_000);
+        assert_eq!(see(&[theirs.clone(), other.clone(), long_ago]), Look::Absent);
+        assert_eq!(see(&[theirs, other, old]), Look::Earlier, "the clock may have been wrong");
     }
 
     #[test]
@@ -189,6 +199,7 @@ mod tests {
             assert_eq!(first, Ruling::LookAgain(MARKED + Millis(120_000)));
             let out_of_reach = Looks { out_of_reach: 1, failed: 4, ..Looks::default() };
             assert!(matches!(ruled(&Look::Absent, out_of_reach, policy, 60_000), Ruling::LookAgain(_)));
+            assert_ne!(ruled(&Look::Earlier, out_of_reach, policy, 60_000), Ruling::Unsent);
             let once = Looks { absent: 1, ..Looks::default() };
             assert_eq!(ruled(&Look::Absent, once, policy, 120_000), Ruling::Unsent);
             assert_eq!(ruled(&Look::Found { gateway_id: "D".into() }, once, policy, 1), Ruling::Sent);

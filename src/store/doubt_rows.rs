@@ -108,7 +108,7 @@ pub struct Evidence {
     pub at: Timestamp,
     /// Its kind: `history`, `echo`, `ack`, `person`.
     pub kind: &'static str,
-    /// What it says: `found`, `not_found`, `out_of_reach`, `several`, `unavailable`, `indistinct`, `duplicate`, `sent`,
+    /// What it says: `found`, `not_found`, `out_of_reach`, `earlier`, `several`, `unavailable`, `indistinct`, `duplicate`, `sent`,
     /// `resend`, `drop`.
     pub verdict: &'static str,
     /// For a person.

@@ -5,7 +5,7 @@ SELECT m.id, m.chat, m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attem
        (SELECT count(*) FROM evidence AS e
         WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'not_found'),
        (SELECT count(*) FROM evidence AS e
-        WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'out_of_reach'),
+        WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict IN ('out_of_reach', 'earlier')),
        (SELECT count(*) FROM evidence AS e
         WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'unavailable')
 FROM messages AS m
