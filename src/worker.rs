@@ -153,8 +153,7 @@ impl Worker {
         loop {
             self.beat.fetch_add(1, Ordering::Relaxed);
             crash_point::pass("round");
-            self.notice(&mut watch);
-            self.work();
+            self.work(&mut watch);
             if stopping && self.engine.is_quiet() {
                 break;
             }
@@ -189,11 +188,12 @@ impl Worker {
         tasks.wait().await;
     }
 
-    /// Tells the engine when time itself stumbled.
-    fn notice(&mut self, watch: &mut clock::Watch) {
-        match watch.look() {
-            (_, None) => {}
-            (now, Some(Jump::Ahead { from, to })) => {
+    /// Tells the engine when time itself stumbled, and answers what time it is.
+    fn notice(&mut self, watch: &mut clock::Watch) -> Timestamp {
+        let (now, jump) = watch.look();
+        match jump {
+            None => {}
+            Some(Jump::Ahead { from, to }) => {
                 tracing::warn!(
                     %from, %to, gap = %to.since(from),
                     "nobody worked for a while: the machine slept, the process was stopped, or the clock was set ahead"
@@ -204,17 +204,19 @@ impl Worker {
                     self.engine.handle(Input::Settled, now);
                 }
             }
-            (now, Some(Jump::Back { by })) => {
+            Some(Jump::Back { by }) => {
                 tracing::warn!(%by, %now, "the clock was set back: what is due keeps its instant");
                 self.engine.handle(Input::SetBack { by }, now);
             }
         }
+        now
     }
 
-    /// Performs everything the engine wants done now.
-    fn work(&mut self) {
-        let now = clock::now();
-        while let Some(effect) = self.engine.poll_effect(now) {
+    /// Performs everything the engine wants done now. The machine may fall asleep between any two effects.
+    fn work(&mut self, watch: &mut clock::Watch) {
+        loop {
+            let now = self.notice(watch);
+            let Some(effect) = self.engine.poll_effect(now) else { break };
             self.perform(effect);
         }
         for change in self.pending.drain(..) {

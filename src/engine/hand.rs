@@ -41,6 +41,9 @@ pub(super) struct Hand {
     pub typing_open: bool,
     /// The typing facts changed after the mark took them along.
     pub typing_news: bool,
+    /// A mark or the change that ends its stay is on its way to the disk: never two at a time, since an answer says only
+    /// of which message it is.
+    pub writing: bool,
     /// Somebody asked us to give it back while its mark was on the way.
     pub unwanted: bool,
     /// Whether it still counts in its lane's concurrency and holds its chat.
@@ -62,6 +65,7 @@ impl Hand {
             typing: None,
             typing_open: false,
             typing_news: false,
+            writing: false,
             unwanted: false,
             in_lane: false,
             holds_chat: false,

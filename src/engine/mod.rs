@@ -47,6 +47,10 @@ const UNWRITTEN_RETRY: Millis = Millis(2_000);
 /// Typing shorter than this is not written to the row: nobody could look in time.
 const WRITE_TYPING_FROM: Millis = Millis(1_000);
 
+/// A slot missed by more was missed because nobody worked, and not by the wakes and commits on its way: what may leave
+/// then is weighed anew.
+const SLOT_SLACK: Millis = Millis(50);
+
 /// Commits remembered for the mark's head start.
 const COMMITS_REMEMBERED: usize = 64;
 
@@ -184,7 +188,10 @@ impl Engine {
             (Timer::Refresh, Phase::Begun) => self.refresh_typing(id, now),
             (Timer::Mark, Phase::Begun) => self.mark(id, now),
             (Timer::Slot, Phase::Marked) => self.send(id, now),
-            (Timer::Rewrite, Phase::Settling(change)) => self.effects.push_back(Effect::Persist((**change).clone())),
+            (Timer::Rewrite, Phase::Settling(change)) if !hand.writing => {
+                let change = (**change).clone();
+                self.persist(change);
+            }
             _ => {}
         }
     }
@@ -366,7 +373,7 @@ impl Engine {
             body: None,
         };
         if let Some(change) = change(id, hand.due.attempts, &before, &Event::Marked, facts, now) {
-            self.effects.push_back(Effect::Persist(change));
+            self.persist(change);
         }
     }
 
@@ -382,26 +389,39 @@ impl Engine {
             let free = lane.ledger.earliest_behind(&lane.pacing, now);
             lane.ledger.add(free, after);
             hand.leave = Some(Leave { slot: free, ..leave });
-            if free > now {
-                // Kept waiting past its last instant, or into closed hours, it goes back unsent.
-                let too_late = hand.due.expires_at.is_some_and(|e| free > e);
-                if too_late || window::next_open(&hand.due.hours, free) != Some(free) {
-                    self.never_begun(id, now);
-                } else {
-                    self.at(free, id, Timer::Slot);
-                }
+        }
+        let Some(Leave { slot, .. }) = hand.leave else { return };
+        let at = slot.max(now);
+        if at.since(leave.slot) > SLOT_SLACK || slot > now {
+            // Kept waiting past its last instant, or into closed hours, it goes back unsent.
+            let too_late = hand.due.expires_at.is_some_and(|e| at > e);
+            if too_late || window::next_open(&hand.due.hours, at) != Some(at) {
+                self.never_begun(id, now);
                 return;
             }
+        }
+        if slot > now {
+            self.at(slot, id, Timer::Slot);
+            return;
         }
         hand.phase = Phase::Sending;
         if std::mem::take(&mut hand.typing_open) {
             self.effects.push_back(Effect::DropTyping { id });
         }
-        self.effects.push_back(Effect::Send { id, slot: leave.slot });
+        self.effects.push_back(Effect::Send { id, slot });
+    }
+
+    /// Has a change written whose answer is awaited.
+    fn persist(&mut self, change: Change) {
+        if let Some(hand) = self.hands.get_mut(&change.id) {
+            hand.writing = true;
+        }
+        self.effects.push_back(Effect::Persist(change));
     }
 
     fn persisted(&mut self, id: MessageId, verdict: Option<Verdict>, now: Timestamp) {
         let Some(hand) = self.hands.get_mut(&id) else { return };
+        hand.writing = false;
         match (&hand.phase, verdict) {
             (Phase::Marking, Some(Verdict::Applied)) => {
                 hand.phase = Phase::Marked;

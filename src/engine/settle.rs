@@ -111,7 +111,7 @@ impl Engine {
         let facts = Facts::Record { number, tries, send, late_typing, gateway_id, ack, named };
         if let Some(change) = change(id, number, &State::Sending, event, facts, now) {
             hand.phase = Phase::Settling(Box::new(change.clone()));
-            self.effects.push_back(Effect::Persist(change));
+            self.persist(change);
         }
     }
 
@@ -120,7 +120,7 @@ impl Engine {
         let Some(hand) = self.hands.get_mut(&id) else { return };
         if let Some(change) = change(id, hand.due.attempts, &hand.state(), event, Facts::Note(note), now) {
             hand.phase = Phase::Settling(Box::new(change.clone()));
-            self.effects.push_back(Effect::Persist(change));
+            self.persist(change);
         }
     }
 

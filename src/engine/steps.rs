@@ -2,7 +2,7 @@
 
 use crate::domain::id::MessageId;
 use crate::domain::time::{Millis, Timestamp};
-use crate::engine::effect::Standing;
+use crate::engine::effect::{Effect, Standing};
 use crate::engine::{Engine, Phase, Timer};
 
 /// After a gap nothing is taken up before what gives way to later occurrences is settled, but no longer than this: a
@@ -50,6 +50,14 @@ impl Engine {
     }
 
     fn give_back_all(&mut self, why: &str, now: Timestamp) {
+        // What was about to leave did not.
+        self.effects.retain(|effect| {
+            let Effect::Send { id, .. } = effect else { return true };
+            if let Some(hand) = self.hands.get_mut(id) {
+                hand.phase = Phase::Marked;
+            }
+            false
+        });
         let mut ids: Vec<MessageId> = self.hands.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {

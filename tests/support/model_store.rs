@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use onthedot::domain::ack::Ack;
 use onthedot::domain::doubt::Looks;
 use onthedot::domain::id::{InstanceName, MessageId};
 use onthedot::domain::message::{Change, Due, Facts, Verdict};
@@ -23,6 +24,10 @@ pub(crate) struct Row {
     pub(crate) crashes: u32,
     /// The looks at that attempt, where it is in doubt.
     pub(crate) looks: Looks,
+    /// What an unclear answer called that attempt.
+    pub(crate) named: Option<String>,
+    /// The ack that is shown.
+    pub(crate) ack: Option<Ack>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -45,6 +50,8 @@ impl ModelStore {
             marked_at: Timestamp(0),
             crashes: 0,
             looks: Looks::default(),
+            named: None,
+            ack: None,
         };
         self.rows.insert(due.id, row);
     }
@@ -113,13 +120,20 @@ impl ModelStore {
         match &change.facts {
             Facts::Mark { number, marked_at, .. } => {
                 row.attempts = *number;
-                (row.marked_at, row.looks) = (*marked_at, Looks::default());
+                (row.marked_at, row.looks, row.named) = (*marked_at, Looks::default(), None);
                 row.first_marked_at = row.first_marked_at.or(Some(*marked_at));
             }
-            Facts::Record { tries, .. } | Facts::Verdict { tries, .. } => row.tries = *tries,
+            Facts::Record { tries, named, .. } => (row.tries, row.named) = (*tries, named.clone()),
+            Facts::Verdict { tries, .. } => row.tries = *tries,
             Facts::TypingShown { .. } | Facts::Moved { .. } | Facts::Note(_) => {}
         }
         Verdict::Applied
+    }
+
+    /// An ack arrived; answers the one that is shown.
+    pub(crate) fn ack(&mut self, id: MessageId, ack: Ack) -> Ack {
+        let Some(row) = self.rows.get_mut(&id) else { return ack };
+        *row.ack.insert(Ack::raise(row.ack, ack))
     }
 
     /// What a start does before anything is claimed.
