@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use accounts::accounts;
 use onthedot::domain::job::OnDoubt;
+use onthedot::store::{Opening, SqliteStore};
 use process::{Bench, Running, now_ms, pause, until};
 use supply::{Supply, gateway};
 
@@ -207,6 +208,41 @@ fn another_program_s_lock_is_waited_out_and_loses_nothing() {
     let found = runtime.block_on(accounts(&bench));
     found.assert_clean();
     assert_eq!(found.sent, 20, "{}", found.told());
+}
+
+/// A connection of another program, which reads what was there when it began.
+async fn reader(bench: &Bench) -> sqlx::SqliteConnection {
+    use sqlx::Connection;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(bench.path("db"));
+    let mut reader = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN").execute(&mut reader).await.unwrap();
+    sqlx::query("SELECT count(*) FROM messages").fetch_all(&mut reader).await.unwrap();
+    reader
+}
+
+#[test]
+fn the_log_is_cut_to_its_bound_once_a_reader_that_kept_it_lets_go() {
+    use sqlx::Connection;
+    const MIB: u64 = 1024 * 1024;
+    let bench = Bench::new();
+    runtime().block_on(async {
+        let store = SqliteStore::open(&bench.path("db"), Opening::Beside).await.unwrap();
+        let mut reader = reader(&bench).await;
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(bench.path("db"));
+        let mut writer = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query("CREATE TABLE ballast (b)").execute(&mut writer).await.unwrap();
+        for _ in 0..80 {
+            sqlx::query("INSERT INTO ballast VALUES (randomblob(1048576))").execute(&mut writer).await.unwrap();
+        }
+        let kept = store.checkpoint().await.unwrap();
+        assert!(kept.left > 0 && kept.bytes > 64 * MIB, "a reader still needs it: {kept:?}");
+        sqlx::query("ROLLBACK").execute(&mut reader).await.unwrap();
+        let cut = store.checkpoint().await.unwrap();
+        assert!(cut.left == 0 && cut.bytes <= 64 * MIB, "nobody needs it any more: {cut:?}");
+        reader.close().await.unwrap();
+        writer.close().await.unwrap();
+        store.close().await;
+    });
 }
 
 #[test]
