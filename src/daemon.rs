@@ -20,7 +20,7 @@ use crate::crash_point;
 use crate::domain::id::InstanceName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::doubt::DoubtSeeker;
-use crate::engine::LaneStart;
+use crate::engine::{LaneStart, Standing};
 use crate::feed::{Feed, News};
 use crate::follower::Follower;
 use crate::gateway::{self, Gateway};
@@ -30,10 +30,10 @@ use crate::planner::Planner;
 use crate::receipts::{Inbox, Receipts};
 use crate::sandbox::scenario::Scenario;
 use crate::sandbox::{Sandbox, SandboxError, SandboxOptions};
-use crate::store::view::RunSummary;
+use crate::store::view::{LaneView, RunSummary};
 use crate::store::{DaemonLock, InstanceRow, Opening, SqliteStore, Store, StoreError};
 use crate::upkeep;
-use crate::worker::{Activity, Served, Worker};
+use crate::worker::{Activity, Served, Worker, stood};
 use crate::zones;
 
 /// Where the daemon listens unless told otherwise.
@@ -386,8 +386,11 @@ impl Parts {
     async fn lanes(&self, shared: &Arc<dyn Store>, options: &DaemonOptions) -> Result<Vec<Served>, StoreError> {
         let now = clock::now();
         let zone = self.zone(options).await?;
+        let known: HashMap<String, LaneView> =
+            self.store.lanes(now).await?.into_iter().map(|l| (l.name.clone(), l)).collect();
         let mut served = Vec::new();
         for instance in &self.instances {
+            let standing = known.get(&*instance.name.0).map_or(Standing::Working, |l| stood(l, now));
             let Some(gateway) = self.accounts.get(&instance.name) else { continue };
             let since = now - instance.pacing.memory();
             let lane = LaneStart {
@@ -400,11 +403,14 @@ impl Parts {
                     Vec::new()
                 },
                 outages: shared.outages(&instance.name, now - OUTAGES_REMEMBERED).await?,
+                standing,
                 quarantine: instance.quarantine,
                 seed: self.store.seed(),
                 zone: zone.clone(),
             };
-            shared.remember_standing(&instance.name, "working", None, None, None, now).await?;
+            if lane.standing == Standing::Working {
+                shared.remember_standing(&instance.name, "working", None, None, None, now).await?;
+            }
             served.push(Served { gateway: Arc::clone(gateway), lane, window: instance.window.clone() });
         }
         Ok(served)

@@ -11,8 +11,8 @@ use crate::domain::pace::Pacing;
 use crate::domain::state::{Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::window::Window;
-use crate::engine::LaneStart;
 use crate::engine::explain::{Explanation, Situation, explain};
+use crate::engine::{LaneStart, Standing};
 use crate::intake;
 use crate::store::view::MessageDetail;
 use crate::store::{Claimed, SqliteStore, Store, StoreError};
@@ -132,6 +132,7 @@ async fn lane(
         recent_sends: store.recent_sends(instance, now - pacing.memory()).await?,
         // What an outage cost is settled when a message is taken up, and no gate.
         outages: Vec::new(),
+        standing: Standing::Working,
         quarantine: Millis::ZERO,
         seed: store.seed(),
         zone: zone.unwrap_or(jiff::tz::TimeZone::UTC),

@@ -1,6 +1,6 @@
 //! Performs what the engine decides, and tells it what came of it. Dull on purpose: it decides nothing itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::crash_point;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Due, Facts, SendFacts, Verdict};
 use crate::domain::occurrence;
-use crate::domain::outcome::Outcome;
+use crate::domain::outcome::{DownCause, Outcome};
 use crate::domain::recipient::Chat;
 use crate::domain::render::Rendered;
 use crate::domain::state::Reason;
@@ -26,6 +26,7 @@ use crate::engine::{CLAIM_AHEAD, Effect, Engine, Input, LaneStart, Standing};
 use crate::feed::{Feed, News};
 use crate::gateway::{Gateway, Session};
 use crate::repeats::{REPEATED_WITHIN, Repeats};
+use crate::store::view::LaneView;
 use crate::store::{Claimed, Store, StoreError, guard, vars_json};
 
 /// The worker never sleeps longer: it notices suspends and steps of the clock.
@@ -44,7 +45,7 @@ pub struct Activity {
     pub in_hand: usize,
     /// Claims, changes and other answers awaited.
     pub awaited: usize,
-    /// Whether every instance was asked for its messages at least once.
+    /// Whether the messages of every instance were claimed at least once, or it said that it cannot send.
     pub settled: bool,
 }
 
@@ -89,7 +90,9 @@ pub struct Worker {
     pending: Vec<Change>,
     tasks: TaskTracker,
     awaited: usize,
-    claims_answered: usize,
+    /// Instances whose messages were claimed, or that said whether they can send; of no interest any more once all are.
+    asked: HashSet<InstanceName>,
+    all_asked: bool,
     activity: watch::Sender<Activity>,
     beat: Arc<AtomicU64>,
     feed: Feed,
@@ -122,7 +125,8 @@ impl Worker {
             pending: Vec::new(),
             tasks,
             awaited: 0,
-            claims_answered: 0,
+            asked: HashSet::new(),
+            all_asked: false,
             activity: watch::Sender::default(),
             beat: Arc::default(),
             feed,
@@ -224,10 +228,13 @@ impl Worker {
             // The writer task ends only after this sender is dropped.
             let _ = self.persist.send(change);
         }
+        if !self.all_asked {
+            self.all_asked = self.gateways.keys().all(|instance| self.asked.contains(instance));
+        }
         let activity = Activity {
             in_hand: self.engine.in_hand_of_working_lanes(),
             awaited: self.awaited,
-            settled: self.claims_answered >= self.gateways.len(),
+            settled: self.all_asked,
         };
         self.activity.send_if_modified(|a| std::mem::replace(a, activity) != activity);
     }
@@ -242,8 +249,10 @@ impl Worker {
         let input = match told {
             Told::News(input) => input,
             Told::Input(input) => {
-                if matches!(input, Input::Persisted { .. } | Input::Gone { .. }) {
-                    self.awaited = self.awaited.saturating_sub(1);
+                match &input {
+                    Input::Persisted { .. } | Input::Gone { .. } => self.awaited = self.awaited.saturating_sub(1),
+                    Input::Probed { instance, .. } => _ = self.asked.insert(instance.clone()),
+                    _ => {}
                 }
                 input
             }
@@ -253,7 +262,7 @@ impl Worker {
             }
             Told::Claimed { instance, answer: Some(answer) } => {
                 self.awaited = self.awaited.saturating_sub(1);
-                self.claims_answered += 1;
+                self.asked.insert(instance.clone());
                 if !answer.messages.is_empty() {
                     crash_point::pass("claimed");
                 }
@@ -436,6 +445,16 @@ impl Worker {
                 tracing::warn!(%instance, error = %e, "its standing could not be written down");
             }
         });
+    }
+}
+
+/// How an instance stood when it was last remembered. Why it was down is told anew by its probe.
+pub fn stood(lane: &LaneView, now: Timestamp) -> Standing {
+    let why = lane.reason.clone().unwrap_or_default();
+    match (lane.state.as_str(), lane.until) {
+        ("down", _) => Standing::Down { cause: DownCause::Unclear, why },
+        ("resting", Some(until)) if until > now => Standing::Resting { until, why },
+        _ => Standing::Working,
     }
 }
 

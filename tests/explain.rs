@@ -14,8 +14,8 @@ use onthedot::domain::state::{Reason, StateName};
 use onthedot::domain::time::{Millis, Timestamp};
 use onthedot::domain::timeline::Late;
 use onthedot::domain::window::{Days, Hours, OpenHours};
-use onthedot::engine::LaneStart;
 use onthedot::engine::explain::{Situation, explain};
+use onthedot::engine::{LaneStart, Standing};
 
 /// 2026-11-23, a Monday, 12:00 UTC.
 fn now() -> Timestamp {
@@ -73,6 +73,7 @@ fn base() -> Situation {
             refresh_every: Millis(8_000),
             recent_sends: Vec::new(),
             outages: Vec::new(),
+            standing: Standing::Working,
             quarantine: Millis(60_000),
             seed: 1,
             zone: TimeZone::UTC,

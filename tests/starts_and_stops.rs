@@ -70,6 +70,35 @@ fn of_ten_daemons_started_at_once_exactly_one_runs_and_the_next_takes_over() {
     assert!(slowest < Duration::from_secs(5));
 }
 
+#[test]
+fn an_instance_that_was_down_is_asked_before_it_gets_another_message() {
+    let bench = Bench::new();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let broken =
+        "faults:\n  - { on: send, times: 5, reset: true }\n  - { on: session, times: 1, answer: { status: 500 } }\n";
+    bench.write("scenario.yaml", broken);
+    let (_gateway, url) = gateway(&bench);
+    bench.write("jobs.yaml", &supply::jobs_file(&url));
+    let asked = |path: &str| bench.journal().iter().filter(|l| l.path == path).count();
+    let run = || bench.start(&["run", "jobs.yaml", "--listen", "off"]);
+    let mut supply = runtime.block_on(Supply::open(&bench, 1, OnDoubt::Hold));
+    let mut daemon = run();
+    runtime.block_on(supply.add(5, 0));
+    until("the circuit opens", LIMIT, || bench.log().contains("sends in a row got no clear answer"));
+    let (sends, probes) = (asked("/v2/send/text"), asked("/v2/session/info"));
+    daemon.0.kill().unwrap();
+    daemon.0.wait().unwrap();
+    runtime.block_on(supply.add(5, 0));
+    let mut daemon = run();
+    until("it is asked", LIMIT, || asked("/v2/session/info") > probes);
+    daemon.0.kill().unwrap();
+    daemon.0.wait().unwrap();
+    assert_eq!(asked("/v2/send/text"), sends, "no message more is put at risk");
+    bench.run(&["run", "jobs.yaml", "--listen", "off", "--until-idle=100ms"]);
+    assert_eq!(asked("/v2/send/text"), sends + 5, "a quiet end waits for its answer");
+    runtime.block_on(supply.close());
+}
+
 /// Stops a daemon in the middle of a broadcast, again and again. Answers how long the slowest stop took.
 fn stops(count: u64, seed: u64) -> Duration {
     let bench = Bench::new();

@@ -28,6 +28,8 @@ pub struct LaneStart {
     pub recent_sends: Vec<Departure>,
     /// Stretches in which nothing could be sent, rising.
     pub outages: Vec<(Timestamp, Timestamp)>,
+    /// How it stood last: one that could not send is asked before it gets a message, however short its rest was.
+    pub standing: Standing,
     /// How long after a doubtful send evidence is looked for.
     pub quarantine: Millis,
     /// The seed of its draws.
@@ -128,6 +130,7 @@ impl Lane {
         for sent in &start.recent_sends {
             ledger.add(sent.at, start.pacing.after(sent.draw));
         }
+        let works = start.standing == Standing::Working;
         Lane {
             instance: start.instance,
             pacing: start.pacing,
@@ -144,9 +147,9 @@ impl Lane {
             claim_at: Some(now),
             more: false,
             plan_at: None,
-            standing: Standing::Working,
-            down_since: None,
-            probe_at: None,
+            down_since: (!works).then_some(now),
+            probe_at: matches!(start.standing, Standing::Down { .. }).then_some(now),
+            standing: start.standing,
             probing: false,
             setbacks: 0,
             unclear: 0,
@@ -380,18 +383,33 @@ impl Lane {
 mod tests {
     use super::*;
 
-    fn lane() -> Lane {
-        let start = LaneStart {
+    fn start() -> LaneStart {
+        LaneStart {
             instance: InstanceName::new("shop"),
             pacing: Pacing::default(),
             refresh_every: Millis(8_000),
             recent_sends: Vec::new(),
             outages: Vec::new(),
+            standing: Standing::Working,
             quarantine: Millis(60_000),
             seed: 1,
             zone: TimeZone::UTC,
-        };
-        Lane::new(start, Timestamp(0))
+        }
+    }
+
+    fn lane() -> Lane {
+        Lane::new(start(), Timestamp(0))
+    }
+
+    #[test]
+    fn a_lane_that_was_down_begins_down_and_is_asked_at_once() {
+        let down = Standing::Down { cause: DownCause::Unclear, why: "reset".to_owned() };
+        let mut lane = Lane::new(LaneStart { standing: down, ..start() }, Timestamp(5));
+        assert!(!lane.works());
+        assert_eq!(lane.wakeup(), Some(Timestamp(5)));
+        assert_eq!(lane.up(Timestamp(9)), Some((Timestamp(5), Timestamp(9))));
+        lane.enter(&Chat::from_stored("1@c.us"));
+        assert!(lane.is_full(), "one message tries alone");
     }
 
     #[test]

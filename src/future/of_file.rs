@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config::{ConfigError, Settings};
 use crate::domain::occurrence::SLOWEST_CLOCK;
 use crate::domain::time::{Millis, Timestamp};
-use crate::engine::LaneStart;
+use crate::engine::{LaneStart, Standing};
 use crate::future::{JobPremise, LanePremise, Premise};
 
 /// Typing is shown again this often: it moves no send.
@@ -37,6 +37,7 @@ pub fn of_file(settings: &Settings, known: &Known, from: Timestamp, until: Times
             refresh_every: REFRESH_EVERY,
             recent_sends: Vec::new(),
             outages: Vec::new(),
+            standing: Standing::Working,
             quarantine: i.quarantine,
             seed: known.seed,
             zone: zone.clone(),

@@ -11,7 +11,7 @@ use crate::domain::id::InstanceName;
 use crate::domain::pace::Pacing;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::window::Window;
-use crate::engine::LaneStart;
+use crate::engine::{LaneStart, Standing};
 use crate::future::of_file::REFRESH_EVERY;
 use crate::future::rows::Mould;
 use crate::future::{JobPremise, LanePremise, Premise, Stop, Waiting};
@@ -68,6 +68,7 @@ pub async fn of_store(store: &SqliteStore, now: Timestamp, until: Timestamp) -> 
             refresh_every: REFRESH_EVERY,
             recent_sends,
             outages: Vec::new(),
+            standing: Standing::Working,
             quarantine: Millis::ZERO,
             seed: store.seed(),
             zone: zone.clone(),

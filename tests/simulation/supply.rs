@@ -10,7 +10,7 @@ use onthedot::domain::recipient::Chat;
 use onthedot::domain::retry::RetryPolicy;
 use onthedot::domain::time::{Millis, Timestamp};
 use onthedot::domain::timeline::Late;
-use onthedot::engine::LaneStart;
+use onthedot::engine::{LaneStart, Standing};
 
 use crate::dice::Dice;
 use crate::world::{BEGIN, QUARANTINE};
@@ -35,6 +35,7 @@ pub(crate) fn lane(dice: &mut Dice, n: i64, seed: u64) -> LaneStart {
         refresh_every: Millis(8_000),
         recent_sends: Vec::new(),
         outages: Vec::new(),
+        standing: Standing::Working,
         quarantine: QUARANTINE,
         seed,
         zone: TimeZone::UTC,

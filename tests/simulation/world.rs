@@ -134,6 +134,8 @@ pub(crate) struct World {
     end: Timestamp,
     /// Whether people cancel and pause meanwhile.
     people: bool,
+    /// Whether a node begins with its lanes standing as they stood.
+    remembers_standings: bool,
     /// Draws of when the machine sleeps, where it does.
     naps: Option<Dice>,
     /// Draws of when a node freezes and another one takes over, where there are several.
@@ -164,6 +166,7 @@ impl World {
         let (crashes_left, lies) = (dice.roll(0, 3), dice.roll(0, 40));
         let mut world = World::of(dice, now, Timestamp(END), lanes, store, (crashes_left, lies), seed);
         world.people = true;
+        world.remembers_standings = !kept;
         world.naps = (seed % 5 == 3).then(|| Dice::of(seed, "naps"));
         let some = |matter: &str, percent| {
             let mut dice = Dice::of(seed, matter);
@@ -208,6 +211,7 @@ impl World {
             session_down_until: Timestamp(0),
             end,
             people: false,
+            remembers_standings: false,
             naps: None,
             rivals: None,
             steps: None,
@@ -373,7 +377,13 @@ impl World {
                 let status = if fails { Some(500) } else { Some(200) };
                 self.later(after, Pending::Input(k, Input::TypingAnswered { id, status, response: "{}".into() }));
             }
-            Effect::DropTyping { .. } | Effect::Lane { .. } | Effect::Release { .. } => {}
+            Effect::Lane { instance, standing, .. } => {
+                let remembers = self.remembers_standings;
+                if let Some(lane) = self.lanes.iter_mut().find(|l| remembers && l.instance == instance) {
+                    lane.standing = standing;
+                }
+            }
+            Effect::DropTyping { .. } | Effect::Release { .. } => {}
             Effect::StopTyping { id, .. } => self.note(Fact::StopTyping(id)),
             Effect::Persist(change) => {
                 // One disk: writes are carried out in the order they were asked for.
