@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes the parsers: run.sh [seconds] [target…], by default 60 seconds each of all targets, two at a time.
 #
+# It goes on from what earlier runs found: found/, or found.tar.xz where that is not there yet (keep.sh makes it).
 # FUZZ_TARGET_DIR is where it builds and logs; FUZZ_SANITIZER is none, or such as address.
 # Exits with 1 when a target crashed, 2 for a wrong call or a failed build, 3 without a nightly toolchain.
 set -euo pipefail
@@ -51,6 +52,12 @@ host="$(rustc +nightly -vV | sed -n 's/^host: //p')"
 scratch="$(mktemp -d -p /dev/shm 2> /dev/null || mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 mkdir -p "$build/logs"
+
+# What earlier runs found is where this one begins.
+if [[ ! -d found ]] && command -v xz > /dev/null; then
+    mkdir found
+    tar -xJf found.tar.xz -C found
+fi
 
 # Fuzzes one target and tells in one line how it went.
 fuzz() {
