@@ -145,7 +145,7 @@ pub struct RunEnd {
 /// [`DaemonError`] for everything that keeps it from running.
 pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     let took = Stopwatch::start();
-    let _lock = take_lock(&options.database)?;
+    let _lock = take_lock(&options.database).await?;
     let store = Arc::new(SqliteStore::open_with_seed(&options.database, Opening::Daemon, options.seed).await?);
     store.ensure_mode(if options.sandbox.is_some() { "sandbox" } else { "real" }).await?;
     if !options.trust_clock {
@@ -212,12 +212,23 @@ pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     Ok(RunEnd { summary, took: took.elapsed(), idle })
 }
 
-fn take_lock(database: &Path) -> Result<DaemonLock, StoreError> {
+/// A daemon that was killed holds its lock until the system has cleared it away, and a command that migrates until it is
+/// done: waited for so long, and looked at so often.
+const LOCK_WAITS: Millis = Millis(1_000);
+const LOCK_LOOK: Millis = Millis(20);
+
+async fn take_lock(database: &Path) -> Result<DaemonLock, StoreError> {
     if let Some(folder) = database.parent().filter(|f| !f.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder)
             .map_err(|e| StoreError::Unwritable { path: database.to_owned(), what: e.to_string() })?;
     }
-    DaemonLock::take(database)
+    let waited = Stopwatch::start();
+    loop {
+        match DaemonLock::take(database) {
+            Err(StoreError::Locked { .. }) if waited.elapsed() < LOCK_WAITS => clock::sleep(LOCK_LOOK).await,
+            taken => return taken,
+        }
+    }
 }
 
 async fn instances(store: &SqliteStore, options: &DaemonOptions) -> Result<Vec<InstanceSettings>, DaemonError> {

@@ -40,7 +40,8 @@ fn of_ten_daemons_started_at_once_exactly_one_runs_and_the_next_takes_over() {
     bench.write("jobs.yaml", supply::SANDBOX_JOBS);
     let run = ["run", "jobs.yaml", "--sandbox", "--listen", "off"];
     let mut slowest = Duration::ZERO;
-    for round in 0..number("ROUNDS", 5) {
+    let rounds = usize::try_from(number("ROUNDS", 5)).unwrap();
+    for round in 0..rounds {
         let mut all: Vec<Running> = (0..10).map(|_| bench.start(&run)).collect();
         let mut refused = 0;
         until("nine give way", LIMIT, || {
@@ -54,13 +55,12 @@ fn of_ten_daemons_started_at_once_exactly_one_runs_and_the_next_takes_over() {
             });
             refused == 9
         });
-        let readies = bench.log().matches(" ready ms=").count();
-        until("the one is ready", LIMIT, || bench.log().matches(" ready ms=").count() >= readies.max(1));
-        pause(Duration::from_millis(30));
+        // One line of the one of this round, and two of each round before.
+        until("the one is ready", LIMIT, || bench.log().matches(" ready ms=").count() > 2 * round);
         assert!(all.len() == 1 && all[0].0.try_wait().unwrap().is_none(), "round {round}: exactly one runs");
+        let before = bench.log().matches(" ready ms=").count();
         all[0].0.kill().unwrap();
         let killed = stopwatch();
-        let before = bench.log().matches(" ready ms=").count();
         let next = bench.start(&run);
         until("the next takes over", LIMIT, || bench.log().matches(" ready ms=").count() > before);
         slowest = slowest.max(killed.elapsed());
