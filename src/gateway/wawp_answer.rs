@@ -176,6 +176,15 @@ mod tests {
     }
 
     #[test]
+    fn a_success_tells_how_far_it_has_come_or_does_not() {
+        assert_eq!(ack(&json!({"ack": 1})), Some(Ack::Server));
+        assert_eq!(ack(&json!({"_data": {"ack": 0}})), Some(Ack::Pending));
+        assert_eq!(ack(&json!({"status": "PENDING"})), Some(Ack::Pending));
+        assert_eq!(ack(&json!({"status": "SENT"})), None, "a word nobody documented");
+        assert_eq!(ack(&json!({"ack": 77, "id": "x"})), None, "a level nobody documented");
+    }
+
+    #[test]
     fn a_history_is_read_in_each_shape() {
         let body = json!([
             {"id": "true_1@c.us_A", "body": "hi", "timestamp": 1760000000, "fromMe": true, "ack": 2},
