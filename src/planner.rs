@@ -254,9 +254,7 @@ impl Planner {
         let job = &stored.job;
         // On clocks of their own, recipients of two occurrences may well be due side by side.
         let may_overlap = job.manner.overlap == Overlap::Allow || job.manner.own_clock;
-        // What is made up for all at once would overlap itself: `skip` means the occurrences of a schedule that runs.
-        let made_up_for =
-            job.manner.misfire == Misfire::RunAll && job.manner.overlap == Overlap::Skip && nominal <= now;
+        let made_up_for = overlaps_itself(job) && nominal <= now;
         let checked = job.schedule.recurs() && !may_overlap && !made_up_for && !stored.resumes;
         let publish = Publish {
             next_at: decision.following,
@@ -450,6 +448,11 @@ fn own_instants(job: &Job) -> bool {
     job.manner.own_clock || job.schedule.event_at().is_some()
 }
 
+/// What is made up for all at once would overlap itself: `skip` means the occurrences of a schedule that runs.
+fn overlaps_itself(job: &Job) -> bool {
+    job.manner.misfire == Misfire::RunAll && job.manner.overlap == Overlap::Skip
+}
+
 /// Decides which occurrence is planned next and how.
 fn decide(stored: &StoredJob, max_lateness: Millis, zone: &TimeZone, now: Timestamp) -> Decision {
     let schedule = &stored.job.schedule;
@@ -531,6 +534,43 @@ mod tests {
 
     fn every(period: i64) -> Schedule {
         Schedule::Every { period: Millis(period), anchor: None, bounds: crate::domain::schedule::Bounds::default() }
+    }
+
+    #[test]
+    fn only_what_is_made_up_for_and_would_be_skipped_overlaps_itself() {
+        let with = |misfire, overlap| {
+            let mut job = stored(every(60_000), 60_000).job;
+            (job.manner.misfire, job.manner.overlap) = (misfire, overlap);
+            overlaps_itself(&job)
+        };
+        assert!(with(Misfire::RunAll, Overlap::Skip));
+        assert!(!with(Misfire::RunAll, Overlap::Queue));
+        assert!(!with(Misfire::RunOnce, Overlap::Skip));
+    }
+
+    #[test]
+    fn recipients_with_instants_of_their_own_are_judged_one_by_one_and_their_job_is_never_too_late() {
+        let mut own = stored(Schedule::At(vec![Timestamp(1_000)]), 1_000);
+        assert!(!own_instants(&own.job));
+        own.job.manner.own_clock = true;
+        assert!(own_instants(&own.job), "each on its own clock");
+        let a_week_later = Timestamp(7 * 86_400_000);
+        let d = decide(&own, Millis(5_000), &TimeZone::UTC, a_week_later);
+        assert_eq!(d.serve, Some((Timestamp(1_000), StateName::Scheduled)));
+        let mut recurring = stored(every(60_000), 60_000);
+        recurring.job.manner.own_clock = true;
+        let d = decide(&recurring, Millis(30_000), &TimeZone::UTC, a_week_later);
+        assert!(d.serve.is_some_and(|(t, _)| t > Timestamp(60_000)), "of a schedule the latest is served");
+        assert!(d.missed[0].is_some());
+    }
+
+    #[test]
+    fn a_lead_longer_than_the_time_to_the_next_occurrence_has_it_planned_earlier() {
+        let mut long = stored(every(60_000), 60_000);
+        long.job.manner.typing = Typing::Lead(Millis(90_000));
+        let d = decide(&long, Millis(30_000), &TimeZone::UTC, Timestamp(10_000));
+        assert_eq!(d.following, Some(Timestamp(120_000)));
+        assert_eq!(d.plan_at, Some(Timestamp(120_000 - 90_000) - AHEAD));
     }
 
     #[test]

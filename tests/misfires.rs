@@ -205,6 +205,13 @@ fn an_occurrence_that_comes_before_the_last_is_finished_is_handled_as_the_job_sa
         )
         .unwrap();
     }
+    // Three seconds each, and one place in the queue: the third comes while the second waits for the first.
+    writeln!(instances, "  full: {{ gateway: sandbox, pacing: {{ gap: 3s..3s }} }}").unwrap();
+    writeln!(
+        jobs,
+        "  full: {{ instance: full, every: 1s, count: 3, typing: off, to: [\"201000000001\", \"201000000002\"], text: \"full {{{{ nominal | iso }}}}\", overlap: queue, max_catchup: 1 }}"
+    )
+    .unwrap();
     bench.write("jobs.yaml", &format!("version: 1\ntimezone: UTC\ninstances:\n{instances}jobs:\n{jobs}"));
     let output = bench.run(&["run", "jobs.yaml", "--sandbox", "--listen", "127.0.0.1:0", "--until-idle=3s"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -222,4 +229,5 @@ fn an_occurrence_that_comes_before_the_last_is_finished_is_handled_as_the_job_sa
     assert_eq!(told["replace"], [sent, overtaken, sent, overtaken, sent, overtaken, sent, sent]);
     assert_eq!(told["queue"], [sent; 8]);
     assert_eq!(told["allow"], [sent; 8]);
+    assert_eq!(told["full"], [sent, sent, sent, sent, skipped, skipped]);
 }
