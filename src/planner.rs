@@ -562,6 +562,8 @@ mod tests {
         let d = decide(&recurring, Millis(30_000), &TimeZone::UTC, a_week_later);
         assert!(d.serve.is_some_and(|(t, _)| t > Timestamp(60_000)), "of a schedule the latest is served");
         assert!(d.missed[0].is_some());
+        let ahead = longest_lead(&recurring.job.manner.typing) + AHEAD;
+        assert_eq!(d.plan_at, d.following.map(|f| f - ahead - FASTEST_CLOCK), "before it begins on the fastest clock");
     }
 
     #[test]
