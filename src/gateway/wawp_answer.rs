@@ -176,6 +176,14 @@ mod tests {
     }
 
     #[test]
+    fn an_error_is_told_by_its_code_and_its_words() {
+        let words = |value: Value| error(&value).unwrap().words();
+        assert_eq!(words(json!({"code": "invalid_session", "message": "log in"})), "invalid_session: log in");
+        assert_eq!(words(json!({"code": "invalid_session"})), "invalid_session");
+        assert_eq!(words(json!({"error": "no such chat"})), "no such chat");
+    }
+
+    #[test]
     fn a_success_tells_how_far_it_has_come_or_does_not() {
         assert_eq!(ack(&json!({"ack": 1})), Some(Ack::Server));
         assert_eq!(ack(&json!({"_data": {"ack": 0}})), Some(Ack::Pending));
