@@ -1,10 +1,12 @@
 //! The only file that asks the operating system for time, and the only one that waits for it.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 use crate::domain::time::{Millis, Timestamp};
 
@@ -13,6 +15,13 @@ use crate::domain::time::{Millis, Timestamp};
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The wall clock in microseconds: for measuring, never for deciding.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+pub fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// A stopwatch on the monotonic clock: for lengths of time, which steps of the wall clock must not touch.
@@ -88,6 +97,85 @@ impl Watch {
 #[expect(clippy::disallowed_methods, reason = "this is the one place that sleeps")]
 pub async fn sleep(length: Millis) {
     tokio::time::sleep(length.to_duration()).await;
+}
+
+/// Rings at an instant to a fraction of a millisecond. tokio's timers round up to whole ones and are 1 to 2 ms late by
+/// construction; a thread that waits for nothing but the next instant is 0.1 ms late (measured).
+#[derive(Debug)]
+pub struct Alarm(Arc<AlarmShared>);
+
+#[derive(Debug, Default)]
+struct AlarmShared {
+    set: Mutex<AlarmSet>,
+    earlier: Condvar,
+    rings: Notify,
+}
+
+#[derive(Debug, Default)]
+struct AlarmSet {
+    at: Option<Timestamp>,
+    ended: bool,
+}
+
+impl Alarm {
+    /// An alarm that is not set. Where its thread cannot be started it rings by tokio's timers.
+    pub fn start() -> Alarm {
+        let shared = Arc::new(AlarmShared::default());
+        let own = Arc::clone(&shared);
+        if let Err(e) = std::thread::Builder::new().name("alarm".to_owned()).spawn(move || own.watch()) {
+            tracing::warn!(error = %e, "no thread for the alarm: sends will be a millisecond or two later");
+        }
+        Alarm(shared)
+    }
+
+    /// Waits until the wall clock reads `at`, but never longer than `cap`: whoever waits looks at the clock again, so that
+    /// a suspend or a step of the clock is noticed. Now and then it comes back early.
+    pub async fn until(&self, at: Timestamp, cap: Millis) {
+        let wait = at.since(now()).0.clamp(0, cap.0);
+        if wait == 0 {
+            return;
+        }
+        if wait < cap.0 {
+            let mut set = self.0.set.lock().unwrap_or_else(PoisonError::into_inner);
+            // What rings too early because it was set before rings for nothing.
+            if set.at.replace(at).is_none_or(|before| at < before) {
+                self.0.earlier.notify_one();
+            }
+        }
+        tokio::select! {
+            () = self.0.rings.notified() => {}
+            () = sleep(Millis(wait)) => {}
+        }
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.0.set.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        self.0.earlier.notify_one();
+    }
+}
+
+impl AlarmShared {
+    /// The thread: waits for the instant that is set, and looks again when an earlier one is.
+    fn watch(&self) {
+        let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        while !set.ended {
+            let left = set.at.map(|at| at.0.saturating_mul(1_000).saturating_sub(now_us()));
+            set = match left.map(u64::try_from) {
+                None => self.earlier.wait(set).unwrap_or_else(PoisonError::into_inner),
+                Some(Ok(left)) if left > 0 => {
+                    let waited = self.earlier.wait_timeout(set, Duration::from_micros(left));
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                Some(_) => {
+                    set.at = None;
+                    self.rings.notify_one();
+                    set
+                }
+            };
+        }
+    }
 }
 
 /// Waits until the wall clock reads `at`, but never longer than `cap`: whoever waits looks at the clock again, so
@@ -198,5 +286,25 @@ fn list_files(folder: &Path, all: &mut Vec<PathBuf>, but: &[&str]) {
         } else {
             all.push(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_alarm_rings_at_the_latest_instant_it_was_set_to_and_never_early() {
+        let alarm = Alarm::start();
+        for ahead in [20, 5, 1, 12] {
+            let at = now() + Millis(ahead);
+            // Given up at once by somebody who had other news, as the worker does.
+            let _ = within(Millis(0), alarm.until(at + Millis(15), Millis(1_000))).await;
+            while now() < at {
+                alarm.until(at, Millis(1_000)).await;
+            }
+            assert!(now_us() >= at.0 * 1_000);
+        }
+        alarm.until(now() + Millis(60_000), Millis(10)).await;
     }
 }

@@ -9,8 +9,9 @@
 //! 0. [`domain`], the words and the rules; 1. [`engine`], the machine that decides;
 //! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside (with [`crash_point`], for tests), with [`table`], rows of data files, and [`feed`], the news for who watches;
 //! 3. [`planner`], [`worker`] (with [`repeats`]), [`receipts`], [`follower`], [`doubt`], [`intake`], [`import`](mod@import), [`repair`], [`explain`], [`future`], [`upkeep`], [`chores`], [`zones`] and [`sandbox`], which drive them;
-//! 4. [`http`] and [`daemon`]; 5. [`cli`].
+//! 4. [`http`], [`daemon`] and [`mod@bench`], which measures it; 5. [`cli`].
 
+pub mod bench;
 pub mod chores;
 pub mod cli;
 pub mod clock;

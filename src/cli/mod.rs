@@ -1,5 +1,6 @@
 //! The command line: one command one file.
 
+mod bench;
 mod check;
 mod chores;
 mod content_args;
@@ -119,6 +120,7 @@ enum Command {
     #[command(subcommand)]
     Instance(instance::InstanceCommand),
     Sandbox(sandbox::SandboxArgs),
+    Bench(bench::BenchArgs),
     /// The database file: backup, check, chores, migrate, prune
     #[command(subcommand)]
     Db(db::DbCommand),
@@ -187,6 +189,7 @@ async fn dispatch(cli: Cli, out: &Out) -> anyhow::Result<Exit> {
         Command::Simulate(args) => simulate::simulate(&global, &args, out).await,
         Command::Timeline(args) => timeline::timeline(&global, &args, out).await,
         Command::Job(command) => job::job(&global, command, out).await,
+        Command::Bench(args) => bench::bench(&args, out).await,
         Command::Instance(command) => instance::instance(&global, command, out).await,
         Command::Next(args) => next::next(&global, &args, out).await,
         Command::Sandbox(args) => sandbox::sandbox(&global, args, out).await,

@@ -10,12 +10,15 @@ use axum::http::Method;
 use serde_json::json;
 use sha2::Digest;
 
+use crate::clock;
 use crate::domain::time::Timestamp;
 
 /// One request.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub received_at: Timestamp,
+    /// The same in microseconds.
+    pub received_us: i64,
     /// When it was carried out; absent when it was not.
     pub done_at: Option<Timestamp>,
     pub method: String,
@@ -35,6 +38,7 @@ impl Entry {
     pub(super) fn new(received_at: Timestamp, method: &Method, path: &str, body: &[u8]) -> Entry {
         Entry {
             received_at,
+            received_us: clock::now_us(),
             done_at: None,
             method: method.to_string(),
             path: path.to_owned(),
@@ -72,6 +76,7 @@ impl Journal {
         let Some(file) = &self.0 else { return };
         let line = json!({
             "received_ms": entry.received_at,
+            "received_us": entry.received_us,
             "done_ms": entry.done_at,
             "method": entry.method,
             "path": entry.path,

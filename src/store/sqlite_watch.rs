@@ -3,6 +3,7 @@
 
 use sqlx::sqlite::SqliteRow;
 
+use crate::domain::id::InstanceName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::{get, id};
 use crate::store::view::{Coming, LaneView};
@@ -42,6 +43,31 @@ impl SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(StoreError::database("read the instances"))
+    }
+
+    /// Whether nothing of an instance that wakes up to an instant waits or is out any more.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn rests_until(&self, instance: &InstanceName, until: Timestamp) -> Result<bool, StoreError> {
+        sqlx::query_scalar(include_str!("sql/rests_until.sql"))
+            .bind(until.0)
+            .bind(&*instance.0)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database("look whether anything waits"))
+    }
+
+    /// When the first attempt of all was marked.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn first_marked_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar("SELECT min(marked_at) FROM attempts")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database("find the first mark"))?;
+        Ok(at.map(Timestamp))
     }
 
     /// Every instance's lane: how it stands, and how many messages should have left through it by now.

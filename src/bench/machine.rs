@@ -1,0 +1,213 @@
+//! The folder, and the processes in it: one for the gateway, one for the daemon.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::clock;
+use crate::domain::time::Millis;
+use crate::store::StoreError;
+
+/// What is longer than any scenario takes.
+const LONGEST: Millis = Millis::seconds(600);
+
+/// How often it is looked at whether something has happened.
+const LOOK: Millis = Millis(5);
+
+/// Why a scenario could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// The folder, or a file in it, cannot be made or read.
+    #[error("{doing} in {folder}: {source}", folder = folder.display())]
+    Folder {
+        /// What was tried.
+        doing: &'static str,
+        /// Where.
+        folder: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A process cannot be started.
+    #[error("the {who} cannot be started: {source}")]
+    Start {
+        /// Which one.
+        who: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A process ended by itself.
+    #[error("the {who} ended by itself; its last words: {words}")]
+    Ended {
+        /// Which one.
+        who: &'static str,
+        /// The end of its log.
+        words: String,
+    },
+    /// Something did not happen.
+    #[error("{what} did not happen within {LONGEST}")]
+    TooLong {
+        /// What was waited for.
+        what: &'static str,
+    },
+    /// The database refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where scenarios run and with how much.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    /// The folder in which each run makes one of its own: its disk is measured.
+    pub folder: PathBuf,
+    /// Messages of a scenario.
+    pub messages: u64,
+    /// Messages in flight at a time: the concurrency of the instance.
+    pub in_flight: u32,
+}
+
+/// A folder that is gone when it is dropped.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.path("db")
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<(), BenchError> {
+        std::fs::write(self.path(name), text).map_err(|e| self.error("writing a file", e))
+    }
+
+    pub(super) fn read(&self, name: &str) -> Result<String, BenchError> {
+        std::fs::read_to_string(self.path(name)).map_err(|e| self.error("reading a file", e))
+    }
+
+    fn error(&self, doing: &'static str, source: std::io::Error) -> BenchError {
+        BenchError::Folder { doing, folder: self.0.clone(), source }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Bench {
+    /// A folder for one run.
+    pub(super) fn folder(&self) -> Result<Folder, BenchError> {
+        let folder = Folder(self.folder.join(format!("onthedot-bench-{}-{}", std::process::id(), clock::now().0)));
+        std::fs::create_dir(&folder.0).map_err(|e| folder.error("making a folder", e))?;
+        Ok(folder)
+    }
+}
+
+/// A process that is killed when it is dropped.
+pub(super) struct Running {
+    child: Child,
+    who: &'static str,
+    log: PathBuf,
+}
+
+fn start(folder: &Folder, who: &'static str, arguments: &[&str], stdout: Stdio) -> Result<Running, BenchError> {
+    let cannot = |source| BenchError::Start { who, source };
+    let log = folder.path(who);
+    let stderr = std::fs::File::create(&log).map_err(cannot)?;
+    let child = Command::new(std::env::current_exe().map_err(cannot)?)
+        .arg("--db")
+        .arg(folder.database())
+        .args(arguments)
+        .current_dir(&folder.0)
+        .env("RUST_LOG", "warn")
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(stderr)
+        .spawn()
+        .map_err(cannot)?;
+    Ok(Running { child, who, log })
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    /// The sandbox gateway in a process of its own, and where it listens. It keeps a journal where one is asked for.
+    pub(super) fn gateway(folder: &Folder, journal: bool) -> Result<(Running, String), BenchError> {
+        folder.write("scenario.yaml", "acks: { levels: [] }\n")?;
+        let mut arguments = vec!["--json", "sandbox", "--listen", "127.0.0.1:0", "--scenario", "scenario.yaml"];
+        if journal {
+            arguments.extend(["--journal", "journal"]);
+        }
+        let mut running = start(folder, "gateway", &arguments, Stdio::piped())?;
+        let told = running.child.stdout.take().map(BufReader::new);
+        let line = told.and_then(|lines| lines.lines().map_while(Result::ok).find(|line| line.contains("url")));
+        match line.and_then(|line| line.split('"').nth(3).map(str::to_owned)) {
+            Some(url) => Ok((running, url)),
+            None => Err(running.ended()),
+        }
+    }
+
+    /// The daemon.
+    pub(super) fn daemon(folder: &Folder) -> Result<Running, BenchError> {
+        start(folder, "daemon", &["run", "jobs.yaml", "--listen", "off"], Stdio::null())
+    }
+
+    fn ended(&self) -> BenchError {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let words: Vec<&str> = log.lines().rev().take(3).collect();
+        BenchError::Ended { who: self.who, words: words.into_iter().rev().collect::<Vec<_>>().join(" / ") }
+    }
+
+    /// Waits until something is so, as long as the process runs.
+    pub(super) async fn until(
+        &mut self,
+        what: &'static str,
+        mut is_so: impl AsyncFnMut() -> Result<bool, BenchError>,
+    ) -> Result<(), BenchError> {
+        let waited = clock::Stopwatch::start();
+        while !is_so().await? {
+            if self.child.try_wait().ok().flatten().is_some() {
+                return Err(self.ended());
+            }
+            if waited.elapsed() > LONGEST {
+                return Err(BenchError::TooLong { what });
+            }
+            clock::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Processor time so far, in microseconds, where the system tells it.
+    pub(super) fn cpu_us(&self) -> Option<u64> {
+        let stat = self.proc("stat")?;
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        Some(ticks * 1_000_000 / rustix::param::clock_ticks_per_second())
+    }
+
+    /// Its memory at its highest, in KiB, where the system tells it.
+    pub(super) fn memory_kib(&self) -> Option<u64> {
+        let status = self.proc("status")?;
+        let line = status.lines().find(|l| l.starts_with("VmHWM"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    fn proc(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(Path::new("/proc").join(self.child.id().to_string()).join(name)).ok()
+    }
+}
+
+/// A jobs file with one instance at a gateway, and no jobs.
+pub(super) fn jobs_file(url: &str, in_flight: u32) -> String {
+    format!(
+        "version: 1\ntimezone: UTC\ninstances:\n  bench: {{ gateway: wawp, base_url: \"{url}\", instance_id: bench, \
+         access_token: bench, pacing: {{ concurrency: {in_flight} }} }}\njobs: {{}}\n"
+    )
+}

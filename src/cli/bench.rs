@@ -1,0 +1,123 @@
+//! `bench`: how fast this machine carries the program.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, Figures, SCENARIOS, Scenario, median};
+use crate::cli::exit::{Exit, told};
+use crate::cli::out::{Out, table};
+
+/// Measure how fast this machine carries the program: nothing leaves it
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  onthedot bench                         all scenarios, in this folder, whose disk is measured
+  onthedot bench drain late-50 --runs 5  the middle of five runs
+  onthedot bench --list                  what can be measured
+  onthedot bench drain --json | jq .scenarios[].median.per_second")]
+pub(super) struct BenchArgs {
+    /// What to measure; everything if absent
+    #[arg(value_name = "SCENARIO")]
+    scenarios: Vec<String>,
+    /// Say what can be measured
+    #[arg(long)]
+    list: bool,
+    /// Messages of a scenario, where it does not run for a time
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(64..=10_000_000))]
+    messages: u64,
+    /// Messages in flight at a time
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    in_flight: u32,
+    /// Runs of each scenario, taken in turns; the middle is told
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=101))]
+    runs: u32,
+    /// The folder whose disk is measured
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    folder: PathBuf,
+}
+
+pub(super) async fn bench(args: &BenchArgs, out: &Out) -> anyhow::Result<Exit> {
+    let chosen = chosen(&args.scenarios)?;
+    if args.list {
+        if out.json {
+            let all: Vec<Value> = chosen.iter().map(|s| json!({ "name": s.name, "about": s.about })).collect();
+            out.document(&json!({ "scenarios": all }))?;
+        } else {
+            let rows = chosen.iter().map(|s| vec![s.name.to_owned(), s.about.to_owned()]).collect();
+            out.data(&table(&["scenario", "what it shows"], rows))?;
+        }
+        return Ok(Exit::Ok);
+    }
+    crate::cli::run::raise_file_limit();
+    let folder = std::fs::canonicalize(&args.folder)
+        .map_err(|e| told(Exit::Usage, format!("--folder {}: {e}", args.folder.display())))?;
+    let bench = Bench { folder, messages: args.messages, in_flight: args.in_flight };
+    let mut runs: Vec<Vec<Figures>> = vec![Vec::new(); chosen.len()];
+    for run in 1..=args.runs {
+        for (scenario, figures) in chosen.iter().zip(&mut runs) {
+            out.note(&format!("{} ({run} of {}) …", scenario.name, args.runs));
+            figures.push(scenario.run(&bench).await?);
+        }
+    }
+    let results: Vec<(&Scenario, Vec<Figures>)> = chosen.into_iter().zip(runs).collect();
+    if out.json {
+        let all: Vec<Value> = results.iter().map(|(scenario, runs)| result(scenario, runs)).collect();
+        out.document(&json!({ "in_flight": args.in_flight, "runs": args.runs, "scenarios": all }))?;
+    } else {
+        out.data(&words(&results))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
+    if names.is_empty() {
+        return Ok(SCENARIOS.iter().collect());
+    }
+    let find = |name: &String| {
+        SCENARIOS.iter().find(|s| s.name == name).ok_or_else(|| {
+            let known: Vec<&str> = SCENARIOS.iter().map(|s| s.name).collect();
+            told(Exit::Usage, format!("there is no scenario '{name}'; known: {}", known.join(", ")))
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+fn result(scenario: &Scenario, runs: &[Figures]) -> Value {
+    json!({
+        "name": scenario.name,
+        "median": figures(&median(runs)),
+        "runs": runs.iter().map(figures).collect::<Vec<_>>(),
+    })
+}
+
+fn figures(f: &Figures) -> Value {
+    json!({
+        "messages": f.messages,
+        "per_second": f.per_second,
+        "late_us": f.late.map(|l| json!({ "min": l.least, "p50": l.p50, "p99": l.p99, "max": l.most })),
+        "cpu_us_per_message": f.cpu_us,
+        "memory_kib": f.memory_kib,
+        "first_send_ms": f.first_ms,
+    })
+}
+
+fn words(results: &[(&Scenario, Vec<Figures>)]) -> String {
+    let or_dash = |figure: Option<String>| figure.unwrap_or_else(|| "-".to_owned());
+    let ms = |us: i64| format!("{}{}.{:02}", if us < 0 { "-" } else { "" }, us.abs() / 1_000, us.abs() % 1_000 / 10);
+    let row = |(scenario, runs): &(&Scenario, Vec<Figures>)| {
+        let f = median(runs);
+        let late = f.late.map(|l| [l.least, l.p50, l.p99, l.most].map(ms).join(" / "));
+        vec![
+            scenario.name.to_owned(),
+            f.messages.to_string(),
+            or_dash(f.per_second.map(|n| n.to_string())),
+            or_dash(late),
+            or_dash(f.cpu_us.map(|n| n.to_string())),
+            or_dash(f.memory_kib.map(|n| (n / 1_024).to_string())),
+            or_dash(f.first_ms.map(|n| n.to_string())),
+        ]
+    };
+    let head =
+        ["scenario", "messages", "a second", "late ms (min / 50 / 99 / 100 %)", "CPU us each", "MiB", "first send ms"];
+    table(&head, results.iter().map(row).collect())
+}
