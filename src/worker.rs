@@ -73,6 +73,8 @@ enum Told {
 struct Cargo {
     claimed: Claimed,
     rendered: Option<Rendered>,
+    /// The hash of what it sends, once rendered.
+    body: Option<i64>,
     typing: Option<JoinHandle<()>>,
 }
 
@@ -147,13 +149,14 @@ impl Worker {
     /// Works until told to stop, then hands back what is not marked and waits for what is out.
     pub async fn run(mut self, stop: CancellationToken) {
         match self.store.recent_bodies(clock::now() - REPEATED_WITHIN).await {
-            Ok(recent) => recent.into_iter().for_each(|r| self.repeats.note(r)),
+            Ok(recent) => recent.iter().for_each(|r| self.repeats.note(r)),
             Err(e) => tracing::warn!(error = %e, "what was sent lately could not be read"),
         }
         let mut changes = self.store.changes();
         let mut inputs = Vec::new();
         let (mut stopping, mut alone) = (false, false);
         let mut watch = clock::Watch::start();
+        let alarm = clock::Alarm::start();
         loop {
             self.beat.fetch_add(1, Ordering::Relaxed);
             crash_point::pass("round");
@@ -180,7 +183,7 @@ impl Worker {
                     alone = settled.is_err();
                     self.engine.handle(Input::Settled, clock::now());
                 }
-                () = clock::sleep_until(wake, cap) => {}
+                () = alarm.until(wake, cap) => {}
             }
             for told in inputs.drain(..) {
                 self.take_in(told);
@@ -243,8 +246,9 @@ impl Worker {
         let now = clock::now();
         if let Told::Input(Input::SendDone { id, outcome, .. }) = &told
             && !matches!(outcome, Outcome::Accepted { .. } | Outcome::InDoubt { .. })
+            && let Some(body) = self.cargo.get(id).and_then(|c| c.body)
         {
-            self.repeats.forget(*id);
+            self.repeats.forget(*id, body);
         }
         let input = match told {
             Told::News(input) => input,
@@ -270,7 +274,12 @@ impl Worker {
                 for claimed in answer.messages {
                     let hours = hours(self.windows.get(&instance), &claimed);
                     messages.push(Due { hours, ..claimed.due.clone() });
-                    self.cargo.entry(claimed.due.id).or_insert(Cargo { claimed, rendered: None, typing: None });
+                    self.cargo.entry(claimed.due.id).or_insert(Cargo {
+                        claimed,
+                        rendered: None,
+                        body: None,
+                        typing: None,
+                    });
                 }
                 Input::Claimed { instance, messages, more: answer.more, next_wake: answer.next_wake }
             }
@@ -372,7 +381,7 @@ impl Worker {
                 Ok((hash, rendered)) => {
                     *body = Some(hash);
                     crash_point::pass("rendered");
-                    cargo.rendered = Some(rendered);
+                    (cargo.rendered, cargo.body) = (Some(rendered), Some(hash));
                 }
                 Err((reason, note)) => {
                     tracing::error!(id = %change.id, reason = reason.name(), "{note}");

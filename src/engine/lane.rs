@@ -169,6 +169,10 @@ impl Lane {
         self.standing == Standing::Working
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting_ordinary() + self.waiting_strict()
+    }
+
     pub(super) fn waiting_ordinary(&self) -> usize {
         self.waiting[2].len()
     }

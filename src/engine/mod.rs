@@ -142,10 +142,8 @@ impl Engine {
 
     /// Messages in hand of instances that can send: those a quiet end waits for.
     pub fn in_hand_of_working_lanes(&self) -> usize {
-        self.hands
-            .values()
-            .filter(|h| h.phase != Phase::Waiting || self.lanes.get(&h.due.instance).is_some_and(Lane::works))
-            .count()
+        let stuck: usize = self.lanes.values().filter(|lane| !lane.works()).map(Lane::waiting).sum();
+        self.hands.len().saturating_sub(stuck)
     }
 
     /// Takes into hand what is being typed already and leaves at its slot, as if this engine had begun it.

@@ -393,13 +393,11 @@ pub struct Verified {
 }
 
 /// A content that was sent, or is being sent, lately.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RecentBody {
     /// By which message.
     pub id: MessageId,
-    /// To which chat.
-    pub chat: Chat,
-    /// Its hash.
+    /// The hash of its chat and content.
     pub body: i64,
     /// When it was marked.
     pub at: Timestamp,

@@ -295,10 +295,5 @@ pub(super) async fn recent_bodies(store: &SqliteStore, since: Timestamp) -> Resu
         .fetch_all(&store.readers)
         .await
         .map_err(StoreError::database("read what was sent lately"))?;
-    rows.iter()
-        .map(|r| {
-            let chat = Chat::from_stored(&get::<String>(r, 1)?);
-            Ok(RecentBody { id: id(r, 0)?, chat, body: get(r, 2)?, at: Timestamp(get(r, 3)?) })
-        })
-        .collect()
+    rows.iter().map(|r| Ok(RecentBody { id: id(r, 0)?, body: get(r, 1)?, at: Timestamp(get(r, 2)?) })).collect()
 }
