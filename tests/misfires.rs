@@ -192,11 +192,12 @@ fn three_days_down_are_made_up_for_as_each_policy_says() {
 
 #[test]
 fn an_occurrence_that_comes_before_the_last_is_finished_is_handled_as_the_job_says() {
-    // Every second two messages, through lanes that take 0.9 s for each: every other occurrence comes too early.
+    // Every second two messages, through lanes that take 1.1 s for each: every other occurrence comes too early. It is looked
+    // at a quarter of a second before each, a third of a second away from any send.
     let bench = Bench::new();
     let (mut instances, mut jobs) = (String::new(), String::new());
     for policy in ["skip", "queue", "replace", "allow"] {
-        writeln!(instances, "  {policy}: {{ gateway: sandbox, pacing: {{ gap: 900ms..900ms }} }}").unwrap();
+        writeln!(instances, "  {policy}: {{ gateway: sandbox, pacing: {{ gap: 1100ms..1100ms }} }}").unwrap();
         let schedule = "every: 1s, count: 4, typing: off";
         let to = "[\"201000000001\", \"201000000002\"]";
         writeln!(
