@@ -84,7 +84,8 @@ fn an_instance_that_was_down_is_asked_before_it_gets_another_message() {
     let mut supply = runtime.block_on(Supply::open(&bench, 1, OnDoubt::Hold));
     let mut daemon = run();
     runtime.block_on(supply.add(5, 0));
-    until("the circuit opens", LIMIT, || bench.log().contains("sends in a row got no clear answer"));
+    let state = || bench.json(&["instance", "list"])["instances"][0]["state"].clone();
+    until("the circuit opens", LIMIT, || state() == "down");
     let (sends, probes) = (asked("/v2/send/text"), asked("/v2/session/info"));
     daemon.0.kill().unwrap();
     daemon.0.wait().unwrap();
