@@ -22,11 +22,16 @@ fn onthedot(folder: &Path, arguments: &[&str]) -> Command {
 
 /// Receive times of sends and typing calls, in ms, in the order of the journal.
 fn journal(folder: &Path, path: &str) -> Vec<(String, i64)> {
+    journal_us(folder, path).into_iter().map(|(chat, us)| (chat, us.div_euclid(1_000))).collect()
+}
+
+/// The same in microseconds.
+fn journal_us(folder: &Path, path: &str) -> Vec<(String, i64)> {
     let text = fs::read_to_string(folder.join("journal")).unwrap_or_default();
     text.lines()
         .map(|l| serde_json::from_str::<Value>(l).unwrap())
         .filter(|v| v["path"] == path)
-        .map(|v| (v["chat"].as_str().unwrap().to_owned(), v["received_ms"].as_i64().unwrap()))
+        .map(|v| (v["chat"].as_str().unwrap().to_owned(), v["received_us"].as_i64().unwrap()))
         .collect()
 }
 
@@ -328,8 +333,8 @@ fn beside_a_black_hole(black: bool) -> i64 {
     let output = onthedot(folder.path(), &arguments).output().unwrap();
     assert!(matches!(output.status.code(), Some(0 | 4)), "{}", String::from_utf8_lossy(&output.stderr));
     let due = due_by_chat(folder.path());
-    let sent = journal(folder.path(), "/v2/send/text").into_iter().filter(|(chat, _)| !chat.starts_with("2099"));
-    let mut late: Vec<i64> = sent.map(|(chat, at)| at - due[&chat]).collect();
+    let sent = journal_us(folder.path(), "/v2/send/text").into_iter().filter(|(chat, _)| !chat.starts_with("2099"));
+    let mut late: Vec<i64> = sent.map(|(chat, at)| at - due[&chat] * 1_000).collect();
     late.sort_unstable();
     assert_eq!(late.len(), 800, "everything of the others was sent");
     late[791]
@@ -344,7 +349,7 @@ fn black_hole() {
     }
     with.sort_unstable();
     without.sort_unstable();
-    println!("p99 lateness of two instances, ms: alone {without:?}, beside a black hole {with:?}");
+    println!("p99 lateness of two instances, us: alone {without:?}, beside a black hole {with:?}");
     println!("medians: {} and {}", without[2], with[2]);
 }
 
