@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use minijinja::machinery::{Token, tokenize};
 use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
@@ -75,8 +76,8 @@ enum Inner {
     Compiled {
         environment: Box<Environment<'static>>,
         names: Vec<String>,
-        /// Something is picked or sliced with `[`: the engine does not tell from what.
-        picks: bool,
+        /// A name stands where a recipient's variable can.
+        names_vars: bool,
     },
 }
 
@@ -94,7 +95,7 @@ impl Template {
         if !text.contains('{') {
             return Ok(Template(Inner::Plain(text.to_owned())));
         }
-        let picks = check_markers(text)?;
+        let names_vars = check_markers(text)?;
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_fuel(Some(FUEL));
@@ -115,25 +116,20 @@ impl Template {
         environment.add_filter("iso", |v: &Value| moment(v, "iso", |z| z.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()));
         // The engine drops one newline at the end of a template; a text keeps what was written.
         let source = if text.ends_with('\n') { format!("{text}\n") } else { text.to_owned() };
-        environment.add_template_owned(NAME, source).map_err(|e| TemplateError::Syntax {
-            line: e.line().unwrap_or(1),
-            what: e.detail().unwrap_or("it cannot be parsed").to_owned(),
-        })?;
+        environment.add_template_owned(NAME, source).map_err(|e| syntax(&e))?;
         let mut names: Vec<String> = environment
             .get_template(NAME)
             .map(|t| t.undeclared_variables(false).into_iter().collect())
             .unwrap_or_default();
         names.sort();
-        Ok(Template(Inner::Compiled { environment: Box::new(environment), names, picks }))
+        Ok(Template(Inner::Compiled { environment: Box::new(environment), names, names_vars }))
     }
 
     /// Whether its result may depend on the recipient's variables.
     pub fn needs_vars(&self) -> bool {
         match &self.0 {
             Inner::Plain(_) => false,
-            Inner::Compiled { names, picks, .. } => {
-                *picks || names.iter().any(|n| !BUILT_IN_NAMES.contains(&n.as_str()))
-            }
+            Inner::Compiled { names_vars, .. } => *names_vars,
         }
     }
 
@@ -168,39 +164,41 @@ impl Template {
 
 /// Refuses what the engine's bounds do not cover: its parser's stack grows with an expression, and a list that is repeated
 /// (`[1] * 9999999999`) is walked through without fuel. Variables are texts, so nothing is lost by doing without `*`.
-/// Says whether a marker has a `[` outside its quotes.
+///
+/// Says whether a recipient's variable may be read: whether any name stands where a variable can, even one that an
+/// earlier statement sets. That statement may not have run.
 fn check_markers(text: &str) -> Result<bool, TemplateError> {
-    let (mut rest, mut picks) = (text, false);
-    while let Some(begin) = rest.find("{{").into_iter().chain(rest.find("{%")).min() {
-        let line = || text[..text.len() - rest.len() + begin].matches('\n').count() + 1;
-        let inner = &rest[begin + 2..];
-        let wrong = |what: String| Err(TemplateError::Syntax { line: line(), what });
-        let (mut quote, mut escaped, mut length, mut end) = (None, false, 0, inner.len());
-        for (at, c) in inner.char_indices() {
-            length += 1;
-            if length > MARKER_LIMIT_CHARS {
+    let (mut names_vars, mut length_chars, mut measured) = (false, 0, 0);
+    let mut before = Token::VariableEnd;
+    for token in tokenize(text, false, Default::default()) {
+        let (token, span) = token.map_err(|e| syntax(&e))?;
+        let (begin, end) = (span.start_offset as usize, span.end_offset as usize);
+        let wrong = |what: String| Err(TemplateError::Syntax { line: text[..begin].matches('\n').count() + 1, what });
+        if matches!(token, Token::TemplateData(_) | Token::VariableStart | Token::BlockStart) {
+            (length_chars, measured) = (0, begin);
+        } else {
+            length_chars += text[measured..end].chars().count();
+            measured = end;
+        }
+        match token {
+            Token::TemplateData(_) => {}
+            _ if length_chars > MARKER_LIMIT_CHARS => {
                 return wrong(format!("an expression is longer than {MARKER_LIMIT_CHARS} characters"));
             }
-            match (quote, c) {
-                (Some(_), '\\') if !escaped => {
-                    escaped = true;
-                    continue;
-                }
-                (Some(q), _) if c == q && !escaped => quote = None,
-                (None, '"' | '\'') => quote = Some(c),
-                (None, '[') => picks = true,
-                (None, '*') => return wrong("`*` cannot be used here".to_owned()),
-                (None, '}') if at > 0 && matches!(inner.as_bytes()[at - 1], b'}' | b'%') => {
-                    end = at + 1;
-                    break;
-                }
-                _ => {}
+            Token::Mul | Token::Pow => return wrong("`*` cannot be used here".to_owned()),
+            Token::Ident(name) => {
+                let keyword_filter_or_field = matches!(before, Token::BlockStart | Token::Pipe | Token::Dot);
+                names_vars |= !keyword_filter_or_field && !BUILT_IN_NAMES.contains(&name);
             }
-            escaped = false;
+            _ => {}
         }
-        rest = &inner[end..];
+        before = token;
     }
-    Ok(picks)
+    Ok(names_vars)
+}
+
+fn syntax(e: &minijinja::Error) -> TemplateError {
+    TemplateError::Syntax { line: e.line().unwrap_or(1), what: e.detail().unwrap_or("it cannot be parsed").to_owned() }
 }
 
 fn context(vars: &Vars, moments: &Moments) -> Value {
@@ -266,6 +264,23 @@ mod tests {
         assert!(t.needs_vars());
         assert_eq!(t.render(&vars(&[("name", "Ann")]), &moments()).unwrap(), "Dear A.");
         assert!(!Template::compile("[Clinic] {{ due | date }} {{ '[' }}").unwrap().needs_vars());
+    }
+
+    #[test]
+    fn a_variable_is_seen_wherever_it_can_be_read() {
+        for reads in [
+            "{% if 0 %}{% set a = 1 %}{% endif %}{{ a }}",
+            "{% for a in [] %}{% set b = 1 %}{% endfor %}{{ b }}",
+            "{# {{ ' #}{{ a }}{# ' }} #}",
+            "{% raw %}{{ ' {% endraw %}{{ a[:1] }}{# ' #}",
+            "{{ {'x': {}}.x or a }}",
+            "{{ due | default(a) }}",
+        ] {
+            assert!(Template::compile(reads).unwrap().needs_vars(), "{reads}");
+        }
+        for does_not in ["{% raw %}{{ a }}{% endraw %}{{ due }}", "{# {{ a }} #}", "{{ nominal | time | upper }}"] {
+            assert!(!Template::compile(does_not).unwrap().needs_vars(), "{does_not}");
+        }
     }
 
     #[test]
