@@ -219,7 +219,6 @@ async fn carry_out(store: &SqliteStore, task: &Task, zone: &str, now: Timestamp)
 
 async fn tidy(store: &SqliteStore, now: Timestamp) -> Result<String, StoreError> {
     let n = store.forget_orphan_acks(now - ORPHANS_KEPT).await?;
-    store.optimize().await?;
     Ok(format!("early acks without a message forgotten: {n}"))
 }
 

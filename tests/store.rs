@@ -7,7 +7,7 @@ use onthedot::domain::class::Class;
 use onthedot::domain::content::Content;
 use onthedot::domain::id::{InstanceName, MessageId};
 use onthedot::domain::job::Manner;
-use onthedot::domain::message::{Change, DoubtVerdict, Facts, SendFacts, Verdict};
+use onthedot::domain::message::{Change, DoubtVerdict, Facts, SendFacts, TypingFacts, Verdict};
 use onthedot::domain::recipient::Chat;
 use onthedot::domain::state::{self, Event, Reason, State, StateName};
 use onthedot::domain::time::{Millis, Timestamp};
@@ -124,6 +124,120 @@ async fn two_changes_of_one_message_in_one_batch_keep_their_order() {
     let shown = store.show(id(1)).await.unwrap().unwrap();
     assert_eq!((shown.message.state, shown.message.gateway_id.as_deref()), (StateName::Sent, Some("3EB0")));
     assert_eq!(shown.attempts.len(), 1);
+    store.close().await;
+}
+
+/// Every row that changes of messages write, as text.
+async fn written(folder: &TempDir) -> Vec<String> {
+    use sqlx::Connection;
+    let file = format!("sqlite:{}", folder.path().join("db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&file).await.unwrap();
+    let rows = "SELECT (SELECT json_group_array(json_array(hex(id), state, reason, due_at, wake_at, attempts, tries,
+                       first_marked_at, typing_at, slot_at, sent_at, gateway_id, ack, ack_at, crashes)) FROM messages)
+                UNION ALL SELECT json_array(hex(message), number, marked_at, slot_at, paced, typing_started_at, typing_status,
+                       typing_response, typing_refreshes, typing_stopped_at, body) FROM attempts
+                UNION ALL SELECT json_array(hex(message), number, at, started_at, finished_at, status, outcome, response,
+                       state, reason, typing_status, typing_response, typing_refreshes, typing_stopped_at) FROM results
+                UNION ALL SELECT json_array(hex(message), participant, level, at, source) FROM acks
+                UNION ALL SELECT 'early: ' || count(*) FROM orphan_acks";
+    sqlx::query_scalar(rows).fetch_all(&mut connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_batch_that_goes_as_usual_writes_what_its_changes_write_one_by_one() {
+    let typing = Some(TypingFacts {
+        started_at: Timestamp(9_100),
+        status: Some(201),
+        response: Some("{}".into()),
+        refreshes: 3,
+        stopped_at: None,
+    });
+    let shown = |n| {
+        let transition = state::apply(&State::Claimed, &Event::TypingShown).unwrap();
+        let facts = Facts::TypingShown { started_at: Timestamp(9_100), slot: Timestamp(10_000) };
+        Change { id: id(n), attempts: 0, at: Timestamp(9_100), transition, facts }
+    };
+    let marked = |n| match mark(n, 0, 10_000) {
+        Change { facts: Facts::Mark { number, marked_at, slot, .. }, id, attempts, at, transition } => {
+            let facts =
+                Facts::Mark { number, marked_at, slot, paced: n % 2 == 0, typing: typing.clone(), body: Some(7) };
+            Change { id, attempts, at, transition, facts }
+        }
+        other => other,
+    };
+    let sent = |n: u8| {
+        let mut change = record(n, 1, &SENT, Some(&format!("3EB{n}")));
+        if let (Facts::Record { ack, late_typing, .. }, 2) = (&mut change.facts, n) {
+            (*ack, *late_typing) = (Some(Ack::Server), typing.clone());
+        }
+        change
+    };
+    let mut both = Vec::new();
+    for one_by_one in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder).await;
+        insert(&store, 70, Class::Normal).await;
+        store.record_acks(vec![ack("3EB5", Ack::Device, 10_010)]).await.unwrap();
+        let batches: [Vec<Change>; 3] =
+            [(1..=70).map(shown).collect(), (1..=70).map(marked).collect(), (1..=70).map(sent).collect()];
+        for mut batch in batches {
+            if one_by_one {
+                // A message that moved on keeps its batch from going as usual.
+                batch.push(Change { id: id(99), ..mark(1, 9, 10_000) });
+            }
+            let verdicts = store.apply(batch).await.unwrap();
+            assert_eq!(verdicts.iter().filter(|v| **v == Verdict::Applied).count(), 70);
+        }
+        store.close().await;
+        both.push(written(&folder).await);
+    }
+    assert_eq!(both[0], both[1]);
+    assert_eq!(both[0].len(), 1 + 70 + 70 + 1 + 1, "every kind of row was compared");
+}
+
+#[tokio::test]
+async fn callers_that_store_at_once_each_learn_how_many_of_their_own_are_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 1, Class::Normal).await;
+    let content =
+        store.store_content(Content::text("hi"), Manner::default(), "UTC".into(), Millis(3_600_000)).await.unwrap();
+    let call = |n: u8, key: &str| NewMessages {
+        job: None,
+        nominal_at: None,
+        instance: InstanceName::new(SHOP),
+        content,
+        steps: 1,
+        audience: None,
+        rows: vec![NewMessage {
+            id: id(n),
+            chat: Chat::from_stored("201000000009@c.us"),
+            place: None,
+            guard: 0,
+            due_at: Timestamp(10_000),
+            wake_at: Timestamp(10_000),
+            lead: Millis(0),
+            expires_at: None,
+            class: Class::Normal,
+            key: Some(key.to_owned()),
+            step: 0,
+            state: StateName::Scheduled,
+            reason: None,
+            followed: false,
+            follows: None,
+        }],
+        publish: None,
+        now: Timestamp(1),
+    };
+    let calls = [call(11, "a"), call(12, "b"), call(13, "a"), call(14, "c")];
+    let new = futures_util::future::join_all(calls.map(|call| store.insert(call))).await;
+    assert_eq!(new.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [1, 1, 0, 1]);
+    assert_eq!(store.message_by_key("a").await.unwrap(), Some(id(11)));
+    let mut wrong = call(15, "d");
+    wrong.content = content + 1_000;
+    let calls = [call(16, "e"), wrong, call(17, "f")];
+    let new = futures_util::future::join_all(calls.map(|call| store.insert(call))).await;
+    assert_eq!(new.iter().map(|n| n.as_ref().ok()).collect::<Vec<_>>(), [Some(&1), None, Some(&1)], "one wrong call");
     store.close().await;
 }
 

@@ -93,6 +93,8 @@ impl SqliteStore {
         let (large, uncompared) = (bytes > CHECK_AT_START_BYTES, bytes > COMPARED_AT_START_BYTES);
         if opening == Opening::Daemon {
             check_schema(&mut connection, path).await?;
+            let failed = |e: StoreError| e.storage_fault().map(|fault| fault.error(path.to_owned())).unwrap_or(e);
+            sqlite_upkeep::forget_statistics(&mut connection).await.map_err(failed)?;
         }
         if opening == Opening::Daemon && !uncompared {
             compare_file(&mut connection, path).await?;
@@ -483,7 +485,10 @@ impl Store for SqliteStore {
         let published = messages.publish.is_some() || messages.nominal_at.is_none();
         crash_point::pass("plan_begins");
         let writer = self.writer()?;
-        let n = writer.run(move |c| Box::pin(async move { sqlite_plan::insert(c, messages).await })).await?;
+        let n = match messages.job {
+            None => writer.insert(messages).await?,
+            Some(_) => writer.run(move |c| Box::pin(async move { sqlite_plan::insert(c, messages).await })).await?,
+        };
         crash_point::pass("planned");
         if published {
             writer.tell();

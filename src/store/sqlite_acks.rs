@@ -32,12 +32,14 @@ pub(super) async fn record(connection: &mut SqliteConnection, acks: &[AckNews]) 
 pub(super) async fn adopt_orphans(connection: &mut SqliteConnection, messages: Vec<Value>) -> Result<(), StoreError> {
     let statement = include_str!("sql/adopt_orphan_acks.sql");
     let adopted = insert(connection, statement, messages.clone(), "join early acks").await?;
-    if adopted > 0 {
-        let statement = include_str!("sql/drop_adopted_orphans.sql");
-        insert(connection, statement, messages.clone(), "forget joined early acks").await?;
-        raise(connection, messages).await?;
-    }
-    Ok(())
+    if adopted > 0 { take_in_adopted(connection, messages).await } else { Ok(()) }
+}
+
+/// After acks were joined to these messages: they wait no more for one, and show on it.
+pub(super) async fn take_in_adopted(connection: &mut SqliteConnection, messages: Vec<Value>) -> Result<(), StoreError> {
+    let statement = include_str!("sql/drop_adopted_orphans.sql");
+    insert(connection, statement, messages.clone(), "forget joined early acks").await?;
+    raise(connection, messages).await
 }
 
 async fn raise(connection: &mut SqliteConnection, messages: Vec<Value>) -> Result<(), StoreError> {

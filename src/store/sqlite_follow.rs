@@ -12,7 +12,7 @@ use crate::domain::state::{Reason, State, StateName};
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_apply::{hex, insert};
 use crate::store::sqlite_claim::{get, id};
-use crate::store::sqlite_plan::insert_rows;
+use crate::store::sqlite_insert::insert_rows;
 use crate::store::view::{FollowUpView, FollowerView};
 use crate::store::{Claimed, NewMessages, ReplyNews, SqliteStore, StoreError};
 

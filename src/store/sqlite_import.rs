@@ -5,7 +5,8 @@ use sqlx::SqliteConnection;
 
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_apply::insert;
-use crate::store::sqlite_plan::{insert_rows, occurrence};
+use crate::store::sqlite_insert::insert_rows;
+use crate::store::sqlite_plan::occurrence;
 use crate::store::{NewMessages, Recipient, SqliteStore, StoreError, vars_json};
 
 /// Rows of an interrupted import removed in one transaction.

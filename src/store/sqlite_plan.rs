@@ -1,6 +1,6 @@
 //! Contents, jobs and the planning of occurrences.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::Digest;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -9,9 +9,9 @@ use crate::domain::content::Content;
 use crate::domain::job::{Job, Manner};
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp};
-use crate::store::sqlite_apply::hex;
 use crate::store::sqlite_claim::get;
-use crate::store::{NewMessage, NewMessages, Publish, SqliteStore, StoreError, StoredJob};
+use crate::store::sqlite_insert::insert_rows;
+use crate::store::{NewMessages, Publish, SqliteStore, StoreError, StoredJob};
 
 impl SqliteStore {
     /// Stores a content once and answers its row.
@@ -205,47 +205,6 @@ async fn still_says(connection: &mut SqliteConnection, job: &str, messages: &New
     .fetch_one(connection)
     .await
     .map_err(StoreError::database("look whether a job was changed"))
-}
-
-/// Stores the rows of messages under an occurrence. Answers how many are new.
-pub(super) async fn insert_rows(
-    connection: &mut SqliteConnection,
-    messages: &NewMessages,
-    occurrence: Option<i64>,
-) -> Result<u64, StoreError> {
-    let row = |m: &NewMessage| {
-        json!([
-            hex(m.id),
-            m.chat.as_str(),
-            m.place,
-            m.guard,
-            m.due_at,
-            m.wake_at,
-            m.lead,
-            m.expires_at,
-            m.class.code(),
-            m.class.rank(),
-            m.key,
-            m.step,
-            m.state.name(),
-            m.reason.map(|r| r.name()),
-            i64::from(m.followed),
-            m.follows.map(hex)
-        ])
-    };
-    let done = sqlx::query(include_str!("sql/insert_messages.sql"))
-        .bind(Value::Array(messages.rows.iter().map(row).collect()).to_string())
-        .bind(messages.job.clone())
-        .bind(occurrence)
-        .bind(messages.instance.0.to_string())
-        .bind(messages.content)
-        .bind(messages.audience)
-        .bind(i64::from(messages.steps))
-        .bind(messages.now.0)
-        .execute(connection)
-        .await
-        .map_err(StoreError::database("store messages"))?;
-    Ok(done.rows_affected())
 }
 
 pub(super) async fn occurrence(

@@ -233,21 +233,29 @@ impl SqliteStore {
             })
             .await
     }
+}
 
-    /// Refreshes SQLite's statistics where they have aged, so that plans stay good as tables grow.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn optimize(&self) -> Result<(), StoreError> {
-        self.writer()?
-            .run(move |c| {
-                Box::pin(async move {
-                    sqlx::query("PRAGMA optimize").execute(c).await.map_err(StoreError::database("optimize"))?;
-                    Ok(())
-                })
-            })
-            .await
+/// Empties what SQLite once counted in the tables. With the counts of a database that held three messages it would choose to
+/// read the whole table where it holds three million; without any it takes every table to be large, as the statements do.
+pub(super) async fn forget_statistics(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let doing = "forget statistics";
+    let counted: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1')")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    if !counted {
+        return Ok(());
     }
+    let emptied = sqlx::query("DELETE FROM sqlite_stat1")
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?
+        .rows_affected();
+    if emptied > 0 {
+        // It counts nothing: it has the connection forget what it has read of the counts.
+        sqlx::query("ANALYZE sqlite_schema").execute(connection).await.map_err(StoreError::database(doing))?;
+    }
+    Ok(())
 }
 
 async fn recover(

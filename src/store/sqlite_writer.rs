@@ -14,15 +14,21 @@ use crate::domain::message::{Change, Facts, Verdict};
 use crate::store::ballast::Ballast;
 use crate::store::error::sqlite_code;
 use crate::store::sqlite_apply::apply_changes;
+use crate::store::sqlite_insert::{InsertReply, Inserts, insert_rows};
 use crate::store::sqlite_upkeep::set_meta;
+use crate::store::sqlite_usual::Usual;
 use crate::store::witness::{Testimony, Witness};
-use crate::store::{StorageFault, StoreError};
+use crate::store::{NewMessages, StorageFault, StoreError};
 
 /// Commands waiting for the writer. More block their callers, which is the back-pressure wanted.
 const QUEUE: usize = 4_096;
 
 /// Changes of state in one transaction: keeps a commit to some tens of milliseconds.
 const CHANGES_IN_A_COMMIT: usize = 4_096;
+
+/// After a batch in which something was not as usual, so many are carried out change by change: what is unusual seldom comes
+/// alone (a pause, a broadcast taken back), and costs its batch twice where it is met.
+const UNUSUAL_BATCHES: u32 = 16;
 
 /// How often other processes' changes are looked for: one `PRAGMA data_version` each time.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -46,6 +52,7 @@ struct Worked {
 
 enum Command {
     Apply(Vec<Change>, oneshot::Sender<Result<Vec<Verdict>, StoreError>>),
+    Insert(Box<NewMessages>, InsertReply),
     Work(Work),
     Close(oneshot::Sender<()>),
 }
@@ -86,6 +93,7 @@ impl Writer {
             own,
             fault: Arc::clone(&fault),
             looks: 0,
+            unusual: 0,
         };
         tokio::spawn(actor.run());
         Writer { queue, changes, fault }
@@ -117,6 +125,13 @@ impl Writer {
     pub(super) async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Verdict>, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.queue.send(Command::Apply(changes, reply)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Stores messages of no occurrence in the next commit, together with those of other callers. Answers how many are new.
+    pub(super) async fn insert(&self, messages: NewMessages) -> Result<u64, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Command::Insert(Box::new(messages), reply)).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -204,6 +219,8 @@ struct Actor {
     own: Option<DaemonsOwn>,
     fault: Arc<watch::Sender<Option<StorageFault>>>,
     looks: u32,
+    /// Batches that are not tried as usual ones.
+    unusual: u32,
 }
 
 impl Actor {
@@ -237,17 +254,18 @@ impl Actor {
     async fn commit(&mut self, batch: Vec<Command>) -> Option<oneshot::Sender<()>> {
         let mut closing = None;
         let mut applies = Vec::new();
-        let mut works = Vec::new();
+        let (mut inserts, mut works) = (Inserts::default(), Vec::new());
         for command in batch {
             match command {
                 Command::Apply(changes, reply) => applies.push((changes, reply)),
+                Command::Insert(messages, reply) => inserts.push(*messages, reply),
                 Command::Work(work) => works.push(work),
                 Command::Close(reply) => closing = Some(reply),
             }
         }
         // State changes first: somebody's send waits for them. Other work only when its turn has come, one by one in
         // the same commit.
-        while !applies.is_empty() || !works.is_empty() {
+        while !applies.is_empty() || !inserts.is_empty() || !works.is_empty() {
             let mut taken = 0;
             let mut now_applies = Vec::new();
             while let Some((changes, _)) = applies.first() {
@@ -257,48 +275,51 @@ impl Actor {
                 taken += changes.len();
                 now_applies.push(applies.remove(0));
             }
-            self.transaction(now_applies, std::mem::take(&mut works)).await;
+            self.transaction(now_applies, std::mem::take(&mut inserts), std::mem::take(&mut works)).await;
         }
         closing
     }
 
-    async fn transaction(&mut self, applies: Vec<Apply>, works: Vec<Work>) {
+    async fn transaction(&mut self, applies: Vec<Apply>, inserts: Inserts, works: Vec<Work>) {
         let known = self.fault.borrow().clone();
         let applies = match &known {
             // Nothing may be believed any more, and nothing is tried again: a flush that failed once may seem to
             // succeed the next time.
-            Some(fault) if !fault.heals() => return self.refuse(applies, works, fault).await,
+            Some(fault) if !fault.heals() => return self.refuse(applies, inserts, works, fault).await,
             Some(fault) => self.without_marks(applies, fault),
             None => applies,
         };
-        if applies.is_empty() && works.is_empty() {
-            return;
-        }
+        let inserts = match applies.is_empty() && works.is_empty() {
+            true => match self.insert_alone(inserts).await {
+                Some(left) => left,
+                None => return,
+            },
+            false => inserts,
+        };
         if let Err(e) = self.begin().await {
-            return self.refuse_for(applies, works, &e).await;
+            return self.refuse_for(applies, inserts, works, &e).await;
+        }
+        let usual = self.apply_usual(&applies).await;
+        if let Err(e) = &usual
+            && e.storage_fault().is_none()
+        {
+            return self.refuse_for(applies, inserts, works, e).await;
         }
         let (all, replies) = split(applies);
-        let (applied, mut fault) = self.apply(&all).await;
-        let mut answers = Vec::with_capacity(works.len());
-        for work in works {
-            let connection = match &fault {
-                None => Ok(&mut self.connection),
-                Some(fault) => Err(fault.error(self.path.clone())),
-            };
-            let worked = work(connection).await;
-            fault = fault.or(worked.fault);
-            answers.push(worked.answer);
-        }
-        let end = self.end(fault).await;
-        match &end {
-            Ok(()) => self.recovered(),
+        let (applied, mut fault) = match usual {
+            Ok(Some(verdicts)) => (Ok(verdicts), None),
+            Ok(None) => self.apply(&all).await,
             Err(e) => {
-                if let Some(fault) = e.storage_fault() {
-                    self.meet(fault);
-                }
+                let fault = e.storage_fault();
+                (Err(e), fault)
             }
-        }
+        };
+        let new = self.insert(&inserts, fault.as_ref()).await;
+        fault = fault.or(new.iter().find_map(|new| new.as_ref().err().and_then(StoreError::storage_fault)));
+        let (answers, fault) = self.work(works, fault).await;
+        let end = self.end(fault).await;
         let outcome = || end.as_ref().copied().map_err(|e| again(e, &self.path));
+        inserts.answer(new.into_iter().map(|new| outcome().and(new)));
         for answer in answers {
             answer(outcome());
         }
@@ -336,6 +357,40 @@ impl Actor {
         }
     }
 
+    /// Carries out a batch in which all goes as usual. `None` where it does not, or fails: nothing of it is done then, and
+    /// it is to be carried out change by change. Comes before anything else in its transaction.
+    ///
+    /// # Errors
+    /// When the storage fails, or the transaction cannot be begun anew.
+    async fn apply_usual(&mut self, applies: &[Apply]) -> Result<Option<Vec<Verdict>>, StoreError> {
+        let changes = || applies.iter().flat_map(|(changes, _)| changes);
+        let Some(usual) = Usual::of(changes()).filter(|_| self.unusual == 0) else {
+            self.unusual = self.unusual.saturating_sub(1);
+            return Ok(None);
+        };
+        let marks = usual.marks();
+        let mut done = usual.apply(&mut self.connection).await;
+        if let (Ok(true), Some(own), true) = (&done, &self.own, marks > 0)
+            && let Err(e) = set_meta(&mut self.connection, MARKS, &(own.testimony.marks + marks).to_string()).await
+        {
+            done = Err(e);
+        }
+        if matches!(done, Ok(true)) {
+            return Ok(Some(vec![Verdict::Applied; changes().count()]));
+        }
+        self.unusual = UNUSUAL_BATCHES;
+        match done {
+            Err(e) if e.storage_fault().is_some() => Err(e),
+            done => {
+                if let Err(e) = done {
+                    tracing::warn!(error = %e, "a batch of changes failed and is carried out change by change");
+                }
+                let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+                self.begin().await.map(|()| None)
+            }
+        }
+    }
+
     /// Carries out changes, and counts their marks beside them.
     async fn apply(&mut self, all: &[Change]) -> (Result<Vec<Verdict>, StoreError>, Option<StorageFault>) {
         if all.is_empty() {
@@ -354,17 +409,94 @@ impl Actor {
         (applied, fault)
     }
 
+    /// Carries out other work, each piece in a step of its own, unless the storage fails.
+    async fn work(&mut self, works: Vec<Work>, mut fault: Option<StorageFault>) -> (Vec<Answer>, Option<StorageFault>) {
+        let mut answers = Vec::with_capacity(works.len());
+        for work in works {
+            let connection = match &fault {
+                None => Ok(&mut self.connection),
+                Some(fault) => Err(fault.error(self.path.clone())),
+            };
+            let worked = work(connection).await;
+            fault = fault.or(worked.fault);
+            answers.push(worked.answer);
+        }
+        (answers, fault)
+    }
+
+    /// Where all there is to do is one statement, it is a transaction of its own. Answers what is left to be done in another
+    /// one, if anything is.
+    async fn insert_alone(&mut self, inserts: Inserts) -> Option<Inserts> {
+        if !inserts.is_one_statement() {
+            return (!inserts.is_empty()).then_some(inserts);
+        }
+        match inserts.together(&mut self.connection).await {
+            Ok(new) => {
+                self.recovered();
+                inserts.answer(new.into_iter().flatten().map(Ok));
+                None
+            }
+            Err(e) if e.storage_fault().is_some() => {
+                self.refuse_for(Vec::new(), inserts, Vec::new(), &e).await;
+                None
+            }
+            // Another program may hold the database, which is waited for with all that comes meanwhile.
+            Err(_) => Some(inserts),
+        }
+    }
+
+    /// Stores messages of all calls together, or, where some were known or refused, call by call, unless the storage fails.
+    async fn insert(&mut self, inserts: &Inserts, fault: Option<&StorageFault>) -> Vec<Result<u64, StoreError>> {
+        if let Some(fault) = fault {
+            return inserts.calls().map(|_| Err(fault.error(self.path.clone()))).collect();
+        }
+        if inserts.is_empty() {
+            return Vec::new();
+        }
+        let connection = &mut self.connection;
+        let together = match step(connection, "SAVEPOINT step").await {
+            Ok(()) => inserts.together(connection).await,
+            Err(e) => Err(e),
+        };
+        match together {
+            // Its step ends with the transaction.
+            Ok(Some(new)) => return new.into_iter().map(Ok).collect(),
+            Err(e) if e.storage_fault().is_some() => {
+                return inserts.calls().map(|_| Err(again(&e, &self.path))).collect();
+            }
+            Ok(None) | Err(_) => {}
+        }
+        if let Err(e) = step(connection, "ROLLBACK TO step; RELEASE step").await {
+            return inserts.calls().map(|_| Err(again(&e, &self.path))).collect();
+        }
+        let mut new = Vec::new();
+        for call in inserts.calls() {
+            let done = match step(connection, "SAVEPOINT step").await {
+                Ok(()) => insert_rows(connection, call, None).await,
+                Err(e) => Err(e),
+            };
+            new.push(end_step(connection, done).await);
+        }
+        new
+    }
+
     /// Commits, or takes everything back after a fault.
     async fn end(&mut self, fault: Option<StorageFault>) -> Result<(), StoreError> {
         let failed = match fault {
             None => match sqlx::query("COMMIT").execute(&mut self.connection).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.recovered();
+                    return Ok(());
+                }
                 Err(e) => StoreError::Database { doing: "commit", source: e },
             },
             Some(fault) => fault.error(self.path.clone()),
         };
         tracing::debug!(error = %failed, "a transaction was taken back");
         let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+        if let Some(fault) = failed.storage_fault() {
+            self.meet(fault);
+        }
         Err(failed)
     }
 
@@ -397,7 +529,7 @@ impl Actor {
         }
         if self.own.as_mut().is_some_and(|own| own.ballast.release()) {
             tracing::warn!("the room kept for a full disk is given up, to record what came of requests that are out");
-            Box::pin(self.transaction(others, Vec::new())).await;
+            Box::pin(self.transaction(others, Inserts::default(), Vec::new())).await;
         } else {
             others.into_iter().for_each(|(_, reply)| fails(reply));
         }
@@ -411,11 +543,11 @@ impl Actor {
         others
     }
 
-    async fn refuse(&self, applies: Vec<Apply>, works: Vec<Work>, fault: &StorageFault) {
-        self.refuse_for(applies, works, &fault.error(self.path.clone())).await;
+    async fn refuse(&self, applies: Vec<Apply>, inserts: Inserts, works: Vec<Work>, fault: &StorageFault) {
+        self.refuse_for(applies, inserts, works, &fault.error(self.path.clone())).await;
     }
 
-    async fn refuse_for(&self, applies: Vec<Apply>, works: Vec<Work>, error: &StoreError) {
+    async fn refuse_for(&self, applies: Vec<Apply>, inserts: Inserts, works: Vec<Work>, error: &StoreError) {
         if let Some(fault) = error.storage_fault() {
             self.meet(fault);
         } else {
@@ -424,6 +556,7 @@ impl Actor {
         for (_, reply) in applies {
             let _ = reply.send(Err(again(error, &self.path)));
         }
+        inserts.answer(std::iter::repeat_with(|| Err(again(error, &self.path))));
         for work in works {
             let answer = work(Err(again(error, &self.path))).await.answer;
             answer(Err(again(error, &self.path)));
@@ -488,7 +621,6 @@ impl Actor {
         if self.own.is_some() && self.fault.borrow().is_none() {
             // Whoever still reads keeps the log from being folded in, but not the daemon from ending.
             let _ = sqlx::query("PRAGMA busy_timeout = 100").execute(&mut self.connection).await;
-            let _ = sqlx::query("PRAGMA optimize").execute(&mut self.connection).await;
             let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await;
         }
         let _ = self.connection.close().await;
