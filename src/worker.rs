@@ -21,8 +21,9 @@ use crate::domain::render::Rendered;
 use crate::domain::state::Reason;
 use crate::domain::template::{Moments, Vars, ZONE_VAR};
 use crate::domain::time::{Millis, Timestamp};
+use crate::domain::timeline::{CLAIM_AHEAD, CLAIM_SPAN};
 use crate::domain::window::{OpenHours, Window, WindowZone};
-use crate::engine::{CLAIM_AHEAD, Effect, Engine, Input, LaneStart, Standing};
+use crate::engine::{Effect, Engine, Input, LaneStart, Standing};
 use crate::feed::{Feed, News};
 use crate::gateway::{Gateway, Session};
 use crate::repeats::{REPEATED_WITHIN, Repeats};
@@ -310,7 +311,7 @@ impl Worker {
                 self.tasks.spawn(async move {
                     // Unverified messages stay in hand: their mark is guarded anyway.
                     let now = clock::now();
-                    let verified = store.verify(&ids, now, now + CLAIM_AHEAD).await.unwrap_or_default();
+                    let verified = store.verify(&ids, now, now + CLAIM_AHEAD + CLAIM_SPAN).await.unwrap_or_default();
                     if !verified.paused.is_empty() {
                         let _ = tell.send(Told::News(Input::Paused { ids: verified.paused }));
                     }

@@ -18,6 +18,13 @@ pub enum Late {
 /// Typing shorter than this is not worth showing when it had to be cut: it would flash.
 pub const SHORTEST_CUT_TYPING: Millis = Millis(500);
 
+/// Messages are taken into hand at the latest this long before they wake, so that nothing is read from disk when typing is due.
+pub const CLAIM_AHEAD: Millis = Millis(2_000);
+
+/// A claim takes what wakes within this beyond [`CLAIM_AHEAD`], so that a lane asks twice a second at most however dense its
+/// messages lie: a claim passes over everything in hand.
+pub const CLAIM_SPAN: Millis = Millis(500);
+
 /// The mark is begun this long before the slot: what a durable commit takes on an idle machine, with room.
 pub const MARK_AHEAD: Millis = Millis(25);
 

@@ -6,12 +6,12 @@ use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::pace::After;
 use crate::domain::recipient::Chat;
 use crate::domain::time::{Millis, Timestamp};
-use crate::domain::timeline::{self, Leave};
+use crate::domain::timeline::{self, CLAIM_AHEAD, CLAIM_SPAN, Leave};
 use crate::domain::window;
+use crate::engine::Engine;
 use crate::engine::effect::{Effect, Standing};
 use crate::engine::hand::{Hand, begins};
 use crate::engine::lane::{Lane, Place, STRICT_LIMIT};
-use crate::engine::{CLAIM_AHEAD, Engine};
 
 impl Engine {
     pub(super) fn advance_lanes(&mut self, now: Timestamp) {
@@ -59,7 +59,7 @@ impl Engine {
         let mut except: Vec<MessageId> =
             self.hands.iter().filter(|(_, h)| h.due.instance == *name).map(|(id, _)| *id).collect();
         except.sort_unstable();
-        let horizon = now + CLAIM_AHEAD;
+        let horizon = now + CLAIM_AHEAD + CLAIM_SPAN;
         self.effects.push_back(Effect::Claim { instance: name.clone(), horizon, limit, strict_limit, except });
     }
 

@@ -23,7 +23,7 @@ use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Due, Facts, TypingFacts, Verdict};
 use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::{Millis, Timestamp};
-use crate::domain::timeline::{self, Leave, MARK_AHEAD, MARK_AHEAD_MOST};
+use crate::domain::timeline::{self, CLAIM_AHEAD, Leave, MARK_AHEAD, MARK_AHEAD_MOST};
 use crate::domain::window;
 
 pub use effect::{Effect, Standing};
@@ -31,9 +31,6 @@ use hand::{Hand, Phase};
 pub use input::Input;
 use lane::Lane;
 pub use lane::{HAND_LIMIT, Holds, LaneStart, STRICT_LIMIT};
-
-/// Messages are taken into hand this long before they wake, so that nothing is read from disk when typing is due.
-pub const CLAIM_AHEAD: Millis = Millis(2_000);
 
 /// The store is asked at least this often even if nobody nudged: a safety net under the nudge.
 const CLAIM_AT_LEAST_EVERY: Millis = Millis(30_000);

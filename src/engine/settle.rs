@@ -5,9 +5,10 @@ use crate::domain::message::{Due, Facts, SendFacts};
 use crate::domain::outcome::{DownCause, Outcome};
 use crate::domain::state::{Event, Reason, State};
 use crate::domain::time::{Millis, Timestamp};
+use crate::domain::timeline::CLAIM_AHEAD;
 use crate::engine::effect::{Effect, Standing};
 use crate::engine::hand::Phase;
-use crate::engine::{CLAIM_AHEAD, Engine, change};
+use crate::engine::{Engine, change};
 
 /// How soon windows that are never open together are looked at again: somebody may change them.
 const NEVER_OPEN_LOOK: Millis = Millis(86_400_000);

@@ -7,7 +7,7 @@ use std::iter::Peekable;
 use crate::domain::job::Overlap;
 use crate::domain::occurrence::{FASTEST_CLOCK, SLOWEST_CLOCK};
 use crate::domain::time::{Millis, Timestamp};
-use crate::engine::CLAIM_AHEAD;
+use crate::domain::timeline::CLAIM_AHEAD;
 use crate::future::queue::Number;
 use crate::future::rows::Mould;
 

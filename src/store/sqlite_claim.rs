@@ -15,6 +15,7 @@ use crate::domain::recipient::Chat;
 use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
+use crate::domain::timeline::CLAIM_AHEAD;
 use crate::store::sqlite_apply::hex;
 use crate::store::{
     ClaimAnswer, Claimed, Pause, PauseScope, RecentBody, Seen, SqliteStore, StoreError, StoredContent, Verified,
@@ -31,7 +32,7 @@ pub(super) async fn claim(
     let known = store.known_pauses().await?;
     let pauses: Vec<&Pause> = known.iter().filter(|p| p.until.is_none_or(|t| t > now)).collect();
     // Whoever claims ahead of a wake asks again right when a pause ends, not ahead of it.
-    let ends = pauses.iter().filter_map(|p| p.until).min().map(|end| end + horizon.since(now));
+    let ends = pauses.iter().filter_map(|p| p.until).min().map(|end| end + CLAIM_AHEAD);
     let mut answer = ClaimAnswer { next_wake: ends, ..ClaimAnswer::default() };
     if pauses.iter().any(|p| p.scope.stops(&instance.0, None)) {
         return Ok(answer);
