@@ -18,7 +18,7 @@ pub(super) struct Drain {
 const LEAD: Millis = Millis(1);
 
 /// Longer than any run takes.
-const ANOTHER_DAY: Millis = Millis(30 * 86_400_000);
+pub(super) const ANOTHER_DAY: Millis = Millis(30 * 86_400_000);
 
 impl Drain {
     pub(super) async fn run(self, bench: &Bench) -> Result<Figures, BenchError> {
@@ -39,10 +39,10 @@ impl Drain {
         let figures = Figures {
             messages: bench.messages,
             per_second: first.map(|f| per_second(bench.messages, last.since(f))),
-            late: None,
             cpu_us: daemon.cpu_us().map(|us| us / bench.messages.max(1)),
             memory_kib: daemon.memory_kib(),
             first_ms: first.and_then(|f| u64::try_from(f.since(began).0).ok()),
+            ..Figures::default()
         };
         store.close().await;
         Ok(figures)

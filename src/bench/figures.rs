@@ -35,6 +35,8 @@ pub struct Figures {
     pub cpu_us: Option<u64>,
     /// The daemon's memory at its highest, in KiB.
     pub memory_kib: Option<u64>,
+    /// Processor time of the daemon while it waits, in millionths of a core.
+    pub core_ppm: Option<u64>,
     /// From the start of the daemon's process to its first request, in ms.
     pub first_ms: Option<u64>,
 }
@@ -62,6 +64,7 @@ pub fn median(runs: &[Figures]) -> Figures {
         late,
         cpu_us: of(|r| r.cpu_us),
         memory_kib: of(|r| r.memory_kib),
+        core_ppm: of(|r| r.core_ppm),
         first_ms: of(|r| r.first_ms),
     }
 }

@@ -1,4 +1,4 @@
-//! Messages due one after the other at a steady pace: how late each arrives at the gateway.
+//! Messages due one after the other, evenly over a while: how late each arrives at the gateway.
 
 use std::collections::HashMap;
 
@@ -13,17 +13,15 @@ use crate::store::{Opening, SqliteStore};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    pub(super) per_second: u64,
-    pub(super) typing: bool,
+    pub(super) messages: u64,
+    /// Over how long they are due.
+    pub(super) span: Millis,
+    /// How long typing leads each.
+    pub(super) lead: Millis,
 }
 
-/// The daemon has started and taken the first messages into hand by then.
-const BEGINS_AFTER: Millis = Millis(6_000);
-
-/// For so long messages are due.
-const SPAN: Millis = Millis(10_000);
-
-const LEAD: Millis = Millis(2_000);
+/// The daemon has started by then, and taken the first messages into hand.
+const STARTED_AFTER: Millis = Millis(4_000);
 
 /// As many in flight as the pace asks for.
 const ALL_AT_ONCE: u32 = 100_000;
@@ -34,23 +32,23 @@ impl Pace {
         let (_gateway, url) = Running::gateway(&folder, true)?;
         folder.write("jobs.yaml", &jobs_file(&url, ALL_AT_ONCE))?;
         let store = SqliteStore::open(&folder.database(), Opening::Beside).await?;
-        let maker = Maker::new(&store, if self.typing { LEAD } else { Millis::ZERO }).await?;
-        let messages = self.per_second * u64::try_from(SPAN.0 / 1_000).unwrap_or(0);
-        let begins = clock::now() + BEGINS_AFTER;
-        let due_at = |n: u64| begins + Millis(i64::try_from(n * 1_000 / self.per_second).unwrap_or(i64::MAX));
+        let maker = Maker::new(&store, self.lead).await?;
+        let Pace { messages, span, lead } = self;
+        let begins = clock::now() + STARTED_AFTER + lead;
+        let offset = |n: u64| i64::try_from(u128::from(n) * u128::from(span.0.unsigned_abs()) / u128::from(messages));
+        let due_at = |n: u64| begins + Millis(offset(n).unwrap_or(i64::MAX));
         maker.fill(&store, 0..messages, due_at).await?;
         let mut daemon = Running::daemon(&folder)?;
         daemon
-            .until("the last message's record", async || Ok(store.rests_until(&instance(), begins + SPAN).await?))
+            .until("the last message's record", async || Ok(store.rests_until(&instance(), begins + span).await?))
             .await?;
         let due: HashMap<String, Timestamp> = (0..messages).map(|n| (chat(n), due_at(n))).collect();
         let figures = Figures {
             messages,
-            per_second: None,
             late: Lateness::of(lateness(&folder, &due)?),
             cpu_us: daemon.cpu_us().map(|us| us / messages),
             memory_kib: daemon.memory_kib(),
-            first_ms: None,
+            ..Figures::default()
         };
         store.close().await;
         Ok(figures)

@@ -204,10 +204,10 @@ impl Running {
     }
 }
 
-/// A jobs file with one instance at a gateway, and no jobs.
+/// The beginning of a jobs file with one instance at a gateway, or all of one without jobs.
 pub(super) fn jobs_file(url: &str, in_flight: u32) -> String {
     format!(
         "version: 1\ntimezone: UTC\ninstances:\n  bench: {{ gateway: wawp, base_url: \"{url}\", instance_id: bench, \
-         access_token: bench, pacing: {{ concurrency: {in_flight} }} }}\njobs: {{}}\n"
+         access_token: bench, pacing: {{ concurrency: {in_flight} }} }}\n"
     )
 }

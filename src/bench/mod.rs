@@ -6,6 +6,7 @@
 mod drain;
 mod enqueue;
 mod figures;
+mod idle;
 mod lateness;
 mod machine;
 mod supply;
@@ -15,7 +16,14 @@ pub use machine::{Bench, BenchError};
 
 use crate::bench::drain::Drain;
 use crate::bench::enqueue::Enqueue;
+use crate::bench::idle::Idle;
 use crate::bench::lateness::Pace;
+use crate::domain::time::Millis;
+
+const TEN_SECONDS: Millis = Millis::seconds(10);
+
+/// How long typing leads a message.
+const LEAD: Millis = Millis::seconds(2);
 
 /// One thing that can be measured.
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +32,14 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it shows, in one line.
     pub about: &'static str,
+    /// Whether it is run only where it is asked for: it takes minutes, or gigabytes.
+    pub large: bool,
     kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
+    Idle(Idle),
     Drain(Drain),
     Lateness(Pace),
     Enqueue(Enqueue),
@@ -39,51 +50,79 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "drain",
         about: "messages that are due at once, without typing: one request each",
+        large: false,
         kind: Kind::Drain(Drain { typing: false, backlog: 0 }),
     },
     Scenario {
         name: "drain-typing",
         about: "the same with typing: two requests each",
+        large: false,
         kind: Kind::Drain(Drain { typing: true, backlog: 0 }),
     },
     Scenario {
         name: "drain-behind-1m",
         about: "without typing, beside a million messages due another day",
+        large: false,
         kind: Kind::Drain(Drain { typing: false, backlog: 1_000_000 }),
+    },
+    Scenario {
+        name: "drain-behind-10m",
+        about: "the same beside ten million: some 5 GB on the disk",
+        large: true,
+        kind: Kind::Drain(Drain { typing: false, backlog: 10_000_000 }),
     },
     Scenario {
         name: "late-50",
         about: "how late messages arrive, 50 a second, with 2 s of typing",
-        kind: Kind::Lateness(Pace { per_second: 50, typing: true }),
+        large: false,
+        kind: Kind::Lateness(Pace { messages: 500, span: TEN_SECONDS, lead: LEAD }),
     },
     Scenario {
         name: "late-50-plain",
         about: "the same without typing",
-        kind: Kind::Lateness(Pace { per_second: 50, typing: false }),
+        large: false,
+        kind: Kind::Lateness(Pace { messages: 500, span: TEN_SECONDS, lead: Millis::ZERO }),
     },
     Scenario {
         name: "late-2000",
         about: "how late messages arrive, 2,000 a second, with 2 s of typing",
-        kind: Kind::Lateness(Pace { per_second: 2_000, typing: true }),
+        large: false,
+        kind: Kind::Lateness(Pace { messages: 20_000, span: TEN_SECONDS, lead: LEAD }),
     },
     Scenario {
         name: "late-2000-plain",
         about: "the same without typing",
-        kind: Kind::Lateness(Pace { per_second: 2_000, typing: false }),
+        large: false,
+        kind: Kind::Lateness(Pace { messages: 20_000, span: TEN_SECONDS, lead: Millis::ZERO }),
+    },
+    Scenario {
+        name: "burst-10000",
+        about: "how late messages arrive, 10,000 chats typing for 10 s, all due within a second",
+        large: false,
+        kind: Kind::Lateness(Pace { messages: 10_000, span: Millis::seconds(1), lead: TEN_SECONDS }),
+    },
+    Scenario {
+        name: "idle",
+        about: "waiting, with 10,000 cron jobs and a million messages due another day",
+        large: true,
+        kind: Kind::Idle(Idle { jobs: 10_000, backlog: 1_000_000 }),
     },
     Scenario {
         name: "enqueue",
         about: "messages stored one after the other, each durable before the next",
+        large: false,
         kind: Kind::Enqueue(Enqueue { callers: 1, at_once: 1 }),
     },
     Scenario {
         name: "enqueue-64",
         about: "the same by 64 callers at a time",
+        large: false,
         kind: Kind::Enqueue(Enqueue { callers: 64, at_once: 1 }),
     },
     Scenario {
         name: "enqueue-bulk",
         about: "a thousand messages at a time",
+        large: false,
         kind: Kind::Enqueue(Enqueue { callers: 1, at_once: 1_000 }),
     },
 ];
@@ -95,6 +134,7 @@ impl Scenario {
     /// [`BenchError`] when a process cannot be started, ends by itself, or does not come to an end.
     pub async fn run(&self, bench: &Bench) -> Result<Figures, BenchError> {
         match &self.kind {
+            Kind::Idle(idle) => idle.run(bench).await,
             Kind::Drain(drain) => drain.run(bench).await,
             Kind::Lateness(pace) => pace.run(bench).await,
             Kind::Enqueue(enqueue) => enqueue.run(bench).await,

@@ -11,12 +11,12 @@ use crate::cli::out::{Out, table};
 /// Measure how fast this machine carries the program: nothing leaves it
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
-  onthedot bench                         all scenarios, in this folder, whose disk is measured
+  onthedot bench                         all but the large ones, in this folder, whose disk is measured
   onthedot bench drain late-50 --runs 5  the middle of five runs
   onthedot bench --list                  what can be measured
   onthedot bench drain --json | jq .scenarios[].median.per_second")]
 pub(super) struct BenchArgs {
-    /// What to measure; everything if absent
+    /// What to measure; everything but the large ones if absent
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
     /// Say what can be measured
@@ -37,14 +37,18 @@ pub(super) struct BenchArgs {
 }
 
 pub(super) async fn bench(args: &BenchArgs, out: &Out) -> anyhow::Result<Exit> {
-    let chosen = chosen(&args.scenarios)?;
+    let chosen = chosen(&args.scenarios, args.list)?;
     if args.list {
         if out.json {
-            let all: Vec<Value> = chosen.iter().map(|s| json!({ "name": s.name, "about": s.about })).collect();
+            let all: Vec<Value> =
+                chosen.iter().map(|s| json!({ "name": s.name, "about": s.about, "large": s.large })).collect();
             out.document(&json!({ "scenarios": all }))?;
         } else {
-            let rows = chosen.iter().map(|s| vec![s.name.to_owned(), s.about.to_owned()]).collect();
-            out.data(&table(&["scenario", "what it shows"], rows))?;
+            let rows = chosen
+                .iter()
+                .map(|s| vec![s.name.to_owned(), if s.large { "yes" } else { "" }.to_owned(), s.about.to_owned()])
+                .collect();
+            out.data(&table(&["scenario", "large", "what it shows"], rows))?;
         }
         return Ok(Exit::Ok);
     }
@@ -69,9 +73,9 @@ pub(super) async fn bench(args: &BenchArgs, out: &Out) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
+fn chosen(names: &[String], list: bool) -> anyhow::Result<Vec<&'static Scenario>> {
     if names.is_empty() {
-        return Ok(SCENARIOS.iter().collect());
+        return Ok(SCENARIOS.iter().filter(|s| !s.large || list).collect());
     }
     let find = |name: &String| {
         SCENARIOS.iter().find(|s| s.name == name).ok_or_else(|| {
@@ -98,6 +102,7 @@ fn figures(f: &Figures) -> Value {
         "cpu_us_per_message": f.cpu_us,
         "memory_kib": f.memory_kib,
         "first_send_ms": f.first_ms,
+        "idle_core_ppm": f.core_ppm,
     })
 }
 
@@ -115,9 +120,18 @@ fn words(results: &[(&Scenario, Vec<Figures>)]) -> String {
             or_dash(f.cpu_us.map(|n| n.to_string())),
             or_dash(f.memory_kib.map(|n| (n / 1_024).to_string())),
             or_dash(f.first_ms.map(|n| n.to_string())),
+            or_dash(f.core_ppm.map(|ppm| format!("{}.{:02}", ppm / 10_000, ppm % 10_000 / 100))),
         ]
     };
-    let head =
-        ["scenario", "messages", "a second", "late ms (min / 50 / 99 / 100 %)", "CPU us each", "MiB", "first send ms"];
+    let head = [
+        "scenario",
+        "messages",
+        "a second",
+        "late ms (min / 50 / 99 / 100 %)",
+        "CPU us each",
+        "MiB",
+        "first send ms",
+        "idle %",
+    ];
     table(&head, results.iter().map(row).collect())
 }
