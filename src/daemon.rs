@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::check;
 use crate::chores::{Chores, ChoresError};
 use crate::clock::{self, Stopwatch};
 use crate::config::{self, ConfigError, DEFAULT_SHUTDOWN, InstanceSettings, Settings};
@@ -494,13 +495,10 @@ async fn wait(
             None => std::future::pending().await,
         }
     };
+    let looked_at = running.activity.clone();
     let damaged = async {
         if store.is_unchecked() {
-            let took = Stopwatch::start();
-            if let Err(e) = store.check_whole().await {
-                return e;
-            }
-            tracing::info!(ms = took.elapsed().0, "the large database was checked as a whole beside the sends");
+            return check::when_quiet(store, looked_at).await;
         }
         std::future::pending().await
     };

@@ -415,6 +415,16 @@ async fn migrations_are_applied_one_by_one_on_a_database_with_rows() {
 }
 
 #[tokio::test]
+async fn a_check_of_the_whole_file_ends_where_it_may_not_go_on_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 200, Class::Normal).await;
+    assert!(!store.check_whole(|| false).await.unwrap(), "given up");
+    assert!(store.check_whole(|| true).await.unwrap(), "sound");
+    store.close().await;
+}
+
+#[tokio::test]
 async fn the_hot_statements_search_and_never_scan_messages() {
     use sqlx::{Connection, Row};
     let folder = tempfile::tempdir().unwrap();

@@ -31,13 +31,16 @@ pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migratio
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
 /// Up to this size the whole file is checked before anything is sent; it takes well under a second. A larger one is
-/// checked beside the first sends, each of which is verified by its hash.
+/// checked in the first quiet moment; each send is verified by its hash.
 const CHECK_AT_START_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Up to this size the check at the start also compares every index with its table, which `quick_check` does not: a row that
-/// its index has lost would never be found, and never sent. A larger file is compared beside the first sends: 44 MB took
+/// its index has lost would never be found, and never sent. A larger file is compared in the first quiet moment: 44 MB took
 /// 2.1 s on a loaded machine, four times as long as `quick_check`.
 const COMPARED_AT_START_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Pages, or steps of a statement, between two looks whether a check may go on: some milliseconds.
+const STEPS_BETWEEN_LOOKS: i32 = 1_000;
 
 /// Connections for reading: each is a thread of its own.
 const READERS: u32 = 3;
@@ -142,12 +145,20 @@ impl SqliteStore {
         self.uncompared
     }
 
-    /// Checks the whole file, on a connection of its own so that nobody waits for it.
+    /// Checks the whole file, on a connection of its own so that nobody waits for it. Answers `false` where it was given up
+    /// because it may no longer go on.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] with the first thing found.
-    pub async fn check_whole(&self) -> Result<(), StoreError> {
-        compare_file(&mut connect(&self.path, true).await?, &self.path).await
+    pub async fn check_whole(&self, may_go_on: impl FnMut() -> bool + Send + 'static) -> Result<bool, StoreError> {
+        let mut connection = connect(&self.path, true).await?;
+        let handle = connection.lock_handle().await;
+        handle.map_err(StoreError::database("check the file"))?.set_progress_handler(STEPS_BETWEEN_LOOKS, may_go_on);
+        match compare_file(&mut connection, &self.path).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::Database { source, .. }) if sqlite_code(&source) == Some(9) => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// The seed of every draw made for messages of this database.
