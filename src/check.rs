@@ -17,8 +17,8 @@ const QUIET: usize = 64;
 /// How often it is looked whether it has become quiet.
 const LOOK_EVERY: Millis = Millis::seconds(1);
 
-/// It is put off no longer than this: meanwhile it keeps the log from being folded into the file, which at this length of a
-/// check is some hundred megabytes at the most.
+/// It is put off no longer than this, however long a broadcast goes on: damage must be told some time. While it reads, the log
+/// is not folded into the file.
 const PUT_OFF_MOST: Millis = Millis::seconds(3_600);
 
 /// Checks the whole file once it is quiet, anew where messages come between. Ends only with what is wrong.
@@ -32,7 +32,7 @@ pub async fn when_quiet(store: &SqliteStore, activity: watch::Receiver<Activity>
             match store.check_whole(quiet.clone()).await {
                 Err(e) => return e,
                 Ok(true) => {
-                    tracing::info!(ms = took.elapsed().0, "the large database was checked as a whole beside the sends");
+                    tracing::info!(ms = took.elapsed().0, "the large database was checked as a whole");
                     return std::future::pending().await;
                 }
                 Ok(false) => {}

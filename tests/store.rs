@@ -26,6 +26,42 @@ fn id(n: u8) -> MessageId {
     MessageId(bytes)
 }
 
+/// A message due at 10,000 ms without typing.
+fn message(n: u8, chat: Chat) -> NewMessage {
+    NewMessage {
+        id: id(n),
+        guard: 0,
+        chat,
+        place: None,
+        due_at: Timestamp(10_000),
+        wake_at: Timestamp(10_000),
+        lead: Millis(0),
+        expires_at: None,
+        class: Class::Normal,
+        key: None,
+        step: 0,
+        state: StateName::Scheduled,
+        reason: None,
+        followed: false,
+        follows: None,
+    }
+}
+
+/// A call that stores one message of no occurrence.
+fn call(content: i64, row: NewMessage) -> NewMessages {
+    NewMessages {
+        job: None,
+        nominal_at: None,
+        instance: InstanceName::new(SHOP),
+        content,
+        steps: 1,
+        audience: None,
+        rows: vec![row],
+        publish: None,
+        now: Timestamp(1),
+    }
+}
+
 /// Stores messages 1 to `n`, due at 10,000 ms with a lead of 1,000 ms.
 async fn insert(store: &SqliteStore, n: u8, class: Class) {
     let content = Content::text("hi");
@@ -33,34 +69,9 @@ async fn insert(store: &SqliteStore, n: u8, class: Class) {
     let content = store.store_content(content, Manner::default(), "UTC".into(), Millis(3_600_000)).await.unwrap();
     for i in 1..=n {
         let chat = Chat::from_stored(&format!("2010000000{i:02}@c.us"));
-        let row = NewMessage {
-            id: id(i),
-            guard: guard(&chat, &body, None),
-            chat,
-            place: None,
-            due_at: Timestamp(10_000),
-            wake_at: Timestamp(9_000),
-            lead: Millis(1_000),
-            expires_at: None,
-            class,
-            key: None,
-            step: 0,
-            state: StateName::Scheduled,
-            reason: None,
-            followed: false,
-            follows: None,
-        };
-        let messages = NewMessages {
-            job: None,
-            nominal_at: None,
-            instance: InstanceName::new(SHOP),
-            content,
-            steps: 1,
-            audience: None,
-            rows: vec![row],
-            publish: None,
-            now: Timestamp(1),
-        };
+        let guard = guard(&chat, &body, None);
+        let (wake_at, lead) = (Timestamp(9_000), Millis(1_000));
+        let messages = call(content, NewMessage { class, guard, wake_at, lead, ..message(i, chat) });
         assert_eq!(store.insert(messages.clone()).await.unwrap(), 1);
         assert_eq!(store.insert(messages).await.unwrap(), 0, "storing twice is harmless");
     }
@@ -202,33 +213,8 @@ async fn callers_that_store_at_once_each_learn_how_many_of_their_own_are_new() {
     insert(&store, 1, Class::Normal).await;
     let content =
         store.store_content(Content::text("hi"), Manner::default(), "UTC".into(), Millis(3_600_000)).await.unwrap();
-    let call = |n: u8, key: &str| NewMessages {
-        job: None,
-        nominal_at: None,
-        instance: InstanceName::new(SHOP),
-        content,
-        steps: 1,
-        audience: None,
-        rows: vec![NewMessage {
-            id: id(n),
-            chat: Chat::from_stored("201000000009@c.us"),
-            place: None,
-            guard: 0,
-            due_at: Timestamp(10_000),
-            wake_at: Timestamp(10_000),
-            lead: Millis(0),
-            expires_at: None,
-            class: Class::Normal,
-            key: Some(key.to_owned()),
-            step: 0,
-            state: StateName::Scheduled,
-            reason: None,
-            followed: false,
-            follows: None,
-        }],
-        publish: None,
-        now: Timestamp(1),
-    };
+    let keyed = |n, key: &str| NewMessage { key: Some(key.to_owned()), ..message(n, Chat::from_stored("2@c.us")) };
+    let call = |n, key| call(content, keyed(n, key));
     let calls = [call(11, "a"), call(12, "b"), call(13, "a"), call(14, "c")];
     let new = futures_util::future::join_all(calls.map(|call| store.insert(call))).await;
     assert_eq!(new.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [1, 1, 0, 1]);

@@ -77,7 +77,8 @@ fn id_row(places: &mut Places<'_>, change: &Change) {
 
 fn typing_row(places: &mut Places<'_>, change: &Change) {
     let Facts::TypingShown { started_at, slot } = &change.facts else { return };
-    places.bind(change.id.0.to_vec()).bind(change.attempts).bind(started_at.0).bind(slot.0);
+    id_row(places, change);
+    places.bind(change.attempts).bind(started_at.0).bind(slot.0);
 }
 
 fn mark_row(places: &mut Places<'_>, change: &Change) {
