@@ -23,7 +23,7 @@ pub(super) const ANOTHER_DAY: Millis = Millis(30 * 86_400_000);
 impl Drain {
     pub(super) async fn run(self, bench: &Bench) -> Result<Figures, BenchError> {
         let folder = bench.folder()?;
-        let (_gateway, url) = Running::gateway(&folder, false)?;
+        let (_gateway, url) = bench.gateway(&folder)?;
         folder.write("jobs.yaml", &jobs_file(&url, bench.in_flight))?;
         let store = SqliteStore::open(&folder.database(), Opening::Beside).await?;
         let maker = Maker::new(&store, if self.typing { LEAD } else { Millis::ZERO }).await?;

@@ -27,7 +27,7 @@ const SPAN: Millis = Millis::seconds(20);
 impl Idle {
     pub(super) async fn run(self, bench: &Bench) -> Result<Figures, BenchError> {
         let folder = bench.folder()?;
-        let (_gateway, url) = Running::gateway(&folder, false)?;
+        let (_gateway, url) = bench.gateway(&folder)?;
         folder.write("jobs.yaml", &(jobs_file(&url, bench.in_flight) + &self.jobs()))?;
         let store = SqliteStore::open(&folder.database(), Opening::Beside).await?;
         let maker = Maker::new(&store, Millis::ZERO).await?;

@@ -29,7 +29,7 @@ const ALL_AT_ONCE: u32 = 100_000;
 impl Pace {
     pub(super) async fn run(self, bench: &Bench) -> Result<Figures, BenchError> {
         let folder = bench.folder()?;
-        let (_gateway, url) = Running::gateway(&folder, true)?;
+        let (_gateway, url) = bench.journaled(&folder, "lateness")?;
         folder.write("jobs.yaml", &jobs_file(&url, ALL_AT_ONCE))?;
         let store = SqliteStore::open(&folder.database(), Opening::Beside).await?;
         let maker = Maker::new(&store, self.lead).await?;

@@ -49,6 +49,12 @@ pub enum BenchError {
         /// What was waited for.
         what: &'static str,
     },
+    /// Only the sandbox's journal tells it.
+    #[error("{what} is read from the sandbox's journal: it cannot be measured with another gateway")]
+    NeedsSandbox {
+        /// What is measured.
+        what: &'static str,
+    },
     /// The database refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -63,6 +69,8 @@ pub struct Bench {
     pub messages: u64,
     /// Messages in flight at a time: the concurrency of the instance.
     pub in_flight: u32,
+    /// Where a server on this machine speaks Wawp, in place of the sandbox.
+    pub gateway: Option<String>,
 }
 
 /// A folder that is gone when it is dropped.
@@ -97,6 +105,22 @@ impl Drop for Folder {
 }
 
 impl Bench {
+    /// Where messages go: to another server if one is given, else to a sandbox that runs until it is dropped.
+    pub(super) fn gateway(&self, folder: &Folder) -> Result<(Option<Running>, String), BenchError> {
+        match &self.gateway {
+            Some(url) => Ok((None, url.clone())),
+            None => Running::gateway(folder, false).map(|(running, url)| (Some(running), url)),
+        }
+    }
+
+    /// The sandbox with its journal.
+    pub(super) fn journaled(&self, folder: &Folder, what: &'static str) -> Result<(Running, String), BenchError> {
+        match self.gateway {
+            Some(_) => Err(BenchError::NeedsSandbox { what }),
+            None => Running::gateway(folder, true),
+        }
+    }
+
     /// A folder for one run.
     pub(super) fn folder(&self) -> Result<Folder, BenchError> {
         let folder = Folder(self.folder.join(format!("onthedot-bench-{}-{}", std::process::id(), clock::now().0)));
@@ -139,7 +163,7 @@ impl Drop for Running {
 
 impl Running {
     /// The sandbox gateway in a process of its own, and where it listens. It keeps a journal where one is asked for.
-    pub(super) fn gateway(folder: &Folder, journal: bool) -> Result<(Running, String), BenchError> {
+    fn gateway(folder: &Folder, journal: bool) -> Result<(Running, String), BenchError> {
         folder.write("scenario.yaml", "acks: { levels: [] }\n")?;
         let mut arguments = vec!["--json", "sandbox", "--listen", "127.0.0.1:0", "--scenario", "scenario.yaml"];
         if journal {
