@@ -15,8 +15,8 @@ const BODY_CAP_BYTES: usize = 1024 * 1024;
 /// connection that is just going away.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// Idle connections kept to one host.
-const IDLE_CONNECTIONS: usize = 256;
+/// Idle connections kept to one host: as many as there may be requests at a time, or each new one costs a connection.
+const IDLE_CONNECTIONS: usize = 4_096;
 
 /// The HTTP client could not be made.
 #[derive(Debug, thiserror::Error)]
