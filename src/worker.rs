@@ -415,7 +415,7 @@ impl Worker {
                 finished_at,
                 status: answer.status,
                 outcome: answer.outcome.name(),
-                response: answer.response,
+                response: answer.response.into(),
             };
             let _ = tell.send(Told::Input(Input::SendDone { id, outcome: answer.outcome, facts }));
         });

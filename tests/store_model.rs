@@ -147,7 +147,7 @@ fn change(n: u8, which: u8, attempts: u32, now: Timestamp) -> Option<Change> {
             Facts::Mark { number: attempts + 1, marked_at: now, slot: now, paced: false, typing: None, body: Some(7) }
         }
         (State::Sending, _) => {
-            let (status, outcome, response) = (Some(200), "accepted", "{}".to_owned());
+            let (status, outcome, response) = (Some(200), "accepted", "{}".into());
             let send = Some(SendFacts { started_at: now, finished_at: now, status, outcome, response });
             let gateway_id = matches!(event, Event::Accepted { .. }).then(|| format!("ID{n}-{attempts}"));
             let tries = attempts;

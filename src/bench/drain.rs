@@ -24,7 +24,7 @@ impl Drain {
     pub(super) async fn run(self, bench: &Bench) -> Result<Figures, BenchError> {
         let folder = bench.folder()?;
         let (_gateway, url) = bench.gateway(&folder)?;
-        folder.write("jobs.yaml", &jobs_file(&url, bench.in_flight))?;
+        folder.write("jobs.yaml", &jobs_file(&url, bench.in_flight, None))?;
         let store = SqliteStore::open(&folder.database(), Opening::Beside).await?;
         let maker = Maker::new(&store, if self.typing { LEAD } else { Millis::ZERO }).await?;
         let now = clock::now();
@@ -32,7 +32,7 @@ impl Drain {
         maker.fill(&store, bench.messages..bench.messages + self.backlog, |_| now + ANOTHER_DAY).await?;
         store.checkpoint().await?;
         let began = clock::now();
-        let mut daemon = Running::daemon(&folder)?;
+        let mut daemon = Running::daemon(&folder, None)?;
         daemon.until("the last message's record", async || Ok(store.rests_until(&instance(), now).await?)).await?;
         let last = clock::now();
         let first = store.first_marked_at().await?;

@@ -37,6 +37,8 @@ pub struct Figures {
     pub memory_kib: Option<u64>,
     /// Processor time of the daemon while it waits, in millionths of a core.
     pub core_ppm: Option<u64>,
+    /// Acks recorded a second.
+    pub acks_per_second: Option<u64>,
     /// From the start of the daemon's process to its first request, in ms.
     pub first_ms: Option<u64>,
 }
@@ -65,6 +67,7 @@ pub fn median(runs: &[Figures]) -> Figures {
         cpu_us: of(|r| r.cpu_us),
         memory_kib: of(|r| r.memory_kib),
         core_ppm: of(|r| r.core_ppm),
+        acks_per_second: of(|r| r.acks_per_second),
         first_ms: of(|r| r.first_ms),
     }
 }

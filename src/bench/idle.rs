@@ -28,13 +28,13 @@ impl Idle {
     pub(super) async fn run(self, bench: &Bench) -> Result<Figures, BenchError> {
         let folder = bench.folder()?;
         let (_gateway, url) = bench.gateway(&folder)?;
-        folder.write("jobs.yaml", &(jobs_file(&url, bench.in_flight) + &self.jobs()))?;
+        folder.write("jobs.yaml", &(jobs_file(&url, bench.in_flight, None) + &self.jobs()))?;
         let store = SqliteStore::open(&folder.database(), Opening::Beside).await?;
         let maker = Maker::new(&store, Millis::ZERO).await?;
         let now = clock::now();
         maker.fill(&store, 0..self.backlog, |_| now + ANOTHER_DAY).await?;
         store.checkpoint().await?;
-        let mut daemon = Running::daemon(&folder)?;
+        let mut daemon = Running::daemon(&folder, None)?;
         daemon.until("the last job's storing", async || Ok(store.job_names().await?.len() == self.jobs)).await?;
         clock::sleep(SETTLES_WITHIN).await;
         let before = daemon.cpu_us();

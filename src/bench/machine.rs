@@ -109,15 +109,20 @@ impl Bench {
     pub(super) fn gateway(&self, folder: &Folder) -> Result<(Option<Running>, String), BenchError> {
         match &self.gateway {
             Some(url) => Ok((None, url.clone())),
-            None => Running::gateway(folder, false).map(|(running, url)| (Some(running), url)),
+            None => Running::gateway(folder, false, None).map(|(running, url)| (Some(running), url)),
         }
     }
 
     /// The sandbox with its journal.
-    pub(super) fn journaled(&self, folder: &Folder, what: &'static str) -> Result<(Running, String), BenchError> {
+    pub(super) fn journaled(
+        &self,
+        folder: &Folder,
+        what: &'static str,
+        hooks: Option<&Hooks>,
+    ) -> Result<(Running, String), BenchError> {
         match self.gateway {
             Some(_) => Err(BenchError::NeedsSandbox { what }),
-            None => Running::gateway(folder, true),
+            None => Running::gateway(folder, true, hooks),
         }
     }
 
@@ -126,6 +131,24 @@ impl Bench {
         let folder = Folder(self.folder.join(format!("onthedot-bench-{}-{}", std::process::id(), clock::now().0)));
         std::fs::create_dir(&folder.0).map_err(|e| folder.error("making a folder", e))?;
         Ok(folder)
+    }
+}
+
+/// The variable that holds the key of webhooks.
+const HOOK_SECRET: &str = "ONTHEDOT_BENCH_HOOK_SECRET";
+
+/// Where the daemon takes webhooks.
+pub(super) struct Hooks {
+    address: String,
+    url: String,
+}
+
+impl Hooks {
+    /// At a port that nobody uses now.
+    pub(super) fn new(folder: &Folder) -> Result<Hooks, BenchError> {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = taken.map_err(|e| folder.error("finding a free port", e))?.to_string();
+        Ok(Hooks { url: format!("http://{address}/hooks/bench"), address })
     }
 }
 
@@ -146,6 +169,7 @@ fn start(folder: &Folder, who: &'static str, arguments: &[&str], stdout: Stdio) 
         .args(arguments)
         .current_dir(&folder.0)
         .env("RUST_LOG", "warn")
+        .env(HOOK_SECRET, "bench")
         .stdin(Stdio::null())
         .stdout(stdout)
         .stderr(stderr)
@@ -163,11 +187,15 @@ impl Drop for Running {
 
 impl Running {
     /// The sandbox gateway in a process of its own, and where it listens. It keeps a journal where one is asked for.
-    fn gateway(folder: &Folder, journal: bool) -> Result<(Running, String), BenchError> {
-        folder.write("scenario.yaml", "acks: { levels: [] }\n")?;
+    fn gateway(folder: &Folder, journal: bool, hooks: Option<&Hooks>) -> Result<(Running, String), BenchError> {
+        let levels = if hooks.is_some() { "device" } else { "" };
+        folder.write("scenario.yaml", &format!("acks: {{ levels: [{levels}] }}\n"))?;
         let mut arguments = vec!["--json", "sandbox", "--listen", "127.0.0.1:0", "--scenario", "scenario.yaml"];
         if journal {
             arguments.extend(["--journal", "journal"]);
+        }
+        if let Some(hooks) = hooks {
+            arguments.extend(["--hook", &hooks.url, "--hook-secret-env", HOOK_SECRET]);
         }
         let mut running = start(folder, "gateway", &arguments, Stdio::piped())?;
         let told = running.child.stdout.take().map(BufReader::new);
@@ -179,8 +207,9 @@ impl Running {
     }
 
     /// The daemon.
-    pub(super) fn daemon(folder: &Folder) -> Result<Running, BenchError> {
-        start(folder, "daemon", &["run", "jobs.yaml", "--listen", "off"], Stdio::null())
+    pub(super) fn daemon(folder: &Folder, hooks: Option<&Hooks>) -> Result<Running, BenchError> {
+        let listen = hooks.map_or("off", |hooks| &hooks.address);
+        start(folder, "daemon", &["run", "jobs.yaml", "--listen", listen], Stdio::null())
     }
 
     fn ended(&self) -> BenchError {
@@ -229,9 +258,10 @@ impl Running {
 }
 
 /// The beginning of a jobs file with one instance at a gateway, or all of one without jobs.
-pub(super) fn jobs_file(url: &str, in_flight: u32) -> String {
+pub(super) fn jobs_file(url: &str, in_flight: u32, hooks: Option<&Hooks>) -> String {
+    let webhook = hooks.map(|_| format!(", webhook: {{ secret: {{ env: {HOOK_SECRET} }} }}")).unwrap_or_default();
     format!(
         "version: 1\ntimezone: UTC\ninstances:\n  bench: {{ gateway: wawp, base_url: \"{url}\", instance_id: bench, \
-         access_token: bench, pacing: {{ concurrency: {in_flight} }} }}\n"
+         access_token: bench, pacing: {{ concurrency: {in_flight} }}{webhook} }}\n"
     )
 }

@@ -115,6 +115,7 @@ fn figures(f: &Figures) -> Value {
         "late_us": f.late.map(|l| json!({ "min": l.least, "p50": l.p50, "p99": l.p99, "max": l.most })),
         "cpu_us_per_message": f.cpu_us,
         "memory_kib": f.memory_kib,
+        "acks_per_second": f.acks_per_second,
         "first_send_ms": f.first_ms,
         "idle_core_ppm": f.core_ppm,
     })
@@ -133,6 +134,7 @@ fn words(results: &[(&Scenario, Vec<Figures>)]) -> String {
             or_dash(late),
             or_dash(f.cpu_us.map(|n| n.to_string())),
             or_dash(f.memory_kib.map(|n| (n / 1_024).to_string())),
+            or_dash(f.acks_per_second.map(|n| n.to_string())),
             or_dash(f.first_ms.map(|n| n.to_string())),
             or_dash(f.core_ppm.map(|ppm| format!("{}.{:02}", ppm / 10_000, ppm % 10_000 / 100))),
         ]
@@ -144,6 +146,7 @@ fn words(results: &[(&Scenario, Vec<Figures>)]) -> String {
         "late ms (min / 50 / 99 / 100 %)",
         "CPU us each",
         "MiB",
+        "acks a second",
         "first send ms",
         "idle %",
     ];

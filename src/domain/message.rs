@@ -1,5 +1,7 @@
 //! One message in hand, and the changes made to it.
 
+use std::sync::Arc;
+
 use crate::domain::ack::Ack;
 use crate::domain::class::Class;
 use crate::domain::draw::Draw;
@@ -90,7 +92,7 @@ pub struct TypingFacts {
     /// The HTTP status of the latest answer, where one came in time.
     pub status: Option<u16>,
     /// The latest answer's body, masked and capped, or why none came.
-    pub response: Option<String>,
+    pub response: Option<Arc<str>>,
     /// Calls after the first.
     pub refreshes: u32,
     /// When stop-typing was called, if it was.
@@ -109,7 +111,7 @@ pub struct SendFacts {
     /// The outcome's name.
     pub outcome: &'static str,
     /// The answer's body, masked and capped, or what happened instead.
-    pub response: String,
+    pub response: Arc<str>,
 }
 
 /// What became of an attempt in doubt.

@@ -107,7 +107,7 @@ impl Input {
             finished_at: now,
             status: Some(200),
             outcome: outcome.name(),
-            response: String::new(),
+            response: "".into(),
         };
         Input::SendDone { id, outcome, facts }
     }

@@ -350,7 +350,7 @@ impl Engine {
         hand.typing_news = !matches!(hand.phase, Phase::Waiting | Phase::Begun);
         if let Some(facts) = hand.typing.as_mut() {
             facts.status = status;
-            facts.response = Some(response);
+            facts.response = Some(response.into());
         }
     }
 

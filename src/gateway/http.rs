@@ -1,5 +1,6 @@
 //! The shared HTTP client: everything a send must not do is off (redirects, retries, proxies from the environment),
-//! everything has a limit, and an error says whether the request may have left.
+//! everything has a limit, and an error says whether the request may have left. Answers are not asked for in compressed form:
+//! they are short, and the layer that would take them costs every one.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use crate::clock;
 use crate::domain::time::Millis;
 
-/// Most of an answer that is read, after decompression. More is no answer of a gateway.
+/// Most of an answer that is read. More is no answer of a gateway.
 const BODY_CAP_BYTES: usize = 1024 * 1024;
 
 /// Idle connections are closed before common servers close theirs (Node: 5 s), or a send would now and then meet a

@@ -14,33 +14,34 @@ const SHORTEST_SECRET: usize = 4;
 /// Masks known secrets in text.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    secrets: Vec<SecretString>,
+    /// Every form in which a secret may stand.
+    forms: Vec<SecretString>,
+    secrets: usize,
 }
 
 impl std::fmt::Debug for Redactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Redactor({} secrets)", self.secrets.len())
+        write!(f, "Redactor({} secrets)", self.secrets)
     }
 }
 
 impl Redactor {
     /// Knows these secrets.
     pub fn new(secrets: impl IntoIterator<Item = SecretString>) -> Redactor {
-        Redactor { secrets: secrets.into_iter().filter(|s| s.expose_secret().len() >= SHORTEST_SECRET).collect() }
+        let secrets: Vec<SecretString> =
+            secrets.into_iter().filter(|s| s.expose_secret().len() >= SHORTEST_SECRET).collect();
+        Redactor { forms: secrets.iter().flat_map(forms).collect(), secrets: secrets.len() }
     }
 
     /// The text with every secret masked, as it stands and as JSON or a URL would escape it, and cut to what is kept.
     pub fn text(&self, text: &str) -> String {
-        let mut masked = text.to_owned();
-        for secret in &self.secrets {
-            let plain = secret.expose_secret();
-            let json = serde_json::to_string(plain).unwrap_or_default();
-            let json = json.trim_matches('"');
-            let url: String = url::form_urlencoded::byte_serialize(plain.as_bytes()).collect();
-            for form in [plain, json, &url] {
-                if masked.contains(form) {
-                    masked = masked.replace(form, MASK);
-                }
+        self.owned(text.to_owned())
+    }
+
+    fn owned(&self, mut masked: String) -> String {
+        for form in self.forms.iter().map(SecretString::expose_secret) {
+            if masked.contains(form) {
+                masked = masked.replace(form, MASK);
             }
         }
         if masked.len() > KEPT_BYTES {
@@ -52,9 +53,19 @@ impl Redactor {
     }
 
     /// The same for bytes that may not be text.
-    pub fn bytes(&self, bytes: &[u8]) -> String {
-        self.text(&String::from_utf8_lossy(bytes))
+    pub fn bytes(&self, bytes: Vec<u8>) -> String {
+        self.owned(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
     }
+}
+
+/// A secret as it stands, as JSON and as a URL would escape it, each form once.
+fn forms(secret: &SecretString) -> Vec<SecretString> {
+    let plain = secret.expose_secret();
+    let json = serde_json::to_string(plain).unwrap_or_default();
+    let url: String = url::form_urlencoded::byte_serialize(plain.as_bytes()).collect();
+    let mut forms = vec![plain.to_owned(), json.trim_matches('"').to_owned(), url];
+    forms.dedup();
+    forms.into_iter().map(SecretString::from).collect()
 }
 
 #[cfg(test)]

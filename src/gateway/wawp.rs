@@ -24,8 +24,8 @@
 
 use async_trait::async_trait;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
 
 use crate::domain::doubt::HistoryMessage;
 use crate::domain::outcome::{DownCause, Outcome};
@@ -51,6 +51,13 @@ pub struct Wawp {
     account: Account,
     client: HttpClient,
     redactor: Redactor,
+    headers: HeaderMap,
+    /// The beginning of every body: an object with the credentials, not closed.
+    credentials: SecretString,
+}
+
+fn only_chat(chat: &Chat) -> Map<String, Value> {
+    Map::from_iter([("chatId".to_owned(), json!(chat.as_str()))])
 }
 
 impl Wawp {
@@ -61,34 +68,44 @@ impl Wawp {
     pub fn new(account: Account) -> Result<Wawp, ClientError> {
         let client = HttpClient::new(account.timeouts.connect, account.timeouts.read)?;
         let redactor = Redactor::new([account.access_token.clone(), account.instance_id.clone()]);
-        Ok(Wawp { account, client, redactor })
-    }
-
-    fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        if let Ok(mut value) = HeaderValue::from_str(self.account.access_token.expose_secret()) {
+        if let Ok(mut value) = HeaderValue::from_str(account.access_token.expose_secret()) {
             value.set_sensitive(true);
             headers.insert(HeaderName::from_static("access-token"), value);
         }
-        headers
+        let credentials = json!({
+            "instance_id": account.instance_id.expose_secret(),
+            "access_token": account.access_token.expose_secret(),
+        });
+        let credentials = credentials.to_string().trim_end_matches('}').to_owned();
+        Ok(Wawp { account, client, redactor, headers, credentials: credentials.into() })
     }
 
-    async fn post(&self, path: &str, own: Value, limit: Millis) -> HttpOutcome {
-        let mut body = json!({
-            "instance_id": self.account.instance_id.expose_secret(),
-            "access_token": self.account.access_token.expose_secret(),
-        });
-        if let (Some(all), Some(own)) = (body.as_object_mut(), own.as_object()) {
-            all.extend(own.clone());
-        }
+    fn headers(&self) -> HeaderMap {
+        self.headers.clone()
+    }
+
+    async fn post(&self, path: &str, own: &Map<String, Value>, limit: Millis) -> HttpOutcome {
         let url = format!("{}{path}", self.account.base_url);
-        self.client.post(&url, self.headers(), body.to_string().into_bytes(), limit).await
+        self.client.post(&url, self.headers(), self.body(own), limit).await
+    }
+
+    /// Credentials and a call's own parameters in one object.
+    fn body(&self, own: &Map<String, Value>) -> Vec<u8> {
+        let mut body = self.credentials.expose_secret().as_bytes().to_vec();
+        // A map of strings and JSON values always has a text.
+        let own = serde_json::to_string(own).unwrap_or_else(|_| "{}".to_owned());
+        if own.len() > 2 {
+            body.push(b',');
+        }
+        body.extend_from_slice(&own.as_bytes()[1..]);
+        body
     }
 
     async fn call(&self, path: &str, chat: &Chat) -> CallAnswer {
-        match self.post(path, json!({ "chatId": chat.as_str() }), self.account.timeouts.typing).await {
+        match self.post(path, &only_chat(chat), self.account.timeouts.typing).await {
             HttpOutcome::Answer { status, body, .. } => {
-                CallAnswer { status: Some(status), response: self.redactor.bytes(&body) }
+                CallAnswer { status: Some(status), response: self.redactor.bytes(body) }
             }
             HttpOutcome::NotSent(why) | HttpOutcome::Unclear(why) => {
                 CallAnswer { status: None, response: self.redactor.text(&why) }
@@ -120,11 +137,11 @@ impl Gateway for Wawp {
             let why = "this gateway has no endpoint for this kind of content".to_owned();
             return SendAnswer { outcome: Outcome::Refused { why: why.clone() }, status: None, response: why };
         };
-        match self.post(path, Value::Object(own), self.account.timeouts.send).await {
+        match self.post(path, &own, self.account.timeouts.send).await {
             HttpOutcome::Answer { status, retry_after, body } => SendAnswer {
                 outcome: self.masked(classify(status, retry_after, &body)),
                 status: Some(status),
-                response: self.redactor.bytes(&body),
+                response: self.redactor.bytes(body),
             },
             HttpOutcome::NotSent(why) => {
                 let why = self.redactor.text(&why);
@@ -138,7 +155,7 @@ impl Gateway for Wawp {
     }
 
     async fn session(&self) -> Session {
-        let answer = self.post("/v2/session/info", json!({}), self.account.timeouts.typing).await;
+        let answer = self.post("/v2/session/info", &Map::new(), self.account.timeouts.typing).await;
         let down = |cause, why: String| Session::Down { cause, why: self.redactor.text(&why) };
         match answer {
             HttpOutcome::Answer { status: 200..=299, body, .. } => match session_status(&body) {
@@ -170,7 +187,7 @@ impl Gateway for Wawp {
                 wawp_answer::history(&body).ok_or_else(|| "the history could not be read".to_owned())
             }
             HttpOutcome::Answer { status, body, .. } => {
-                Err(format!("the history was refused with {status}: {}", self.redactor.bytes(&body)))
+                Err(format!("the history was refused with {status}: {}", self.redactor.bytes(body)))
             }
             HttpOutcome::NotSent(why) | HttpOutcome::Unclear(why) => Err(self.redactor.text(&why)),
         }

@@ -3,6 +3,7 @@
 //! Rules of the house: what is not found is an `Option`; time is always a parameter; no transaction leaves the store;
 //! a state changes only by [`Store::apply`], guarded by id, number of attempts and the states the row may be in.
 
+mod ack_queue;
 mod ballast;
 mod doubt_rows;
 mod error;
@@ -433,7 +434,8 @@ pub trait Store: Send + Sync + 'static {
     /// Carries out changes, each guarded, all durable when this returns. Answers in the same order.
     async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Verdict>, StoreError>;
 
-    /// Records acks; those without a message yet are kept and joined when its answer comes.
+    /// Records acks; those without a message yet are kept and joined when its answer comes. Answers what became of them and
+    /// of those that were recorded together with them.
     async fn record_acks(&self, acks: Vec<AckNews>) -> Result<AckTally, StoreError>;
 
     /// Counts a webhook that was rightly signed but not understood.

@@ -16,12 +16,13 @@ use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Departure, Facts, Verdict};
 use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::time::Timestamp;
+use crate::store::ack_queue::AckQueue;
 use crate::store::error::sqlite_code;
 use crate::store::sqlite_writer::Writer;
 use crate::store::{
     AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, EchoFits, EchoNews, Evidence, Gate, NewMessages, Publish,
-    RecentBody, Recipient, StorageFault, Store, StoreError, StoredContent, StoredJob, Verified, sqlite_acks,
-    sqlite_audience, sqlite_claim, sqlite_doubt, sqlite_overlap, sqlite_plan, sqlite_restore, sqlite_upkeep,
+    RecentBody, Recipient, StorageFault, Store, StoreError, StoredContent, StoredJob, Verified, sqlite_audience,
+    sqlite_claim, sqlite_doubt, sqlite_overlap, sqlite_plan, sqlite_restore, sqlite_upkeep,
 };
 
 /// The schema, embedded.
@@ -60,6 +61,7 @@ pub enum Opening {
 #[derive(Debug)]
 pub struct SqliteStore {
     pub(super) writer: Option<Writer>,
+    acks: Option<AckQueue>,
     pub(super) readers: SqlitePool,
     pub(super) contents: Mutex<HashMap<i64, Arc<StoredContent>>>,
     pub(super) seed: u64,
@@ -117,8 +119,9 @@ impl SqliteStore {
             .acquire_timeout(Duration::from_secs(30))
             .connect_lazy_with(options(path).read_only(true));
         let writer = (opening != Opening::Reading).then(|| Writer::start(connection, path.to_owned(), own));
+        let acks = writer.clone().map(|writer| AckQueue::start(writer, path.to_owned()));
         let (contents, path) = (Mutex::default(), path.to_owned());
-        Ok(SqliteStore { writer, readers, contents, seed, uncompared, maybe_sent_until, path })
+        Ok(SqliteStore { writer, acks, readers, contents, seed, uncompared, maybe_sent_until, path })
     }
 
     /// The schema number of a file, and the one this program works with.
@@ -359,7 +362,7 @@ impl Store for SqliteStore {
     }
 
     async fn record_acks(&self, acks: Vec<AckNews>) -> Result<AckTally, StoreError> {
-        self.writer()?.run(move |c| Box::pin(async move { sqlite_acks::record(c, &acks).await })).await
+        self.acks.as_ref().ok_or(StoreError::Closed)?.record(acks).await
     }
 
     async fn count_ignored_hook(&self, instance: &InstanceName, event: &str, now: Timestamp) -> Result<(), StoreError> {

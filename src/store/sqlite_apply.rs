@@ -216,7 +216,7 @@ fn result_row(change: &Change) -> Option<Value> {
     let (began, ended) = (send.as_ref().map(|s| s.started_at), send.as_ref().map(|s| s.finished_at));
     let status = send.as_ref().and_then(|s| s.status);
     let (outcome, response) = match send {
-        Some(s) => (s.outcome, s.response.as_str()),
+        Some(s) => (s.outcome, &*s.response),
         None => ("not_sent", "the request was never begun"),
     };
     let id = hex(change.id);

@@ -112,7 +112,7 @@ fn result_row(places: &mut Places<'_>, change: &Change) {
     let Facts::Record { number, send: Some(send), late_typing, .. } = &change.facts else { return };
     id_row(places, change);
     places.bind(*number).bind(change.at.0).bind(send.started_at.0).bind(send.finished_at.0).bind(send.status);
-    places.bind(send.outcome).bind(send.response.as_str());
+    places.bind(send.outcome).bind(&*send.response);
     bind_typing(places, late_typing.as_ref());
 }
 

@@ -70,6 +70,18 @@ impl SqliteStore {
         Ok(at.map(Timestamp))
     }
 
+    /// How many acks are recorded.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn acks_recorded(&self) -> Result<u64, StoreError> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM acks")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database("count acks"))?;
+        Ok(count.unsigned_abs())
+    }
+
     /// Every instance's lane: how it stands, and how many messages should have left through it by now.
     ///
     /// # Errors

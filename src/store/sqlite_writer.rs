@@ -654,7 +654,7 @@ fn hand_out(replies: Vec<(Reply, usize)>, verdicts: &[Verdict]) {
 }
 
 /// sqlx's errors cannot be cloned; several callers of one commit each get its words.
-fn again(error: &StoreError, path: &std::path::Path) -> StoreError {
+pub(super) fn again(error: &StoreError, path: &std::path::Path) -> StoreError {
     match (error.storage_fault(), error) {
         (Some(fault), _) => fault.error(path.to_owned()),
         (None, StoreError::Occupied { path, seconds }) => {

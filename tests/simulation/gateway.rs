@@ -64,8 +64,7 @@ impl World {
             self.later(does, Pending::Done(id, gateway_id));
         }
         let finished_at = started_at + Millis(answers);
-        let facts =
-            SendFacts { started_at, finished_at, status: None, outcome: outcome.name(), response: String::new() };
+        let facts = SendFacts { started_at, finished_at, status: None, outcome: outcome.name(), response: "".into() };
         self.later(answers, Pending::Input(k, Input::SendDone { id, outcome, facts }));
     }
 
