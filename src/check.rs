@@ -41,6 +41,6 @@ pub async fn when_quiet(store: &SqliteStore, activity: watch::Receiver<Activity>
         if !std::mem::replace(&mut put_off, true) {
             tracing::info!("the check of the large database waits for a quiet moment, for an hour at most");
         }
-        clock::sleep(LOOK_EVERY).await;
+        clock::beat(LOOK_EVERY).await;
     }
 }

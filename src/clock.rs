@@ -99,6 +99,30 @@ pub async fn sleep(length: Millis) {
     tokio::time::sleep(length.to_duration()).await;
 }
 
+/// When the beats are, in ms after a full second: away from those, when most messages are due.
+const BEAT: i64 = 550;
+
+/// How long it is until the next beat of so many milliseconds. Whoever looks for something
+/// now and then does it at a beat, so that all wake the processor together: a wake-up of its own costs more than what is
+/// looked at (measured: 0.65 % of a core for sixty a second, most of it going to sleep and waking).
+pub fn to_beat(every: Millis) -> Millis {
+    Millis(every.0 - (now().0 - BEAT).rem_euclid(every.0))
+}
+
+/// Waits for the next beat.
+pub async fn beat(every: Millis) {
+    sleep(to_beat(every)).await;
+}
+
+/// Ticks at every beat. Beats that are missed are left out.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that sleeps")]
+pub fn beats(every: Millis) -> tokio::time::Interval {
+    let first = tokio::time::Instant::now() + to_beat(every).to_duration();
+    let mut beats = tokio::time::interval_at(first, every.to_duration());
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    beats
+}
+
 /// Rings at an instant to a fraction of a millisecond. tokio's timers round up to whole ones and are 1 to 2 ms late by
 /// construction; a thread that waits for nothing but the next instant is 0.1 ms late (measured).
 #[derive(Debug)]

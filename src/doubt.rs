@@ -54,7 +54,7 @@ impl DoubtSeeker {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = clock::sleep(LOOK_EVERY) => {}
+                () = clock::beat(LOOK_EVERY) => {}
             }
         }
     }
@@ -66,7 +66,7 @@ impl DoubtSeeker {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = clock::sleep(LOOK_EVERY) => {}
+                () = clock::beat(LOOK_EVERY) => {}
             }
         }
     }

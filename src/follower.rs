@@ -49,7 +49,7 @@ impl Follower {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.news.notified() => {}
-                () = clock::sleep(LOOK_EVERY) => {}
+                () = clock::beat(LOOK_EVERY) => {}
             }
         }
     }

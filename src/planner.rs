@@ -92,7 +92,7 @@ impl Planner {
                 }
             };
             let now = clock::now();
-            let wake = next.unwrap_or(Timestamp::MAX).min(now + LOOK_AT_LEAST_EVERY);
+            let wake = next.unwrap_or(Timestamp::MAX).min(now + clock::to_beat(LOOK_AT_LEAST_EVERY));
             tokio::select! {
                 () = stop.cancelled() => {}
                 _ = changes.changed() => {}

@@ -23,7 +23,7 @@ pub async fn heartbeat(store: Arc<SqliteStore>, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = clock::sleep(HEARTBEAT_EVERY) => {}
+            () = clock::beat(HEARTBEAT_EVERY) => {}
         }
     }
 }
@@ -75,7 +75,7 @@ pub async fn expire(store: Arc<SqliteStore>, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = clock::sleep(EXPIRE_EVERY) => {}
+            () = clock::beat(EXPIRE_EVERY) => {}
         }
     }
 }

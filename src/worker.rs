@@ -165,7 +165,7 @@ impl Worker {
             if stopping && self.engine.is_quiet() {
                 break;
             }
-            let cap = LOOK_AT_LEAST_EVERY;
+            let cap = clock::to_beat(LOOK_AT_LEAST_EVERY);
             let wake = self.engine.poll_wakeup().unwrap_or(Timestamp::MAX);
             tokio::select! {
                 biased;

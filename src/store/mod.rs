@@ -21,6 +21,7 @@ mod sqlite_doubt;
 mod sqlite_event;
 mod sqlite_file;
 mod sqlite_follow;
+mod sqlite_foreign;
 mod sqlite_import;
 mod sqlite_insert;
 mod sqlite_jobs;

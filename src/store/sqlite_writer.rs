@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
@@ -11,9 +10,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::domain::message::{Change, Facts, Verdict};
+use crate::domain::time::Millis;
 use crate::store::ballast::Ballast;
 use crate::store::error::sqlite_code;
 use crate::store::sqlite_apply::apply_changes;
+use crate::store::sqlite_foreign::Foreign;
 use crate::store::sqlite_insert::{InsertReply, Inserts, insert_rows};
 use crate::store::sqlite_upkeep::set_meta;
 use crate::store::sqlite_usual::Usual;
@@ -30,8 +31,8 @@ const CHANGES_IN_A_COMMIT: usize = 4_096;
 /// alone (a pause, a broadcast taken back), and costs its batch twice where it is met.
 const UNUSUAL_BATCHES: u32 = 16;
 
-/// How often other processes' changes are looked for: one `PRAGMA data_version` each time.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often other processes' changes are looked for.
+const LOOK_EVERY: Millis = Millis(100);
 
 /// How often room is looked for while there is none, in looks for others: every second.
 const LOOKS_BETWEEN_PROBES: u32 = 10;
@@ -88,7 +89,7 @@ impl Writer {
             connection,
             commands,
             changes: Arc::clone(&changes),
-            data_version: None,
+            foreign: Foreign::new(&path),
             path,
             own,
             fault: Arc::clone(&fault),
@@ -213,7 +214,7 @@ struct Actor {
     connection: SqliteConnection,
     commands: mpsc::Receiver<Command>,
     changes: Arc<watch::Sender<u64>>,
-    data_version: Option<i64>,
+    foreign: Foreign,
     path: PathBuf,
     /// Of the daemon, which keeps the log short too; other commands must not stall it by that.
     own: Option<DaemonsOwn>,
@@ -226,8 +227,7 @@ struct Actor {
 impl Actor {
     async fn run(mut self) {
         let mut batch = Vec::new();
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut look = clock::beats(LOOK_EVERY);
         loop {
             // Only receiving and ticking stand in the select: neither loses anything when the other wins.
             let received = tokio::select! {
@@ -593,8 +593,7 @@ impl Actor {
         if fault.is_some() && self.looks.is_multiple_of(LOOKS_BETWEEN_PROBES) {
             self.probe().await;
         }
-        let version = sqlx::query_scalar::<_, i64>("PRAGMA data_version").fetch_one(&mut self.connection).await.ok();
-        if version.is_some() && self.data_version.replace(version.unwrap_or(0)) != version {
+        if self.foreign.changed(&mut self.connection).await {
             self.changes.send_modify(|n| *n += 1);
         }
     }
