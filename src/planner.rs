@@ -40,8 +40,8 @@ const GATE_AHEAD: Millis = Millis(250);
 /// How often an occurrence in the queue asks whether the one before it is finished.
 const ASK_AGAIN_AFTER: Millis = Millis::seconds(1);
 
-/// Jobs looked at before the first send of a run: all a file can hold.
-const JOBS: usize = 100_000;
+/// Jobs read in one go before the first send of a run.
+const JOBS: usize = 500;
 
 /// See the [module](self).
 #[derive(Clone)]
@@ -123,23 +123,32 @@ impl Planner {
     /// # Errors
     /// When the database cannot be read or written.
     pub async fn settle_passed(&self, now: Timestamp) -> Result<(), StoreError> {
-        for stored in self.store.jobs_to_plan(now, JOBS).await? {
-            if stored.resumes || !stored.job.schedule.recurs() || stored.job.manner.own_clock {
-                continue;
+        let mut after = String::new();
+        loop {
+            let jobs = self.store.jobs_passed(now, &after, JOBS).await?;
+            let Some(last) = jobs.last() else { return Ok(()) };
+            after = last.job.name.as_str().to_owned();
+            for stored in jobs {
+                if !stored.resumes && stored.job.schedule.recurs() && !stored.job.manner.own_clock {
+                    self.settle_passed_of(&stored, now).await?;
+                }
             }
-            let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(TimeZone::UTC);
-            let policy = policy(&stored, self.max_lateness(&stored).await?);
-            let catch_up = policy.catch_up(passed_since(&stored, &zone, now), now);
-            let room = policy.most().saturating_sub(catch_up.served);
-            let before = catch_up.first.unwrap_or(now);
-            let untouched = self.store.untouched_since_outage(&stored.job.name, before).await?;
-            for (occurrence, nominal) in untouched.into_iter().skip(room) {
-                let event = Event::TooLate { reason: Reason::Misfire };
-                let note = "later occurrences of its job are sent in its place";
-                let messages = self.store.settle_waiting(occurrence, event, note, now).await?;
-                let job = stored.job.name.as_str();
-                tracing::warn!(job, %nominal, messages, "an occurrence gives way to later ones after the outage");
-            }
+        }
+    }
+
+    async fn settle_passed_of(&self, stored: &StoredJob, now: Timestamp) -> Result<(), StoreError> {
+        let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(TimeZone::UTC);
+        let policy = policy(stored, self.max_lateness(stored).await?);
+        let catch_up = policy.catch_up(passed_since(stored, &zone, now), now);
+        let room = policy.most().saturating_sub(catch_up.served);
+        let before = catch_up.first.unwrap_or(now);
+        let untouched = self.store.untouched_since_outage(&stored.job.name, before).await?;
+        for (occurrence, nominal) in untouched.into_iter().skip(room) {
+            let event = Event::TooLate { reason: Reason::Misfire };
+            let note = "later occurrences of its job are sent in its place";
+            let messages = self.store.settle_waiting(occurrence, event, note, now).await?;
+            let job = stored.job.name.as_str();
+            tracing::warn!(job, %nominal, messages, "an occurrence gives way to later ones after the outage");
         }
         Ok(())
     }

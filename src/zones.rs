@@ -26,23 +26,13 @@ pub async fn settle(store: &SqliteStore, now: Timestamp) -> Result<Vec<String>, 
         return Ok(Vec::new());
     }
     clock::forget_zones();
-    let mut moved = Vec::new();
-    for ahead in store.planned_ahead(now).await? {
-        let job = ahead.stored.job.name.clone();
-        let Ok(zone) = clock::zone(ahead.stored.job.schedule_zone()) else {
-            tracing::error!(
-                job,
-                zone = ahead.stored.job.zone,
-                "the zone of the job is no longer known: nothing of it moves"
-            );
-            continue;
-        };
-        if let Some((first, step)) = judge(&ahead, &zone)
-            && let Some(messages) = store.move_occurrences(step.clone(), now).await?
-        {
-            let line = format!("job {job}: {}", step.note);
-            tracing::warn!(messages, from = %first, "{line}");
-            moved.push(line);
+    let (mut moved, mut after) = (Vec::new(), String::new());
+    loop {
+        let jobs = store.planned_ahead(now, &after).await?;
+        let Some(last) = jobs.last() else { break };
+        after.clone_from(&last.stored.job.name);
+        for ahead in &jobs {
+            moved.extend(move_job(store, ahead, now).await?);
         }
     }
     if let Some(before) = before {
@@ -50,6 +40,21 @@ pub async fn settle(store: &SqliteStore, now: Timestamp) -> Result<Vec<String>, 
     }
     store.keep_setting(KEPT_AS, zones).await?;
     Ok(moved)
+}
+
+/// Moves the occurrences of one job. Answers what moved, if anything did.
+async fn move_job(store: &SqliteStore, ahead: &PlannedAhead, now: Timestamp) -> Result<Option<String>, StoreError> {
+    let job = &ahead.stored.job.name;
+    let Ok(zone) = clock::zone(ahead.stored.job.schedule_zone()) else {
+        let zone = &ahead.stored.job.zone;
+        tracing::error!(job, zone, "the zone of the job is no longer known: nothing of it moves");
+        return Ok(None);
+    };
+    let Some((first, step)) = judge(ahead, &zone) else { return Ok(None) };
+    let line = format!("job {job}: {}", step.note);
+    let Some(messages) = store.move_occurrences(step, now).await? else { return Ok(None) };
+    tracing::warn!(messages, from = %first, "{line}");
+    Ok(Some(line))
 }
 
 /// How often a running daemon looks whether its zones changed.

@@ -277,7 +277,9 @@ impl Reading<'_> {
             self.error(node, format!("the file holds {} jobs; the limit is {JOBS_LIMIT}", named.len()), None);
             return Vec::new();
         }
-        named.into_iter().filter_map(|(name, _, value)| self.job(name, value, around)).collect()
+        let mut jobs = Vec::with_capacity(named.len());
+        jobs.extend(named.into_iter().filter_map(|(name, _, value)| self.job(name, value, around)));
+        jobs
     }
 
     fn daemon(&mut self, node: &Node) -> DaemonSettings {

@@ -500,6 +500,9 @@ pub trait Store: Send + Sync + 'static {
     /// Jobs the planner must look at by `now`, the earliest first.
     async fn jobs_to_plan(&self, now: Timestamp, limit: usize) -> Result<Vec<StoredJob>, StoreError>;
 
+    /// The same in order of their names: the first `limit` of those after a name, which the empty one comes before.
+    async fn jobs_passed(&self, now: Timestamp, after: &str, limit: usize) -> Result<Vec<StoredJob>, StoreError>;
+
     /// When the planner must next look at a job.
     async fn next_plan_at(&self) -> Result<Option<Timestamp>, StoreError>;
 

@@ -430,6 +430,10 @@ impl Store for SqliteStore {
         sqlite_doubt::add_evidence(self, evidence).await
     }
 
+    async fn jobs_passed(&self, now: Timestamp, after: &str, limit: usize) -> Result<Vec<StoredJob>, StoreError> {
+        self.believed(sqlite_plan::jobs_passed(self, now, after, limit).await)
+    }
+
     async fn jobs_to_plan(&self, now: Timestamp, limit: usize) -> Result<Vec<StoredJob>, StoreError> {
         self.believed(sqlite_plan::jobs_to_plan(self, now, limit).await)
     }

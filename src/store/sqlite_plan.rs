@@ -156,6 +156,23 @@ pub(super) async fn jobs_to_plan(
     rows.iter().map(stored_job).collect()
 }
 
+/// The same in order of their names, the next ones after one.
+pub(super) async fn jobs_passed(
+    store: &SqliteStore,
+    now: Timestamp,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<StoredJob>, StoreError> {
+    let rows = sqlx::query(include_str!("sql/jobs_passed.sql"))
+        .bind(now.0)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(after)
+        .fetch_all(&store.readers)
+        .await
+        .map_err(StoreError::database("find jobs whose time passed"))?;
+    rows.iter().map(stored_job).collect()
+}
+
 pub(super) async fn next_plan_at(store: &SqliteStore) -> Result<Option<Timestamp>, StoreError> {
     let at: Option<i64> = sqlx::query_scalar("SELECT min(plan_at) FROM jobs WHERE plan_at IS NOT NULL")
         .fetch_one(&store.readers)

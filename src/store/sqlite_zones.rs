@@ -33,15 +33,21 @@ pub struct Moved {
     pub note: String,
 }
 
+/// Jobs read in one go.
+const JOBS_AT_ONCE: i64 = 500;
+
 impl SqliteStore {
-    /// Every job with a next occurrence or with messages that wait for one to come at `now`.
+    /// Jobs with a next occurrence or with messages that wait for one to come at `now`, in order of their names: some of those
+    /// after a name, which the empty one comes before; none where there are no more.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn planned_ahead(&self, now: Timestamp) -> Result<Vec<PlannedAhead>, StoreError> {
+    pub async fn planned_ahead(&self, now: Timestamp, after: &str) -> Result<Vec<PlannedAhead>, StoreError> {
         let doing = "read what is planned ahead";
         let rows = sqlx::query(include_str!("sql/planned_ahead.sql"))
             .bind(now.0)
+            .bind(after)
+            .bind(JOBS_AT_ONCE)
             .fetch_all(&self.readers)
             .await
             .map_err(StoreError::database(doing))?;

@@ -11,5 +11,8 @@ SELECT j.definition, j.content, j.then_contents, j.audience, a.size, j.first_app
           AND o.extra = 0),
        (SELECT max(o.nominal_at) FROM occurrences AS o WHERE o.job = j.name AND o.nominal_at <= ?1)
 FROM jobs AS j JOIN audiences AS a ON a.id = j.audience
-WHERE j.next_at IS NOT NULL
-   OR EXISTS (SELECT 1 FROM occurrences AS o WHERE o.job = j.name AND o.nominal_at > ?1)
+WHERE j.name > ?2
+  AND (j.next_at IS NOT NULL
+       OR EXISTS (SELECT 1 FROM occurrences AS o WHERE o.job = j.name AND o.nominal_at > ?1))
+ORDER BY j.name
+LIMIT ?3
