@@ -172,8 +172,10 @@ class Stage:
             self.folder.chmod(0o755)
             shutil.chown(data, "postgres")
             user = ["runuser", "-u", "postgres", "--"]
-        subprocess.run([*user, tools / "initdb", "-D", data, "-U", "postgres", "-A", "trust"], check=True,
-                       stdout=subprocess.DEVNULL)
+        made = subprocess.run([*user, tools / "initdb", "-D", data, "-U", "postgres", "-A", "trust"],
+                              capture_output=True, text=True)
+        if made.returncode:
+            return f"initdb failed: {made.stderr.strip().splitlines()[-1]}"
         self.start([*user, tools / "postgres", "-D", data, "-p", str(port), "-k", str(data), "-c", "shared_buffers=1GB"])
         self.given["POSTGRES"] = f"postgres://postgres@127.0.0.1:{port}/postgres"
         wait_for(lambda: socket.create_connection(("127.0.0.1", port)).close() is None, "PostgreSQL")
