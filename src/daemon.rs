@@ -144,7 +144,7 @@ pub struct RunEnd {
 ///
 /// # Errors
 /// [`DaemonError`] for everything that keeps it from running.
-pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
+pub async fn run(mut options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     let took = Stopwatch::start();
     let _lock = take_lock(&options.database).await?;
     let store = Arc::new(SqliteStore::open_with_seed(&options.database, Opening::Daemon, options.seed).await?);
@@ -182,8 +182,9 @@ pub async fn run(options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     }
     store.say_served(&instances.iter().map(|i| i.name.clone()).collect::<Vec<_>>()).await?;
     store.finish_replacing(clock::now()).await?;
-    if let Some(settings) = &options.settings {
-        let applied = intake::apply_file(&store, settings, options.prune, clock::now()).await?;
+    if let Some(settings) = &mut options.settings {
+        let jobs = std::mem::take(&mut settings.jobs);
+        let applied = intake::apply_file(&store, settings, jobs, options.prune, clock::now()).await?;
         tell_applied(&applied, options.prune);
     }
     tracing::info!(zones = clock::zones_version(), "time zones");
@@ -553,7 +554,7 @@ async fn reload(options: &DaemonOptions, store: &SqliteStore) {
         return;
     };
     clock::forget_zones();
-    let settings = match config::load(&path, options.sandbox.is_some(), clock::now()) {
+    let mut settings = match config::load(&path, options.sandbox.is_some(), clock::now()) {
         Ok(settings) => settings,
         Err(e) => {
             for finding in e.0 {
@@ -564,7 +565,8 @@ async fn reload(options: &DaemonOptions, store: &SqliteStore) {
         }
     };
     let before = store.instances().await.unwrap_or_default();
-    match intake::apply_file(store, &settings, options.prune, clock::now()).await {
+    let jobs = std::mem::take(&mut settings.jobs);
+    match intake::apply_file(store, &settings, jobs, options.prune, clock::now()).await {
         Ok(applied) => {
             tell_applied(&applied, options.prune);
             tell_restart(options, &settings, &before);

@@ -61,23 +61,25 @@ pub enum IntakeError {
 }
 
 /// Applies a file: stores its lists of recipients, which nothing uses yet, then swaps in its instances (references,
-/// never secrets), defaults, chores and jobs in one transaction. Applying the same file again changes nothing.
+/// never secrets), defaults, chores and jobs in one transaction. The jobs come apart from the rest, so that who goes on with the
+/// rest need not keep them. Applying the same file again changes nothing.
 ///
 /// # Errors
 /// [`IntakeError`]; then nothing was changed.
 pub async fn apply_file(
     store: &SqliteStore,
     settings: &Settings,
+    jobs: Vec<JobSettings>,
     prune: bool,
     now: Timestamp,
 ) -> Result<AppliedFile, IntakeError> {
-    let audiences = store_audiences(store, &settings.jobs).await?;
-    let mut jobs = Vec::with_capacity(settings.jobs.len());
-    for (job, audience) in settings.jobs.iter().zip(audiences) {
-        let zone = clock::zone(job.job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
-        let max_lateness = job.job.max_lateness(now, &zone);
-        jobs.push(JobApply { job: job.job.clone(), audience, max_lateness });
-    }
+    let audiences = store_audiences(store, &jobs).await?;
+    let applies = jobs.into_iter().zip(audiences).map(|(JobSettings { job, .. }, audience)| {
+        let zone = clock::zone(job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
+        let max_lateness = job.max_lateness(now, &zone);
+        JobApply { job, audience, max_lateness }
+    });
+    let jobs = applies.collect();
     let file = FileApply {
         instances: settings.instances.iter().map(InstanceSettings::row).collect(),
         defaults: serde_json::to_string(&defaults(settings)).unwrap_or_default(),

@@ -62,7 +62,7 @@ pub(super) async fn apply(
     if !dry_run {
         let store = place::open(global, Opening::Beside).await?;
         let before = store.instances().await?;
-        let applied = intake::apply_file(&store, settings, prune, clock::now()).await;
+        let applied = intake::apply_file(&store, settings, settings.jobs.clone(), prune, clock::now()).await;
         let moved = if applied.is_ok() { zones::settle(&store, clock::now()).await } else { Ok(Vec::new()) };
         store.close().await;
         applied?;
