@@ -123,6 +123,9 @@ pub fn beats(every: Millis) -> tokio::time::Interval {
     beats
 }
 
+/// How late tokio's timers may be, in ms (measured: 1 to 2).
+const COARSE: i64 = 3;
+
 /// Rings at an instant to a fraction of a millisecond. tokio's timers round up to whole ones and are 1 to 2 ms late by
 /// construction; a thread that waits for nothing but the next instant is 0.1 ms late (measured).
 #[derive(Debug)]
@@ -155,11 +158,13 @@ impl Alarm {
     /// Waits until the wall clock reads `at`, but never longer than `cap`: whoever waits looks at the clock again, so that
     /// a suspend or a step of the clock is noticed. Now and then it comes back early.
     pub async fn until(&self, at: Timestamp, cap: Millis) {
-        let wait = at.since(now()).0.clamp(0, cap.0);
+        let left = at.since(now()).0;
+        let wait = left.clamp(0, cap.0);
         if wait == 0 {
             return;
         }
-        if wait < cap.0 {
+        // What is due just after the cap would otherwise wait for a timer that is late.
+        if left < cap.0.saturating_add(COARSE) {
             let mut set = self.0.set.lock().unwrap_or_else(PoisonError::into_inner);
             // What rings too early because it was set before rings for nothing.
             if set.at.replace(at).is_none_or(|before| at < before) {
