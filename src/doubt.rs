@@ -16,8 +16,8 @@ use crate::domain::message::{Change, DoubtVerdict, Facts, Verdict};
 use crate::domain::state::{self, Event, Reason, State, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::gateway::Gateway;
+use crate::rendering::Renderer;
 use crate::store::{Doubt, EchoFits, Evidence, Store, StoreError};
-use crate::worker::render;
 
 /// How often doubts are looked for.
 const LOOK_EVERY: Millis = Millis::seconds(1);
@@ -122,7 +122,7 @@ impl DoubtSeeker {
     /// Asks the history of the chat, and says what it shows in words too.
     async fn see(&self, doubt: &Doubt, gateway: &dyn Gateway) -> Result<(Look, String), StoreError> {
         let due = &doubt.claimed.due;
-        let Ok(rendered) = render(&doubt.claimed, doubt.slot_at) else {
+        let Ok(rendered) = Renderer::default().render(&doubt.claimed, doubt.slot_at) else {
             return Ok((Look::Indistinct, "its text cannot be rendered again".to_owned()));
         };
         let Some(text) = rendered.text() else {

@@ -13,10 +13,10 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::domain::window::Window;
 use crate::engine::explain::{Explanation, Situation, explain};
 use crate::engine::{LaneStart, Standing};
+use crate::hours::hours;
 use crate::intake;
 use crate::store::view::MessageDetail;
 use crate::store::{Claimed, SqliteStore, Store, StoreError};
-use crate::worker::hours;
 
 /// Messages before the one in question that a forecast takes into account.
 const OTHERS: usize = 200_000;

@@ -1,5 +1,7 @@
 //! How messages are sent: the keys that `defaults` and every job share.
 
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 
 use crate::config::read::{Map, Reading};
@@ -179,7 +181,7 @@ impl Reading<'_> {
             };
             let read: Vec<Option<Millis>> =
                 steps.iter().map(|s| self.duration_in(s, "retry.backoff", Millis(1), YEAR)).collect();
-            retry.backoff = read.into_iter().collect::<Option<Vec<_>>>()?;
+            retry.backoff = read.into_iter().collect::<Option<Arc<_>>>()?;
             if retry.backoff.is_empty() {
                 self.error(n, "retry.backoff needs at least one duration", None);
                 return None;

@@ -1,6 +1,8 @@
 //! Names of things.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -9,6 +11,36 @@ use serde::{Deserialize, Serialize};
 /// A message's id: a UUID version 7, sixteen bytes in the database and text everywhere a person looks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(pub [u8; 16]);
+
+/// What is kept by message. Ids are random by themselves, so their hash is no more than a mixture of their bytes: the
+/// standard one, made for keys that strangers choose, is asked a dozen times a message.
+pub type ByMessage<V> = HashMap<MessageId, V, BuildHasherDefault<IdHasher>>;
+
+/// The hash of a [`MessageId`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdHasher(u64);
+
+/// The odd number nearest to 2⁶⁴ over the golden ratio: multiplying by it spreads every bit over those above it (Knuth, The
+/// Art of Computer Programming, vol. 3, §6.4).
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for eight in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..eight.len()].copy_from_slice(eight);
+            self.0 = (self.0.rotate_left(29) ^ u64::from_le_bytes(word)).wrapping_mul(GOLDEN);
+        }
+    }
+
+    /// The length before the bytes, always the same.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        // The table takes its place from the lowest bits, into which multiplying brings nothing.
+        self.0.rotate_left(32)
+    }
+}
 
 /// What a person typed is not a message id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

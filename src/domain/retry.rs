@@ -1,5 +1,7 @@
 //! When a message may be tried again.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::draw::Draw;
@@ -10,15 +12,15 @@ use crate::domain::time::Millis;
 pub struct RetryPolicy {
     /// Tries in all, the first included; 1 … 100.
     pub attempts: u32,
-    /// Distance after the first, second, … try; the last one is used for all later ones.
-    pub backoff: Vec<Millis>,
+    /// Distance after the first, second, … try; the last one is used for all later ones. Shared by all messages in hand.
+    pub backoff: Arc<[Millis]>,
     /// 0.0 … 1.0: how far each distance may be off in either direction.
     pub jitter: f64,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        RetryPolicy { attempts: 8, backoff: [5, 15, 45, 120, 300, 900].map(Millis::seconds).to_vec(), jitter: 0.2 }
+        RetryPolicy { attempts: 8, backoff: [5, 15, 45, 120, 300, 900].map(Millis::seconds).into(), jitter: 0.2 }
     }
 }
 
@@ -47,7 +49,7 @@ mod tests {
 
     #[test]
     fn the_ladder_climbs_stays_on_its_last_step_and_ends() {
-        let policy = RetryPolicy { attempts: 4, backoff: vec![Millis(10), Millis(20)], jitter: 0.0 };
+        let policy = RetryPolicy { attempts: 4, backoff: [Millis(10), Millis(20)].into(), jitter: 0.0 };
         let draw = Draw::new(0, "retry");
         assert_eq!(policy.next_after(1, draw), Some(Millis(10)));
         assert_eq!(policy.next_after(2, draw), Some(Millis(20)));

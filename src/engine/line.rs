@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::id::{ByMessage, InstanceName, MessageId};
 use crate::domain::pace::After;
 use crate::domain::recipient::Chat;
 use crate::domain::time::{Millis, Timestamp};
@@ -172,7 +172,7 @@ impl Walk {
     fn next(
         &mut self,
         lane: &mut Lane,
-        hands: &mut std::collections::HashMap<MessageId, Hand>,
+        hands: &mut ByMessage<Hand>,
         mark_ahead: Millis,
         now: Timestamp,
     ) -> Option<Step> {
@@ -220,13 +220,7 @@ impl Walk {
     }
 
     /// The first message of a rank, past those seen, whose chat is free.
-    fn head(
-        &mut self,
-        rank: usize,
-        lane: &Lane,
-        hands: &mut std::collections::HashMap<MessageId, Hand>,
-        now: Timestamp,
-    ) -> Option<Place> {
+    fn head(&mut self, rank: usize, lane: &Lane, hands: &mut ByMessage<Hand>, now: Timestamp) -> Option<Place> {
         use std::ops::Bound::{Excluded, Unbounded};
         loop {
             let from = self.seen[rank].map_or(Unbounded, Excluded);

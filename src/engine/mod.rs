@@ -17,9 +17,9 @@ mod settle;
 mod steps;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::id::{ByMessage, InstanceName, MessageId};
 use crate::domain::message::{Change, Due, Facts, TypingFacts, Verdict};
 use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::{Millis, Timestamp};
@@ -63,7 +63,7 @@ enum Timer {
 #[derive(Debug)]
 pub struct Engine {
     lanes: BTreeMap<InstanceName, Lane>,
-    hands: HashMap<MessageId, Hand>,
+    hands: ByMessage<Hand>,
     /// Each timer names the stay it was set in: what was set for an earlier stay of the same message is void.
     timers: BinaryHeap<Reverse<(Timestamp, MessageId, u64, Timer)>>,
     stays: u64,
@@ -79,7 +79,7 @@ impl Engine {
         let lanes = lanes.into_iter().map(|l| (l.instance.clone(), Lane::new(l, now))).collect();
         Engine {
             lanes,
-            hands: HashMap::new(),
+            hands: ByMessage::default(),
             timers: BinaryHeap::new(),
             stays: 0,
             effects: VecDeque::new(),

@@ -3,7 +3,7 @@
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::window::{OpenHours, next_open};
 use crate::future::{Foreseen, HeldBy, LanePremise};
-use crate::worker::open_hours;
+use crate::hours::open_hours;
 
 /// A stretch of time in which an instance does not send.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -15,10 +15,10 @@ use crate::engine::{LaneStart, Standing};
 use crate::future::of_file::REFRESH_EVERY;
 use crate::future::rows::Mould;
 use crate::future::{JobPremise, LanePremise, Premise, Stop, Waiting};
+use crate::hours::hours;
 use crate::intake;
 use crate::store::view::LaneView;
 use crate::store::{Claimed, Pause, PauseScope, Recipient, SqliteStore, Store, StoreError, StoredJob};
-use crate::worker::hours;
 
 /// Waiting messages of one instance that are looked at.
 const WAITING: usize = 200_000;

@@ -13,9 +13,9 @@ use crate::domain::typing::Typing;
 use crate::domain::window::{OpenHours, Window, WindowZone};
 use crate::future::queue::Row;
 use crate::future::{Foreseen, JobPremise};
+use crate::hours::open_hours;
 use crate::intake;
 use crate::store::Recipient;
-use crate::worker::open_hours;
 
 /// A job with what its messages have in common.
 #[derive(Debug)]

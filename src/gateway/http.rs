@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use reqwest::IntoUrl;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use crate::clock;
@@ -72,7 +73,7 @@ impl HttpClient {
     }
 
     /// Posts a JSON body.
-    pub async fn post(&self, url: &str, headers: HeaderMap, body: Vec<u8>, limit: Millis) -> HttpOutcome {
+    pub async fn post(&self, url: impl IntoUrl, headers: HeaderMap, body: Vec<u8>, limit: Millis) -> HttpOutcome {
         let json = reqwest::header::HeaderValue::from_static("application/json");
         let request = self.client.post(url).headers(headers).header(reqwest::header::CONTENT_TYPE, json).body(body);
         run(request.timeout(limit.to_duration()), self.read).await

@@ -84,8 +84,10 @@ pub(super) async fn claim(
 fn unreadable(row: &SqliteRow, error: &StoreError, now: Timestamp) -> Result<Option<Change>, StoreError> {
     let id = id(row, 0)?;
     tracing::error!(%id, %error, "a message cannot be read, and is not sent");
-    let before = State::Scheduled { wake_at: Timestamp(get(row, 5)?) };
-    let attempts = get::<i64>(row, 7)?.try_into().unwrap_or(0);
+    let numbers = get::<String>(row, 2).unwrap_or_default();
+    let number = |place| numbers.split(' ').nth(place).and_then(|n| n.parse::<i64>().ok());
+    let before = State::Scheduled { wake_at: number(3).map_or(now, Timestamp) };
+    let attempts = number(5).and_then(|n| n.try_into().ok()).unwrap_or(0);
     let event = Event::Unsendable { reason: Reason::Damaged };
     let change = |transition| Change { id, attempts, at: now, transition, facts: Facts::Note(error.to_string()) };
     Ok(state::apply(&before, &event).ok().map(change))
@@ -126,13 +128,20 @@ pub(super) async fn claimed(
     instance: &InstanceName,
     row: &SqliteRow,
 ) -> Result<Claimed, StoreError> {
-    let content = content(store, get(row, 3)?).await?;
-    let (due_at, wake_at, lead) = (Timestamp(get(row, 4)?), Timestamp(get(row, 5)?), Millis(get(row, 6)?));
-    let job: Option<String> = get(row, 11)?;
-    let nominal_at = get::<Option<i64>>(row, 12)?.map(Timestamp);
-    let chat: String = get(row, 1)?;
-    let draw = draw_of(store.seed, job.as_deref(), nominal_at.unwrap_or(due_at), &chat);
-    let attempts = get::<i64>(row, 7)?.try_into().unwrap_or(0);
+    let chat: &str = get(row, 1)?;
+    let mut numbers = Numbers::of(row)?;
+    let class = Class::from_code(numbers.next()?).unwrap_or_default();
+    let content = content(store, numbers.next()?).await?;
+    let (due_at, wake_at) = (Timestamp(numbers.next()?), Timestamp(numbers.next()?));
+    let lead = Millis(numbers.next()?);
+    let (attempts, tries) = (numbers.count()?, numbers.count()?);
+    let (first_marked_at, guard) = (numbers.instant()?, numbers.next()?);
+    let nominal_at = numbers.instant()?;
+    let (step, steps) = (numbers.next()?, numbers.next()?);
+    let (expires_at, has_key, event_at) = (numbers.instant()?, numbers.next()? != 0, numbers.instant()?);
+    let job: Option<String> = get(row, 3)?;
+    let vars = read_vars(get(row, 4)?);
+    let released = get::<Option<&str>>(row, 5)?.is_some_and(|r| r == Reason::Released.name());
     // What nobody began to send in time is a misfire: of `skip` only its grace is left.
     let max_lateness = match content.manner.misfire {
         Misfire::Skip if attempts == 0 && nominal_at.is_some() => content.max_lateness.min(content.manner.grace),
@@ -141,28 +150,57 @@ pub(super) async fn claimed(
     let due = Due {
         id: id(row, 0)?,
         instance: instance.clone(),
-        chat: Chat::from_stored(&chat),
-        class: Class::from_code(get(row, 2)?).unwrap_or_default(),
+        draw: draw_of(store.seed, job.as_deref(), nominal_at.unwrap_or(due_at), chat),
+        chat: Chat::from_stored(chat),
+        class,
         due_at,
         target: wake_at + lead,
         lead,
         late: content.manner.late,
         attempts,
-        tries: get::<i64>(row, 8)?.try_into().unwrap_or(0),
-        first_marked_at: get::<Option<i64>>(row, 9)?.map(Timestamp),
+        tries,
+        first_marked_at,
         retry: content.manner.retry.clone(),
         max_lateness,
-        expires_at: get::<Option<i64>>(row, 16)?.map(Timestamp),
-        event_at: get::<Option<i64>>(row, 19)?.map(Timestamp),
+        expires_at,
+        event_at,
         hours: Vec::new(),
-        kept_waiting: get::<i64>(row, 14)? > 0,
-        leads_on: (0..get::<i64>(row, 15)? - 1).contains(&get::<i64>(row, 14)?),
-        draw,
+        kept_waiting: step > 0,
+        leads_on: (0..steps - 1).contains(&step),
     };
-    let released = get::<Option<String>>(row, 17)?.is_some_and(|r| r == Reason::Released.name());
-    let unvouched = job.is_none() && !released && get::<i64>(row, 18)? == 0;
-    let vars = read_vars(get::<Option<String>>(row, 13)?.as_deref());
-    Ok(Claimed { due, content, vars, job, nominal_at, guard: get(row, 10)?, unvouched })
+    let unvouched = job.is_none() && !released && !has_key;
+    Ok(Claimed { due, content, vars, job, nominal_at, guard, unvouched })
+}
+
+/// The numbers of a row that is claimed, in the order of `claim.sql`.
+struct Numbers<'r>(std::str::Split<'r, char>);
+
+/// Their place in the row.
+const NUMBERS: usize = 2;
+
+impl<'r> Numbers<'r> {
+    fn of(row: &'r SqliteRow) -> Result<Numbers<'r>, StoreError> {
+        Ok(Numbers(get::<&str>(row, NUMBERS)?.split(' ')))
+    }
+
+    fn next(&mut self) -> Result<i64, StoreError> {
+        let number = self.0.next().unwrap_or_default();
+        number.parse().map_err(|_| StoreError::Unreadable { column: NUMBERS, what: format!("'{number}' is no number") })
+    }
+
+    /// A number that is never negative.
+    fn count(&mut self) -> Result<u32, StoreError> {
+        Ok(self.next()?.try_into().unwrap_or(0))
+    }
+
+    /// An instant, where there is one.
+    fn instant(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        if self.0.clone().next() == Some("-") {
+            self.0.next();
+            return Ok(None);
+        }
+        self.next().map(|at| Some(Timestamp(at)))
+    }
 }
 
 pub(super) fn read_vars(json: Option<&str>) -> Vars {
@@ -177,10 +215,10 @@ where
 }
 
 pub(super) fn id(row: &SqliteRow, column: usize) -> Result<MessageId, StoreError> {
-    let bytes: Vec<u8> = get(row, column)?;
-    let what = format!("{} bytes", bytes.len());
-    let bytes = bytes.try_into().map_err(|_| StoreError::Inconsistent { table: "messages", column: "id", what })?;
-    Ok(MessageId(bytes))
+    let bytes: &[u8] = get(row, column)?;
+    let wrong =
+        |_| StoreError::Inconsistent { table: "messages", column: "id", what: format!("{} bytes", bytes.len()) };
+    bytes.try_into().map(MessageId).map_err(wrong)
 }
 
 fn ids(list: &[MessageId]) -> String {
@@ -202,13 +240,10 @@ pub(super) async fn content(store: &SqliteStore, id: i64) -> Result<Arc<StoredCo
         column,
         what: what.to_string(),
     };
-    let content = Arc::new(StoredContent {
-        id,
-        content: serde_json::from_str(&get::<String>(&row, 0)?).map_err(|e| wrong("body", e))?,
-        manner: serde_json::from_str(&get::<String>(&row, 1)?).map_err(|e| wrong("manner", e))?,
-        zone: get(&row, 2)?,
-        max_lateness: Millis(get(&row, 3)?),
-    });
+    let body = serde_json::from_str(get(&row, 0)?).map_err(|e| wrong("body", e))?;
+    let manner = serde_json::from_str(get(&row, 1)?).map_err(|e| wrong("manner", e))?;
+    let (zone, max_lateness) = (get(&row, 2)?, Millis(get(&row, 3)?));
+    let content = Arc::new(StoredContent { id, content: body, manner, zone, max_lateness });
     let mut cache = store.contents.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     // Ten thousand jobs are cached without a thought; beyond that, contents of single messages would pile up.
     if cache.len() >= 10_000 {
@@ -232,7 +267,7 @@ impl SqliteStore {
         let mut all = Vec::with_capacity(rows.len());
         for row in &rows {
             let message = claimed(self, instance, row).await?;
-            all.push((message, Timestamp(get(row, 20)?)));
+            all.push((message, Timestamp(get(row, 6)?)));
         }
         Ok(all)
     }
@@ -248,17 +283,17 @@ impl SqliteStore {
             .await
             .map_err(StoreError::database("read a message"))?;
         let Some(row) = row else { return Ok(None) };
-        let instance = InstanceName::new(&get::<String>(&row, 20)?);
-        let waits_for = match get::<Option<Vec<u8>>>(&row, 22)? {
-            Some(_) => Some(id(&row, 22)?),
+        let instance = InstanceName::new(&get::<String>(&row, 6)?);
+        let waits_for = match get::<Option<Vec<u8>>>(&row, 8)? {
+            Some(_) => Some(id(&row, 8)?),
             None => None,
         };
         let claimed = claimed(self, &instance, &row).await?;
         Ok(Some(Seen {
             claimed,
-            planning: get::<i64>(&row, 21)? != 0,
+            planning: get::<i64>(&row, 7)? != 0,
             waits_for,
-            slot: get::<Option<i64>>(&row, 23)?.map(Timestamp),
+            slot: get::<Option<i64>>(&row, 9)?.map(Timestamp),
         }))
     }
 }

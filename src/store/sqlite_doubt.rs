@@ -36,10 +36,10 @@ pub(super) async fn doubts_to_look_at(
     for row in &rows {
         doubts.push(Doubt {
             claimed: claimed(store, instance, row).await?,
-            number: count(row, 20)?,
-            marked_at: Timestamp(get(row, 21)?),
-            slot_at: Timestamp(get(row, 22)?),
-            looks: Looks { absent: count(row, 23)?, out_of_reach: count(row, 24)?, failed: count(row, 25)? },
+            number: count(row, 6)?,
+            marked_at: Timestamp(get(row, 7)?),
+            slot_at: Timestamp(get(row, 8)?),
+            looks: Looks { absent: count(row, 9)?, out_of_reach: count(row, 10)?, failed: count(row, 11)? },
         });
     }
     Ok(doubts)

@@ -59,7 +59,7 @@ pub(crate) fn due(dice: &mut Dice, n: i64, lanes: &[LaneStart]) -> Due {
         attempts: 0,
         tries: 0,
         first_marked_at: None,
-        retry: RetryPolicy { attempts: 4, backoff: vec![Millis(1_000), Millis(5_000)], jitter: 0.2 },
+        retry: RetryPolicy { attempts: 4, backoff: [Millis(1_000), Millis(5_000)].into(), jitter: 0.2 },
         max_lateness: Millis(dice.roll(10_000, 3_600_000)),
         event_at: None,
         expires_at: dice.chance(10).then(|| due_at + Millis(dice.roll(0, 60_000))),

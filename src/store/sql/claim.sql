@@ -1,8 +1,11 @@
 -- Waiting messages of one instance and range of ranks, by wake, that this node does not hold yet. A step of a sequence
--- waits until the one before it is sent; paused jobs wait.
-SELECT m.id, m.chat, m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries, m.first_marked_at,
-       m.guard, m.job, o.nominal_at, r.vars, m.step, m.steps, m.expires_at, m.reason, m.key IS NOT NULL,
-       o.event_at
+-- waits until the one before it is sent; paused jobs wait. The numbers of a row come in one text: each value of a row costs an
+-- allocation here and its end on another thread.
+SELECT m.id, m.chat,
+       concat_ws(' ', m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries,
+                 coalesce(m.first_marked_at, '-'), m.guard, coalesce(o.nominal_at, '-'), m.step, m.steps,
+                 coalesce(m.expires_at, '-'), m.key IS NOT NULL, coalesce(o.event_at, '-')),
+       m.job, r.vars, m.reason
 FROM messages AS m
 LEFT JOIN occurrences AS o ON o.id = m.occurrence
 LEFT JOIN recipients AS r ON r.audience = m.audience AND r.place = m.place

@@ -1,8 +1,10 @@
 -- One message as a claim would hand it over, whatever state it is in; whether its occurrence is hidden, and the
 -- message of its sequence it waits for.
-SELECT m.id, m.chat, m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries, m.first_marked_at,
-       m.guard, m.job, o.nominal_at, r.vars, m.step, m.steps, m.expires_at, m.reason, m.key IS NOT NULL,
-       o.event_at,
+SELECT m.id, m.chat,
+       concat_ws(' ', m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries,
+                 coalesce(m.first_marked_at, '-'), m.guard, coalesce(o.nominal_at, '-'), m.step, m.steps,
+                 coalesce(m.expires_at, '-'), m.key IS NOT NULL, coalesce(o.event_at, '-')),
+       m.job, r.vars, m.reason,
        m.instance, coalesce(o.state = 'planning', 0),
        (SELECT p.id FROM messages AS p
         WHERE m.step > 0 AND p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1

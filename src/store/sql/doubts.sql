@@ -1,6 +1,8 @@
-SELECT m.id, m.chat, m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries, m.first_marked_at,
-       m.guard, m.job, o.nominal_at, r.vars, m.step, m.steps, m.expires_at, m.reason, m.key IS NOT NULL,
-       o.event_at,
+SELECT m.id, m.chat,
+       concat_ws(' ', m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries,
+                 coalesce(m.first_marked_at, '-'), m.guard, coalesce(o.nominal_at, '-'), m.step, m.steps,
+                 coalesce(m.expires_at, '-'), m.key IS NOT NULL, coalesce(o.event_at, '-')),
+       m.job, r.vars, m.reason,
        a.number, a.marked_at, a.slot_at,
        (SELECT count(*) FROM evidence AS e
         WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'not_found'),

@@ -1,7 +1,9 @@
 -- Messages of an instance that are being typed, as a claim would hand them over, and when they leave.
-SELECT m.id, m.chat, m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries, m.first_marked_at,
-       m.guard, m.job, o.nominal_at, r.vars, m.step, m.steps, m.expires_at, m.reason, m.key IS NOT NULL,
-       o.event_at,
+SELECT m.id, m.chat,
+       concat_ws(' ', m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries,
+                 coalesce(m.first_marked_at, '-'), m.guard, coalesce(o.nominal_at, '-'), m.step, m.steps,
+                 coalesce(m.expires_at, '-'), m.key IS NOT NULL, coalesce(o.event_at, '-')),
+       m.job, r.vars, m.reason,
        coalesce(m.slot_at, m.wake_at + m.lead_ms)
 FROM messages AS m
 LEFT JOIN occurrences AS o ON o.id = m.occurrence

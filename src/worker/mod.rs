@@ -1,7 +1,9 @@
 //! Performs what the engine decides, and tells it what came of it. Dull on purpose: it decides nothing itself.
 
+mod words;
+mod writing;
+
 use std::collections::{HashMap, HashSet};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,34 +12,32 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::{self, Jump, Stopwatch};
+use crate::clock::{self, Jump};
 use crate::crash_point;
-use crate::domain::id::{InstanceName, MessageId};
-use crate::domain::message::{Change, Due, Facts, SendFacts, Verdict};
-use crate::domain::occurrence;
+use crate::domain::id::{ByMessage, InstanceName, MessageId};
+use crate::domain::message::{Change, Due, Facts, SendFacts};
 use crate::domain::outcome::{DownCause, Outcome};
 use crate::domain::recipient::Chat;
 use crate::domain::render::Rendered;
-use crate::domain::state::Reason;
-use crate::domain::template::{Moments, Vars, ZONE_VAR};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::{CLAIM_AHEAD, CLAIM_SPAN};
-use crate::domain::window::{OpenHours, Window, WindowZone};
+use crate::domain::window::Window;
 use crate::engine::{Effect, Engine, Input, LaneStart, Standing};
 use crate::feed::{Feed, News};
 use crate::gateway::{Gateway, Session};
+use crate::hours::hours;
+use crate::rendering::Renderer;
 use crate::repeats::{REPEATED_WITHIN, Repeats};
 use crate::store::view::LaneView;
-use crate::store::{Claimed, Store, StoreError, guard, vars_json};
+use crate::store::{Claimed, Store, StoreError};
+use words::{mask, news_of, report};
+use writing::write_changes;
 
 /// The worker never sleeps longer: it notices suspends and steps of the clock.
 const LOOK_AT_LEAST_EVERY: Millis = Millis::seconds(1);
 
 /// Inputs taken in before effects are asked for again.
 const INPUTS_AT_ONCE: usize = 1_024;
-
-/// Changes written in one go; more wait for the next commit.
-const CHANGES_AT_ONCE: usize = 4_096;
 
 /// What the worker is doing, for those who wait for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,8 +85,9 @@ pub struct Worker {
     store: Arc<dyn Store>,
     gateways: HashMap<InstanceName, Arc<dyn Gateway>>,
     windows: HashMap<InstanceName, Window>,
+    renderer: Renderer,
     repeats: Repeats,
-    cargo: HashMap<MessageId, Cargo>,
+    cargo: ByMessage<Cargo>,
     tell: mpsc::UnboundedSender<Told>,
     told: mpsc::UnboundedReceiver<Told>,
     persist: mpsc::UnboundedSender<Change>,
@@ -120,7 +121,8 @@ impl Worker {
             store,
             gateways,
             windows,
-            cargo: HashMap::new(),
+            cargo: ByMessage::default(),
+            renderer: Renderer::default(),
             repeats: Repeats::default(),
             tell,
             told,
@@ -376,7 +378,9 @@ impl Worker {
         if let Facts::Mark { slot, body, .. } = &mut change.facts
             && let Some(cargo) = self.cargo.get_mut(&change.id)
         {
-            let rendered = render(&cargo.claimed, *slot)
+            let rendered = self
+                .renderer
+                .render(&cargo.claimed, *slot)
                 .and_then(|rendered| Ok((self.repeats.check(&cargo.claimed, &rendered, change.at)?, rendered)));
             match rendered {
                 Ok((hash, rendered)) => {
@@ -466,162 +470,4 @@ pub fn stood(lane: &LaneView, now: Timestamp) -> Standing {
         ("resting", Some(until)) if until > now => Standing::Resting { until, why },
         _ => Standing::Working,
     }
-}
-
-fn news_of(due: &Due, job: Option<String>, outcome: &Outcome, at: Timestamp) -> News {
-    let gateway_id = match outcome {
-        Outcome::Accepted { gateway_id, .. } => Some(gateway_id.clone()),
-        _ => None,
-    };
-    News::Sent {
-        id: due.id,
-        instance: due.instance.clone(),
-        chat: due.chat.clone(),
-        job,
-        at,
-        late: at.since(due.due_at),
-        outcome: outcome.name(),
-        why: outcome.why(),
-        gateway_id,
-    }
-}
-
-/// One line about the end of a send.
-fn report(id: MessageId, chat: &Chat, outcome: &Outcome, late: Millis, after_slot: Millis) {
-    let chat = mask(chat);
-    match outcome {
-        Outcome::Accepted { gateway_id, .. } => {
-            tracing::info!(%id, after_slot_ms = after_slot.0, gateway_id, "sent to {chat}, {:+} ms", late.0);
-        }
-        Outcome::InDoubt { why, .. } => {
-            tracing::warn!(%id, "in doubt, to {chat}: {why}");
-        }
-        other => {
-            tracing::warn!(%id, outcome = other.name(), "not sent to {chat}: {}", other.why());
-        }
-    }
-}
-
-/// A chat for log lines: its last four characters before the @, since logs outlive consent.
-pub fn mask(chat: &Chat) -> String {
-    let (id, server) = chat.as_str().split_once('@').unwrap_or((chat.as_str(), ""));
-    let tail: String = id.chars().skip(id.chars().count().saturating_sub(4)).collect();
-    format!("…{tail}@{server}")
-}
-
-/// The windows of a message on their clocks: its instance's and its own.
-pub fn hours(instance: Option<&Window>, claimed: &Claimed) -> Vec<OpenHours> {
-    let own = claimed.content.manner.window.as_ref();
-    open_hours([instance, own], &claimed.content.zone, claimed.vars.get(ZONE_VAR).map(String::as_str))
-}
-
-/// Windows on their clocks: `sender` and `recipient` are zones by name, the recipient's as far as it is known.
-pub fn open_hours(windows: [Option<&Window>; 2], sender: &str, recipient: Option<&str>) -> Vec<OpenHours> {
-    let resolve = |w: &Window| {
-        let sender = || clock::zone(sender).unwrap_or(jiff::tz::TimeZone::UTC);
-        let zone = match &w.zone {
-            WindowZone::Sender => sender(),
-            WindowZone::Named(name) => clock::zone(name).unwrap_or_else(|_| sender()),
-            // Never no window: where the recipient's zone is unknown, the sender's counts.
-            WindowZone::Recipient => recipient.and_then(|name| clock::zone(name.trim()).ok()).unwrap_or_else(sender),
-        };
-        OpenHours { days: w.days, hours: w.hours, zone }
-    };
-    windows.into_iter().flatten().map(resolve).collect()
-}
-
-/// The instants a message's templates may speak of, on the job's clock, or on its recipient's where that one counts.
-fn moments(claimed: &Claimed, slot: Timestamp) -> Moments {
-    let (due, event) = (claimed.due.due_at, claimed.due.event_at);
-    let job_zone = || clock::zone(&claimed.content.zone).unwrap_or(jiff::tz::TimeZone::UTC);
-    let own_clock = claimed.content.manner.own_clock;
-    let zone = match own_clock || event.is_some() {
-        true => recipient_zone(&claimed.vars).unwrap_or_else(job_zone),
-        false => job_zone(),
-    };
-    // What somebody asked for beside the schedule is due at the instant that names it, on every clock.
-    let named_by_clock = |n: Timestamp| own_clock && due != n;
-    let nominal = claimed.nominal_at.map(|n| if named_by_clock(n) { occurrence::own_clock(n, &zone) } else { n });
-    Moments { due, nominal, event, late_by: slot.since(due), zone }
-}
-
-/// The clock of a recipient, where it is known.
-fn recipient_zone(vars: &Vars) -> Option<jiff::tz::TimeZone> {
-    vars.get(ZONE_VAR).and_then(|name| clock::zone(name.trim()).ok())
-}
-
-/// Fills in a message's templates. Runs under `catch_unwind`: a template must never take the worker with it.
-pub fn render(claimed: &Claimed, slot: Timestamp) -> Result<Rendered, (Reason, String)> {
-    let body = serde_json::to_string(&claimed.content.content).unwrap_or_default();
-    if guard(&claimed.due.chat, &body, vars_json(&claimed.vars).as_deref()) != claimed.guard {
-        let note = "the stored content does not match the hash taken when the message was planned";
-        return Err((Reason::Damaged, note.to_owned()));
-    }
-    let moments = moments(claimed, slot);
-    let rendering = AssertUnwindSafe(|| {
-        let compiled = claimed.content.content.compile().map_err(|e| e.to_string())?;
-        compiled.render(&claimed.vars, &moments).map_err(|e| e.to_string())
-    });
-    match std::panic::catch_unwind(rendering) {
-        Ok(rendered) => rendered.map_err(|note| (Reason::Template, note)),
-        Err(_) => Err((Reason::Template, "the template made the renderer fail".to_owned())),
-    }
-}
-
-/// Writes changes in the order they came, as many as have gathered in one commit, and answers each after it. Marks are
-/// handed over apart, since a full disk stops them before anything else: what a message's other changes are, they come
-/// before its mark.
-async fn write_changes(
-    store: Arc<dyn Store>,
-    mut changes: mpsc::UnboundedReceiver<Change>,
-    tell: mpsc::UnboundedSender<Told>,
-) {
-    let mut batch = Vec::new();
-    while changes.recv_many(&mut batch, CHANGES_AT_ONCE).await > 0 {
-        let (marks, others): (Vec<Change>, Vec<Change>) =
-            batch.drain(..).partition(|c| matches!(c.facts, Facts::Mark { .. }));
-        let took = (!marks.is_empty()).then(Stopwatch::start);
-        tokio::join!(write(&store, others, &tell), write(&store, marks, &tell));
-        if let Some(took) = took {
-            let _ = tell.send(Told::Input(Input::CommitTook(took.elapsed())));
-        }
-    }
-}
-
-async fn write(store: &Arc<dyn Store>, changes: Vec<Change>, tell: &mpsc::UnboundedSender<Told>) {
-    if changes.is_empty() {
-        return;
-    }
-    let ids: Vec<(MessageId, bool)> =
-        changes.iter().map(|c: &Change| (c.id, matches!(c.facts, Facts::TypingShown { .. }))).collect();
-    let (marks, records) =
-        (has(&changes, |f| matches!(f, Facts::Mark { .. })), has(&changes, |f| matches!(f, Facts::Record { .. })));
-    if records {
-        crash_point::pass("record_begins");
-    }
-    let verdicts: Vec<Option<Verdict>> = match store.apply(changes).await {
-        Ok(verdicts) => verdicts.into_iter().map(Some).collect(),
-        Err(e) => {
-            // Of its storage's faults the store tells by itself, once.
-            if e.storage_fault().is_none() {
-                tracing::error!(error = %e, "changes could not be written; they are tried again");
-            }
-            vec![None; ids.len()]
-        }
-    };
-    if marks {
-        crash_point::pass("marked");
-    }
-    if records {
-        crash_point::pass("recorded");
-    }
-    for ((id, behind), verdict) in ids.into_iter().zip(verdicts) {
-        // Typing is written behind: the engine waits for no answer, but the count of what is awaited does.
-        let input = if behind { Input::Gone { ids: Vec::new() } } else { Input::Persisted { id, verdict } };
-        let _ = tell.send(Told::Input(input));
-    }
-}
-
-fn has(changes: &[Change], what: impl Fn(&Facts) -> bool) -> bool {
-    changes.iter().any(|c| what(&c.facts))
 }
