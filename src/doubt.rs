@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -28,35 +28,50 @@ const AT_ONCE: usize = 20;
 /// Messages asked of a chat's history.
 const HISTORY: u32 = 50;
 
+/// Gateways by instance, each with its quarantine.
+pub type Accounts = HashMap<InstanceName, (Arc<dyn Gateway>, Millis)>;
+
 /// See the [module](self).
 #[derive(Clone)]
 pub struct DoubtSeeker {
     store: Arc<dyn Store>,
-    accounts: HashMap<InstanceName, (Arc<dyn Gateway>, Millis)>,
+    accounts: Arc<Accounts>,
 }
 
 impl DoubtSeeker {
     /// Seeks through these gateways, each with its quarantine.
-    pub fn new(store: Arc<dyn Store>, accounts: HashMap<InstanceName, (Arc<dyn Gateway>, Millis)>) -> DoubtSeeker {
-        DoubtSeeker { store, accounts }
+    pub fn new(store: Arc<dyn Store>, accounts: Accounts) -> DoubtSeeker {
+        DoubtSeeker { store, accounts: Arc::new(accounts) }
     }
 
     /// Seeks until told to stop. Each instance is asked on its own: one that does not answer keeps no other waiting.
     pub async fn run(self, stop: CancellationToken) {
-        let histories = join_all(self.accounts.keys().map(|instance| self.run_for(instance, &stop)));
-        tokio::join!(histories, self.run_echoes(&stop));
+        tokio::join!(self.run_histories(&stop), self.run_echoes(&stop));
     }
 
-    async fn run_for(&self, instance: &InstanceName, stop: &CancellationToken) {
+    async fn run_histories(&self, stop: &CancellationToken) {
+        let mut looks = JoinSet::new();
+        let mut looked_at: HashMap<tokio::task::Id, InstanceName> = HashMap::new();
         while !stop.is_cancelled() {
-            if let Err(e) = self.look(instance, clock::now(), stop).await {
-                tracing::warn!(%instance, error = %e, "doubts could not be looked at");
+            while let Some(done) = looks.try_join_next_with_id() {
+                looked_at.remove(&done.map_or_else(|e| e.id(), |(id, ())| id));
+            }
+            let doubted = self.store.instances_in_doubt(clock::now()).await.unwrap_or_else(|e| {
+                tracing::warn!(error = %e, "doubts could not be looked for");
+                Vec::new()
+            });
+            for instance in doubted {
+                if self.accounts.contains_key(&instance) && !looked_at.values().any(|i| *i == instance) {
+                    let look = self.clone().look(instance.clone(), stop.clone());
+                    looked_at.insert(looks.spawn(look).id(), instance);
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = clock::beat(LOOK_EVERY) => {}
             }
         }
+        looks.join_all().await;
     }
 
     async fn run_echoes(&self, stop: &CancellationToken) {
@@ -72,14 +87,20 @@ impl DoubtSeeker {
     }
 
     /// Looks at every doubt of an instance whose time has come.
-    async fn look(&self, instance: &InstanceName, now: Timestamp, stop: &CancellationToken) -> Result<(), StoreError> {
-        for doubt in self.store.doubts_to_look_at(instance, now, AT_ONCE).await? {
-            if stop.is_cancelled() {
-                break;
+    async fn look(self, instance: InstanceName, stop: CancellationToken) {
+        let now = clock::now();
+        let looked = async {
+            for doubt in self.store.doubts_to_look_at(&instance, now, AT_ONCE).await? {
+                if stop.is_cancelled() {
+                    break;
+                }
+                self.look_at(&doubt, now).await?;
             }
-            self.look_at(&doubt, now).await?;
+            Ok::<(), StoreError>(())
+        };
+        if let Err(e) = looked.await {
+            tracing::warn!(%instance, error = %e, "doubts could not be looked at");
         }
-        Ok(())
     }
 
     async fn look_at(&self, doubt: &Doubt, now: Timestamp) -> Result<(), StoreError> {

@@ -441,8 +441,10 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         "insert_echoes",
         "echoes_to_settle",
         "doubts",
+        "instances_in_doubt",
     ] {
         let sql = std::fs::read_to_string(format!("src/store/sql/{name}.sql")).unwrap();
+        let sql = sql.replace("{rank}", "2").replace("{limit}", "?4");
         let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
             .fetch_all(&mut connection)
             .await

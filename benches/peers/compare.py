@@ -3,7 +3,7 @@
 
     benches/peers/compare.py --rounds 5            # everything
     benches/peers/compare.py --only onthedot,floor # what begins so
-    benches/peers/compare.py drain                 # drain, typing, backlog, late or inserts
+    benches/peers/compare.py drain                 # drain, typing, parts, backlog, late or inserts
 
 It builds what is written in Rust, fetches the packages of the others, starts PostgreSQL and Redis of its own in a
 temporary folder, and names what it has to leave out. Tables are Markdown, on standard output.
@@ -33,6 +33,8 @@ TARGET = CACHE / "onthedot-peers-target"
 OWN_TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 PACKAGES = CACHE / "onthedot-peers-packages"
 LONGEST_S = 180
+# Of one answer of the server.
+ANSWER_BYTES = "1402"
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Contestant:
     command: list
     durable: str
     keeps: str
-    messages: int = 20_000
+    messages: int = 50_000
     environment: dict = field(default_factory=dict)
     needs: str = ""
 
@@ -81,17 +83,16 @@ def contestants():
         Contestant("floor, hyper-util, 1,024 in flight", floor, FULL, ANSWER,
                    environment={"CLIENT": "hyper", "IN_FLIGHT": "1024"}),
         Contestant("effectum, its file made WAL", effectum, NORMAL, NOTHING, environment={"TUNED": "1", "IN_FLIGHT": "64"}),
-        Contestant("effectum", effectum, "rollback journal, NORMAL", NOTHING, environment={"IN_FLIGHT": "64"}),
+        Contestant("effectum", effectum, "rollback journal, NORMAL", NOTHING, 20_000, {"IN_FLIGHT": "64"}),
         Contestant("apalis, its slow index dropped", apalis, NORMAL, NOTHING),
         Contestant("apalis", apalis, NORMAL, NOTHING, messages=3_000, environment={"SHIPPED": "1", "IN_FLIGHT": "64"}),
-        Contestant("plainjob", node("plainjob"), NORMAL, NOTHING, environment={"IN_FLIGHT": "8"}),
+        Contestant("plainjob", node("plainjob"), NORMAL, NOTHING, 20_000, {"IN_FLIGHT": "8"}),
         Contestant("graphile-worker", node("graphile"), "PostgreSQL, every commit", NOTHING,
                    environment={"IN_FLIGHT": "64"}, needs="postgres"),
         Contestant("pg-boss", node("pgboss"), "PostgreSQL, every commit", NOTHING, messages=10_000, needs="postgres"),
-        Contestant("BullMQ, flushed once a second", node("bullmq"), "Redis, the last second may be lost", NOTHING,
-                   environment={"IN_FLIGHT": "64"}, needs="redis"),
-        Contestant("BullMQ, flushed always", node("bullmq"), "Redis, every write", NOTHING,
-                   environment={"IN_FLIGHT": "64", "FLUSH": "always"}, needs="redis"),
+        Contestant("BullMQ, flushed once a second", node("bullmq"), "Redis, the last second may be lost", NOTHING, 20_000, {"IN_FLIGHT": "64"}, "redis"),
+        Contestant("BullMQ, flushed always", node("bullmq"), "Redis, every write", NOTHING, 20_000,
+                   {"IN_FLIGHT": "64", "FLUSH": "always"}, "redis"),
         Contestant("huey", python("huey_peer"), "not flushed", NOTHING, messages=8_000, environment={"IN_FLIGHT": "8"}),
         Contestant("APScheduler", python("apscheduler_peer"), NORMAL, "no record at all", messages=2_000,
                    environment={"IN_FLIGHT": "64"}),
@@ -103,6 +104,18 @@ def contestants():
         Contestant("floor, hyper-util, 1,024 in flight", floor, FULL, BOTH,
                    environment={"TYPING": "1", "CLIENT": "hyper", "IN_FLIGHT": "1024"}),
     ]
+    one, two = {"ANSWER_BYTES": ANSWER_BYTES}, {"ANSWER_BYTES": ANSWER_BYTES, "TYPING": "1"}
+    parts = [
+        Contestant("onthedot", own("drain"), FULL, ANSWER),
+        Contestant("floor, reqwest", floor, FULL, ANSWER),
+        Contestant("its requests alone", floor, "nothing is written", "nothing", environment={"WRITER": "none"}),
+        Contestant("its records alone", floor, FULL, ANSWER, environment={"CLIENT": "none", **one}),
+        Contestant("neither", floor, "nothing is written", "nothing", environment={"CLIENT": "none", "WRITER": "none", **one}),
+        Contestant("onthedot, typing", own("drain-typing"), FULL, BOTH),
+        Contestant("floor, reqwest, typing", floor, FULL, BOTH, environment={"TYPING": "1"}),
+        Contestant("its requests alone, typing", floor, "nothing is written", "nothing", environment={"WRITER": "none", "TYPING": "1"}),
+        Contestant("its records alone, typing", floor, FULL, BOTH, environment={"CLIENT": "none", **two}),
+    ]
     far = {"BACKLOG": "1000000"}
     backlog = [
         Contestant("onthedot", own("drain-behind-1m"), FULL, ANSWER),
@@ -112,10 +125,10 @@ def contestants():
     ]
     fifty = {"MODE": "late", "SPAN_S": "20"}
     late = [
-        Contestant("onthedot, typing 2 s before", own("late-50"), FULL, BOTH),
-        Contestant("onthedot, without typing", own("late-50-plain"), FULL, ANSWER),
+        Contestant("onthedot, typing 2 s before", own("late-50"), FULL, BOTH, 1_000),
+        Contestant("onthedot, without typing", own("late-50-plain"), FULL, ANSWER, 1_000),
         Contestant("floor, typing 2 s before", floor, FULL, BOTH, 1_000, {**fifty, "TYPING": "1", "LEAD_MS": "2000"}),
-        Contestant("onthedot, 2,000 a second, typing 2 s before", own("late-2000"), FULL, BOTH),
+        Contestant("onthedot, 2,000 a second, typing 2 s before", own("late-2000"), FULL, BOTH, 20_000),
         Contestant("floor, 2,000 a second, typing 2 s before", floor, FULL, BOTH, 20_000,
                    {"MODE": "late", "SPAN_S": "10", "TYPING": "1", "LEAD_MS": "2000", "IN_FLIGHT": "100000"}),
         Contestant("APScheduler", python("apscheduler_peer"), NORMAL, "no record at all", 1_000, {**fifty, "IN_FLIGHT": "64"}),
@@ -131,11 +144,11 @@ def contestants():
     inserts = [
         Contestant("a bare insert through sqlx", floor, FULL, "", 10_000, {"INSERTS": "1"}),
         Contestant("a bare insert, Python's sqlite3", ["bare"], FULL, "", 10_000),
-        Contestant("onthedot, one caller", own("enqueue"), FULL, ""),
-        Contestant("onthedot, 64 callers", own("enqueue-64"), FULL, ""),
+        Contestant("onthedot, one caller", own("enqueue"), FULL, "", 20_000),
+        Contestant("onthedot, 64 callers", own("enqueue-64"), FULL, "", 20_000),
         Contestant("onthedot, a thousand at a time", own("enqueue-bulk"), FULL, "", 100_000),
     ]
-    return {"drain": drain, "typing": typing, "backlog": backlog, "late": late, "inserts": inserts}
+    return {"drain": drain, "typing": typing, "parts": parts, "backlog": backlog, "late": late, "inserts": inserts}
 
 
 class Stage:
@@ -315,9 +328,11 @@ def run(stage, contestant):
     if done.returncode or not lines:
         return None, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "it said nothing"
     figures = json.loads(lines[-1])
-    if figures["recorded"] != contestant.messages:
-        return None, f"{figures['recorded']} of {contestant.messages} recorded"
     if "INSERTS" in contestant.environment:
+        return figures, ""
+    if contestant.environment.get("WRITER") != "none" and figures["recorded"] != contestant.messages:
+        return None, f"{figures['recorded']} of {contestant.messages} recorded"
+    if contestant.environment.get("CLIENT") == "none":
         return figures, ""
     figures["late_us"] = json.loads(stage.ask("stats"))["late_us"]
     return figures, check(stage, contestant)
@@ -355,6 +370,16 @@ def rates(title, results):
     )
 
 
+def parts_sum(results):
+    """What requests and records cost alone, together, beside what onthedot costs."""
+    cost = {c.name: middle(runs, "cpu_us") for c, runs in results}
+    for typing in ("", ", typing"):
+        parts = [cost.get(f"its {part} alone{typing}") for part in ("requests", "records")]
+        whole = cost.get(f"onthedot{typing}")
+        if whole and all(parts):
+            print(f"Requests and records{typing}: {sum(parts):.0f} µs; onthedot: {whole:.0f} µs, {whole / sum(parts):.2f} times that.\n")
+
+
 def stored(results):
     print("### Storing messages, a second\n")
     figures = ["enqueue_one", "enqueue_64", "enqueue_bulk"]
@@ -378,7 +403,7 @@ def lateness(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", help="drain, typing, backlog, late, inserts; all if absent")
+    parser.add_argument("what", nargs="*", help="drain, typing, parts, backlog, late, inserts; all if absent")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="names begin with one of these, by commas")
     parser.add_argument("--json", help="a file for every single run")
@@ -426,9 +451,11 @@ def compare(stage, chosen, missing, arguments):
     for what, all_of in chosen.items():
         results = [(c, runs[what, c.name]) for c in all_of]
         titles = {"drain": "One request each", "typing": "Typing and message: two requests each",
-                  "backlog": "Beside a million messages of another day"}
+                  "parts": "The parts alone", "backlog": "Beside a million messages of another day"}
         if what in titles:
             rates(titles[what], results)
+        if what == "parts":
+            parts_sum(results)
         if what == "late":
             lateness(results)
         if what in ("drain", "inserts"):

@@ -2,7 +2,7 @@
 
 use crate::bench::figures::Figures;
 use crate::bench::machine::{Bench, BenchError, Running, jobs_file};
-use crate::bench::supply::{Maker, instance};
+use crate::bench::supply::{Maker, Rest};
 use crate::clock;
 use crate::domain::time::Millis;
 use crate::store::{Opening, SqliteStore};
@@ -24,16 +24,18 @@ impl Drain {
     pub(super) async fn run(self, bench: &Bench) -> Result<Figures, BenchError> {
         let folder = bench.folder()?;
         let (_gateway, url) = bench.gateway(&folder)?;
-        folder.write("jobs.yaml", &jobs_file(&url, bench.in_flight, None))?;
+        folder.write("jobs.yaml", &jobs_file(&url, bench.instances, bench.in_flight, None))?;
         let store = SqliteStore::open(&folder.database(), Opening::Beside).await?;
-        let maker = Maker::new(&store, if self.typing { LEAD } else { Millis::ZERO }).await?;
+        let maker = Maker::new(&store, if self.typing { LEAD } else { Millis::ZERO }, bench.instances).await?;
         let now = clock::now();
         maker.fill(&store, 0..bench.messages, |_| now).await?;
-        maker.fill(&store, bench.messages..bench.messages + self.backlog, |_| now + ANOTHER_DAY).await?;
+        let behind = bench.behind.unwrap_or(self.backlog);
+        maker.fill(&store, bench.messages..bench.messages + behind, |_| now + ANOTHER_DAY).await?;
         store.checkpoint().await?;
         let began = clock::now();
         let mut daemon = Running::daemon(&folder, None)?;
-        daemon.until("the last message's record", async || Ok(store.rests_until(&instance(), now).await?)).await?;
+        let mut rest = Rest::of(bench.instances);
+        daemon.until("the last message's record", async || rest.until(&store, now).await).await?;
         let last = clock::now();
         let first = store.first_marked_at().await?;
         let figures = Figures {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::bench::drain::per_second;
+use crate::bench::drain::{ANOTHER_DAY, per_second};
 use crate::bench::figures::Figures;
 use crate::bench::machine::{Bench, BenchError};
-use crate::bench::supply::Maker;
+use crate::bench::supply::{Maker, instance};
 use crate::clock::{self, Stopwatch};
 use crate::domain::time::Millis;
 use crate::intake::IdMaker;
@@ -19,13 +19,11 @@ pub(super) struct Enqueue {
     pub(super) at_once: u64,
 }
 
-const ANOTHER_DAY: Millis = Millis(30 * 86_400_000);
-
 impl Enqueue {
     pub(super) async fn run(self, bench: &Bench) -> Result<Figures, BenchError> {
         let folder = bench.folder()?;
         let store = Arc::new(SqliteStore::open(&folder.database(), Opening::Beside).await?);
-        let maker = Maker::new(&store, Millis::ZERO).await?;
+        let maker = Maker::new(&store, Millis::ZERO, 1).await?;
         let due_at = clock::now() + ANOTHER_DAY;
         let share = bench.messages / self.callers;
         let took = Stopwatch::start();
@@ -36,7 +34,7 @@ impl Enqueue {
                 let mut from = caller * share;
                 while from < (caller + 1) * share {
                     let to = (from + self.at_once).min((caller + 1) * share);
-                    store.insert(maker.make(&mut ids, from..to, |_| due_at)).await?;
+                    store.insert(maker.make(&mut ids, instance(0), from..to, |_| due_at)).await?;
                     from = to;
                 }
                 Ok::<(), StoreError>(())

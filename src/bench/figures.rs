@@ -1,5 +1,7 @@
 //! What came out of a run, and the middle of several.
 
+use crate::domain::time::Millis;
+
 /// How late something was, in microseconds. Negative is early.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Lateness {
@@ -22,6 +24,19 @@ impl Lateness {
     }
 }
 
+/// What the beginning of a daemon is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Beginning {
+    /// A new file is made, with all its tables.
+    pub new: Millis,
+    /// A file that is there is opened, with what is checked before the first send.
+    pub open: Millis,
+    /// The first messages are taken into hand.
+    pub claim: Millis,
+    /// The whole file is checked; of a large file in a quiet moment.
+    pub check: Millis,
+}
+
 /// The figures of one run. A figure that has no meaning in a scenario is absent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Figures {
@@ -41,6 +56,8 @@ pub struct Figures {
     pub acks_per_second: Option<u64>,
     /// From the start of the daemon's process to its first request, in ms.
     pub first_ms: Option<u64>,
+    /// What its beginning is made of.
+    pub beginning: Option<Beginning>,
 }
 
 /// Figure by figure the middle of several runs; of an even number the lower one of the two.
@@ -59,6 +76,16 @@ pub fn median(runs: &[Figures]) -> Figures {
             most: late(|l| l.most)?,
         })
     })();
+    let part =
+        |of: fn(&Beginning) -> Millis| middle(runs.iter().filter_map(|r| r.beginning.as_ref().map(of)).collect());
+    let beginning = (|| {
+        Some(Beginning {
+            new: part(|b| b.new)?,
+            open: part(|b| b.open)?,
+            claim: part(|b| b.claim)?,
+            check: part(|b| b.check)?,
+        })
+    })();
     let of = |figure: fn(&Figures) -> Option<u64>| middle(runs.iter().filter_map(figure).collect());
     Figures {
         messages: middle(runs.iter().map(|r| r.messages).collect()).unwrap_or(0),
@@ -69,6 +96,7 @@ pub fn median(runs: &[Figures]) -> Figures {
         core_ppm: of(|r| r.core_ppm),
         acks_per_second: of(|r| r.acks_per_second),
         first_ms: of(|r| r.first_ms),
+        beginning,
     }
 }
 

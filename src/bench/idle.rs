@@ -28,11 +28,14 @@ impl Idle {
     pub(super) async fn run(self, bench: &Bench) -> Result<Figures, BenchError> {
         let folder = bench.folder()?;
         let (_gateway, url) = bench.gateway(&folder)?;
-        folder.write("jobs.yaml", &(jobs_file(&url, bench.in_flight, None) + &self.jobs()))?;
+        folder.write(
+            "jobs.yaml",
+            &(jobs_file(&url, bench.instances, bench.in_flight, None) + &daily_jobs(self.jobs, bench.instances)),
+        )?;
         let store = SqliteStore::open(&folder.database(), Opening::Beside).await?;
-        let maker = Maker::new(&store, Millis::ZERO).await?;
+        let maker = Maker::new(&store, Millis::ZERO, bench.instances).await?;
         let now = clock::now();
-        maker.fill(&store, 0..self.backlog, |_| now + ANOTHER_DAY).await?;
+        maker.fill(&store, 0..bench.behind.unwrap_or(self.backlog), |_| now + ANOTHER_DAY).await?;
         store.checkpoint().await?;
         let mut daemon = Running::daemon(&folder, None)?;
         daemon.until("the last job's storing", async || Ok(store.job_names().await?.len() == self.jobs)).await?;
@@ -43,20 +46,25 @@ impl Idle {
         store.close().await;
         let span_us = SPAN.0.unsigned_abs() * 1_000;
         Ok(Figures {
-            messages: self.backlog,
+            messages: bench.behind.unwrap_or(self.backlog),
             core_ppm: busy.map(|us| us * 1_000_000 / span_us),
             memory_kib: daemon.memory_kib(),
             ..Figures::default()
         })
     }
+}
 
-    /// Jobs that are due at the far end of the day, so that none is planned meanwhile.
-    fn jobs(&self) -> String {
-        let far = (clock::now().0 / 3_600_000 + 12) % 24;
-        let mut text = String::from("jobs:\n");
-        for j in 0..self.jobs {
-            let _ = writeln!(text, "  j{j}: {{ cron: \"{} {far} * * *\", to: \"2010{j:08}\", text: hi {j} }}", j % 60);
-        }
-        text
+/// Jobs that are due at the far end of the day, so that none is planned meanwhile.
+pub(super) fn daily_jobs(count: usize, instances: u32) -> String {
+    let far = (clock::now().0 / 3_600_000 + 12) % 24;
+    let mut text = String::from("jobs:\n");
+    for j in 0..count {
+        let via = j % instances as usize;
+        let _ = writeln!(
+            text,
+            "  j{j}: {{ cron: \"{} {far} * * *\", to: \"2010{j:08}\", text: hi {j}, instance: bench{via} }}",
+            j % 60
+        );
     }
+    text
 }

@@ -4,17 +4,18 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::bench::drain::per_second;
+use crate::bench::drain::{ANOTHER_DAY, per_second};
 use crate::bench::figures::{Figures, Lateness};
 use crate::bench::machine::{Bench, BenchError, Folder, Hooks, Running, jobs_file};
-use crate::bench::supply::{Maker, chat, instance};
+use crate::bench::supply::{Maker, Rest, chat};
 use crate::clock;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::{Opening, SqliteStore};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    pub(super) messages: u64,
+    /// As many as are asked for, if it says none.
+    pub(super) messages: Option<u64>,
     /// Over how long they are due.
     pub(super) span: Millis,
     /// How long typing leads each.
@@ -34,18 +35,25 @@ impl Pace {
         let folder = bench.folder()?;
         let hooks = if self.acks { Some(Hooks::new(&folder)?) } else { None };
         let (_gateway, url) = bench.journaled(&folder, "lateness", hooks.as_ref())?;
-        folder.write("jobs.yaml", &jobs_file(&url, ALL_AT_ONCE, hooks.as_ref()))?;
+        folder.write("jobs.yaml", &jobs_file(&url, bench.instances, ALL_AT_ONCE, hooks.as_ref()))?;
         let store = SqliteStore::open(&folder.database(), Opening::Beside).await?;
-        let maker = Maker::new(&store, self.lead).await?;
-        let Pace { messages, span, lead, .. } = self;
-        let begins = clock::now() + STARTED_AFTER + lead;
+        let maker = Maker::new(&store, self.lead, bench.instances).await?;
+        let Pace { span, lead, .. } = self;
+        let messages = self.messages.unwrap_or(bench.messages);
+        if let Some(behind) = bench.behind {
+            let another_day = clock::now() + ANOTHER_DAY;
+            maker.fill(&store, messages..messages + behind, |_| another_day).await?;
+            store.checkpoint().await?;
+        }
+        // Where messages are many instances' they are stored by ones and twos.
+        let stored_within = Millis(i64::from(bench.instances));
+        let begins = clock::now() + stored_within + STARTED_AFTER + lead;
         let offset = |n: u64| i64::try_from(u128::from(n) * u128::from(span.0.unsigned_abs()) / u128::from(messages));
         let due_at = |n: u64| begins + Millis(offset(n).unwrap_or(i64::MAX));
         maker.fill(&store, 0..messages, due_at).await?;
         let mut daemon = Running::daemon(&folder, hooks.as_ref())?;
-        daemon
-            .until("the last message's record", async || Ok(store.rests_until(&instance(), begins + span).await?))
-            .await?;
+        let mut rest = Rest::of(bench.instances);
+        daemon.until("the last message's record", async || rest.until(&store, begins + span).await).await?;
         let mut acks_per_second = None;
         if self.acks {
             daemon.until("the last ack's record", async || Ok(store.acks_recorded().await? >= messages)).await?;
@@ -65,14 +73,19 @@ impl Pace {
     }
 }
 
-/// How late each send arrived by the gateway's journal, in microseconds.
-fn lateness(folder: &Folder, due: &HashMap<String, Timestamp>) -> Result<Vec<i64>, BenchError> {
+/// To which chat each send went, and when it arrived by the gateway's journal, in microseconds (Unix).
+pub(super) fn sends(folder: &Folder) -> Result<Vec<(String, i64)>, BenchError> {
     let journal = folder.read("journal")?;
-    let late = |line: &str| {
+    let send = |line: &str| {
         let entry: Value = serde_json::from_str(line).ok()?;
         let sent = entry["path"].as_str() == Some("/v2/send/text");
-        let due_at = due.get(entry["chat"].as_str()?)?;
-        sent.then_some(entry["received_us"].as_i64()? - due_at.0 * 1_000)
+        sent.then_some((entry["chat"].as_str()?.to_owned(), entry["received_us"].as_i64()?))
     };
-    Ok(journal.lines().filter_map(late).collect())
+    Ok(journal.lines().filter_map(send).collect())
+}
+
+/// How late each send arrived, in microseconds.
+fn lateness(folder: &Folder, due: &HashMap<String, Timestamp>) -> Result<Vec<i64>, BenchError> {
+    let late = |(chat, at): &(String, i64)| due.get(chat).map(|due_at| at - due_at.0 * 1_000);
+    Ok(sends(folder)?.iter().filter_map(late).collect())
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::bench::supply::instance;
 use crate::clock;
 use crate::domain::time::Millis;
 use crate::store::StoreError;
@@ -71,6 +72,10 @@ pub struct Bench {
     pub in_flight: u32,
     /// Where a server on this machine speaks Wawp, in place of the sandbox.
     pub gateway: Option<String>,
+    /// Messages due another day, where it is not as many as the scenario says.
+    pub behind: Option<u64>,
+    /// Instances over which the messages are spread.
+    pub instances: u32,
 }
 
 /// A folder that is gone when it is dropped.
@@ -257,11 +262,16 @@ impl Running {
     }
 }
 
-/// The beginning of a jobs file with one instance at a gateway, or all of one without jobs.
-pub(super) fn jobs_file(url: &str, in_flight: u32, hooks: Option<&Hooks>) -> String {
+/// The beginning of a jobs file with instances at a gateway, or all of one without jobs.
+pub(super) fn jobs_file(url: &str, instances: u32, in_flight: u32, hooks: Option<&Hooks>) -> String {
     let webhook = hooks.map(|_| format!(", webhook: {{ secret: {{ env: {HOOK_SECRET} }} }}")).unwrap_or_default();
-    format!(
-        "version: 1\ntimezone: UTC\ninstances:\n  bench: {{ gateway: wawp, base_url: \"{url}\", instance_id: bench, \
-         access_token: bench, pacing: {{ concurrency: {in_flight} }}{webhook} }}\n"
-    )
+    let mut text = "version: 1\ntimezone: UTC\ninstances:\n".to_owned();
+    for number in 0..instances {
+        let name = instance(number);
+        text += &format!(
+            "  {name}: {{ gateway: wawp, base_url: \"{url}\", instance_id: {name}, access_token: bench, \
+             pacing: {{ concurrency: {in_flight} }}{webhook} }}\n"
+        );
+    }
+    text
 }

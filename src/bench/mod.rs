@@ -9,15 +9,19 @@ mod figures;
 mod idle;
 mod lateness;
 mod machine;
+mod mixed;
+mod start;
 mod supply;
 
-pub use figures::{Figures, Lateness, median};
+pub use figures::{Beginning, Figures, Lateness, median};
 pub use machine::{Bench, BenchError};
 
 use crate::bench::drain::Drain;
 use crate::bench::enqueue::Enqueue;
 use crate::bench::idle::Idle;
 use crate::bench::lateness::Pace;
+use crate::bench::mixed::Mixed;
+use crate::bench::start::Start;
 use crate::domain::time::Millis;
 
 const TEN_SECONDS: Millis = Millis::seconds(10);
@@ -43,6 +47,8 @@ enum Kind {
     Drain(Drain),
     Lateness(Pace),
     Enqueue(Enqueue),
+    Start(Start),
+    Mixed(Mixed),
 }
 
 /// All scenarios, in the order in which they are run.
@@ -75,43 +81,61 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "late-50",
         about: "how late messages arrive, 50 a second, with 2 s of typing",
         large: false,
-        kind: Kind::Lateness(Pace { messages: 500, span: TEN_SECONDS, lead: LEAD, acks: false }),
+        kind: Kind::Lateness(Pace { messages: Some(500), span: TEN_SECONDS, lead: LEAD, acks: false }),
     },
     Scenario {
         name: "late-50-plain",
         about: "the same without typing",
         large: false,
-        kind: Kind::Lateness(Pace { messages: 500, span: TEN_SECONDS, lead: Millis::ZERO, acks: false }),
+        kind: Kind::Lateness(Pace { messages: Some(500), span: TEN_SECONDS, lead: Millis::ZERO, acks: false }),
     },
     Scenario {
         name: "late-2000",
         about: "how late messages arrive, 2,000 a second, with 2 s of typing",
         large: false,
-        kind: Kind::Lateness(Pace { messages: 20_000, span: TEN_SECONDS, lead: LEAD, acks: false }),
+        kind: Kind::Lateness(Pace { messages: Some(20_000), span: TEN_SECONDS, lead: LEAD, acks: false }),
     },
     Scenario {
         name: "late-2000-plain",
         about: "the same without typing",
         large: false,
-        kind: Kind::Lateness(Pace { messages: 20_000, span: TEN_SECONDS, lead: Millis::ZERO, acks: false }),
+        kind: Kind::Lateness(Pace { messages: Some(20_000), span: TEN_SECONDS, lead: Millis::ZERO, acks: false }),
     },
     Scenario {
         name: "burst-10000",
         about: "how late messages arrive, 10,000 chats typing for 10 s, all due within a second",
         large: false,
-        kind: Kind::Lateness(Pace { messages: 10_000, span: Millis::seconds(1), lead: TEN_SECONDS, acks: false }),
+        kind: Kind::Lateness(Pace { messages: Some(10_000), span: Millis::seconds(1), lead: TEN_SECONDS, acks: false }),
+    },
+    Scenario {
+        name: "burst",
+        about: "the same with as many chats as --messages says",
+        large: true,
+        kind: Kind::Lateness(Pace { messages: None, span: Millis::seconds(1), lead: TEN_SECONDS, acks: false }),
+    },
+    Scenario {
+        name: "mixed",
+        about: "how late messages arrive: 300 jobs every second, 500 every five, 10,000 a day, and a broadcast of 1,000 a second",
+        large: false,
+        kind: Kind::Mixed(Mixed { each_second: 300, each_five: 500, daily: 10_000, broadcast: 10_000 }),
     },
     Scenario {
         name: "late-5500-plain",
         about: "how late messages arrive, 5,500 a second, without typing",
         large: false,
-        kind: Kind::Lateness(Pace { messages: 55_000, span: TEN_SECONDS, lead: Millis::ZERO, acks: false }),
+        kind: Kind::Lateness(Pace { messages: Some(55_000), span: TEN_SECONDS, lead: Millis::ZERO, acks: false }),
     },
     Scenario {
         name: "acks",
         about: "the same while a signed webhook comes for each: acks recorded a second",
         large: false,
-        kind: Kind::Lateness(Pace { messages: 55_000, span: TEN_SECONDS, lead: Millis::ZERO, acks: true }),
+        kind: Kind::Lateness(Pace { messages: Some(55_000), span: TEN_SECONDS, lead: Millis::ZERO, acks: true }),
+    },
+    Scenario {
+        name: "start",
+        about: "from the daemon's start to its first request, beside a million messages due another day",
+        large: false,
+        kind: Kind::Start(Start { backlog: 1_000_000 }),
     },
     Scenario {
         name: "idle",
@@ -150,6 +174,8 @@ impl Scenario {
             Kind::Drain(drain) => drain.run(bench).await,
             Kind::Lateness(pace) => pace.run(bench).await,
             Kind::Enqueue(enqueue) => enqueue.run(bench).await,
+            Kind::Start(start) => start.run(bench).await,
+            Kind::Mixed(mixed) => mixed.run(bench).await,
         }
     }
 }

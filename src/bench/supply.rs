@@ -17,11 +17,11 @@ use crate::store::{NewMessage, NewMessages, SqliteStore, Store, guard};
 const FIRST_NUMBER: u64 = 491_510_000_000;
 
 /// Rows stored in one go.
-pub(super) const AT_ONCE: u64 = 1_000;
+const AT_ONCE: usize = 1_000;
 
-/// The one instance.
-pub(super) fn instance() -> InstanceName {
-    InstanceName::new("bench")
+/// An instance by its number.
+pub(super) fn instance(number: u32) -> InstanceName {
+    InstanceName::new(&format!("bench{number}"))
 }
 
 /// The chat of a number.
@@ -35,23 +35,26 @@ pub(super) struct Maker {
     content: i64,
     body: String,
     lead: Millis,
+    /// Over how many instances they are spread.
+    instances: u32,
 }
 
 impl Maker {
-    pub(super) async fn new(store: &SqliteStore, lead: Millis) -> Result<Maker, BenchError> {
+    pub(super) async fn new(store: &SqliteStore, lead: Millis, instances: u32) -> Result<Maker, BenchError> {
         let content = Content::text("The doors open at eight. Bring the letter, and somebody you like.".to_owned());
         let body = serde_json::to_string(&content).unwrap_or_default();
         // What is overdue when the daemon begins is typed in full.
         let manner = Manner { late: Late::KeepLead, ..Manner::default() };
         let content = store.store_content(content, manner, "UTC".into(), Millis(86_400_000)).await?;
-        Ok(Maker { content, body, lead })
+        Ok(Maker { content, body, lead, instances })
     }
 
-    /// The messages of some numbers, due when `due_at` says.
+    /// The messages of some numbers through one instance, due when `due_at` says.
     pub(super) fn make(
         &self,
         ids: &mut IdMaker,
-        numbers: std::ops::Range<u64>,
+        instance: InstanceName,
+        numbers: impl Iterator<Item = u64>,
         due_at: impl Fn(u64) -> Timestamp,
     ) -> NewMessages {
         let now = clock::now();
@@ -79,7 +82,7 @@ impl Maker {
         NewMessages {
             job: None,
             nominal_at: None,
-            instance: instance(),
+            instance,
             content: self.content,
             steps: 1,
             audience: None,
@@ -89,7 +92,7 @@ impl Maker {
         }
     }
 
-    /// Stores all of some numbers, a thousand at a time.
+    /// Stores all of some numbers in turns over the instances, a thousand at a time.
     pub(super) async fn fill(
         &self,
         store: &SqliteStore,
@@ -97,12 +100,34 @@ impl Maker {
         due_at: impl Fn(u64) -> Timestamp,
     ) -> Result<(), BenchError> {
         let mut ids = IdMaker::default();
-        let mut from = numbers.start;
-        while from < numbers.end {
-            let to = numbers.end.min(from + AT_ONCE);
-            store.insert(self.make(&mut ids, from..to, &due_at)).await?;
-            from = to;
+        for number in 0..self.instances {
+            let mut own = numbers.clone().skip(number as usize).step_by(self.instances as usize).peekable();
+            while own.peek().is_some() {
+                let some = own.by_ref().take(AT_ONCE);
+                store.insert(self.make(&mut ids, instance(number), some, &due_at)).await?;
+            }
         }
         Ok(())
+    }
+}
+
+/// Looks whether the messages of all instances rest.
+pub(super) struct Rest {
+    instances: u32,
+    /// Up to which one they do. None begins again.
+    rested: u32,
+}
+
+impl Rest {
+    pub(super) fn of(instances: u32) -> Rest {
+        Rest { instances, rested: 0 }
+    }
+
+    /// Whether every message that wakes up to an instant rests.
+    pub(super) async fn until(&mut self, store: &SqliteStore, at: Timestamp) -> Result<bool, BenchError> {
+        while self.rested < self.instances && store.rests_until(&instance(self.rested), at).await? {
+            self.rested += 1;
+        }
+        Ok(self.rested == self.instances)
     }
 }

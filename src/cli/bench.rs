@@ -34,6 +34,12 @@ pub(super) struct BenchArgs {
     /// A server on this machine that speaks Wawp, in place of the sandbox: messages are posted to it
     #[arg(long, value_name = "URL", value_parser = on_this_machine)]
     gateway: Option<String>,
+    /// Messages due another day beside those measured, in place of what the scenario says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=20_000_000))]
+    behind: Option<u64>,
+    /// Instances over which the messages are spread
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    instances: u32,
     /// The folder whose disk is measured
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     folder: PathBuf,
@@ -58,7 +64,14 @@ pub(super) async fn bench(args: &BenchArgs, out: &Out) -> anyhow::Result<Exit> {
     crate::cli::run::raise_file_limit();
     let folder = std::fs::canonicalize(&args.folder)
         .map_err(|e| told(Exit::Usage, format!("--folder {}: {e}", args.folder.display())))?;
-    let bench = Bench { folder, messages: args.messages, in_flight: args.in_flight, gateway: args.gateway.clone() };
+    let bench = Bench {
+        folder,
+        messages: args.messages,
+        in_flight: args.in_flight,
+        gateway: args.gateway.clone(),
+        behind: args.behind,
+        instances: args.instances,
+    };
     let mut runs: Vec<Vec<Figures>> = vec![Vec::new(); chosen.len()];
     for run in 1..=args.runs {
         for (scenario, figures) in chosen.iter().zip(&mut runs) {
@@ -117,6 +130,7 @@ fn figures(f: &Figures) -> Value {
         "memory_kib": f.memory_kib,
         "acks_per_second": f.acks_per_second,
         "first_send_ms": f.first_ms,
+        "start_ms": f.beginning.map(|b| json!({ "new": b.new.0, "open": b.open.0, "claim": b.claim.0, "check": b.check.0 })),
         "idle_core_ppm": f.core_ppm,
     })
 }
@@ -136,6 +150,7 @@ fn words(results: &[(&Scenario, Vec<Figures>)]) -> String {
             or_dash(f.memory_kib.map(|n| (n / 1_024).to_string())),
             or_dash(f.acks_per_second.map(|n| n.to_string())),
             or_dash(f.first_ms.map(|n| n.to_string())),
+            or_dash(f.beginning.map(|b| [b.new, b.open, b.claim, b.check].map(|ms| ms.0.to_string()).join(" / "))),
             or_dash(f.core_ppm.map(|ppm| format!("{}.{:02}", ppm / 10_000, ppm % 10_000 / 100))),
         ]
     };
@@ -148,6 +163,7 @@ fn words(results: &[(&Scenario, Vec<Figures>)]) -> String {
         "MiB",
         "acks a second",
         "first send ms",
+        "start ms (new / open / claim / check)",
         "idle %",
     ];
     table(&head, results.iter().map(row).collect())

@@ -179,7 +179,7 @@ async fn test(global: &Global, name: Option<&str>, out: &Out) -> anyhow::Result<
     }
     let mut results = Vec::with_capacity(chosen.len());
     for instance in chosen {
-        let account = gateway::open(instance.account())?;
+        let account = gateway::open(instance.account(), &mut gateway::http::Clients::default())?;
         let took = Stopwatch::start();
         let session = account.session().await;
         results.push((instance.name.clone(), session, took.elapsed()));

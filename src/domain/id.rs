@@ -1,6 +1,6 @@
 //! Names of things.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::str::FromStr;
@@ -15,6 +15,9 @@ pub struct MessageId(pub [u8; 16]);
 /// What is kept by message. Ids are random by themselves, so their hash is no more than a mixture of their bytes: the
 /// standard one, made for keys that strangers choose, is asked a dozen times a message.
 pub type ByMessage<V> = HashMap<MessageId, V, BuildHasherDefault<IdHasher>>;
+
+/// A set of messages, found as in [`ByMessage`].
+pub type MessageSet = HashSet<MessageId, BuildHasherDefault<IdHasher>>;
 
 /// The hash of a [`MessageId`].
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use jiff::tz::TimeZone;
 
 use crate::domain::draw::Draw;
-use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::id::{InstanceName, MessageId, MessageSet};
 use crate::domain::message::{Departure, Due};
 use crate::domain::outcome::DownCause;
 use crate::domain::pace::{After, Ledger, Pacing, Rule};
@@ -95,6 +95,8 @@ pub(super) struct Lane {
     pub ledger: Ledger,
     /// Waiting messages by rank of class.
     pub waiting: [BTreeSet<Place>; 3],
+    /// All its messages in hand.
+    pub held: MessageSet,
     /// The longest lead among those that wait; shrinks only when the line is empty.
     pub longest_lead: Millis,
     pub in_flight: u32,
@@ -138,6 +140,7 @@ impl Lane {
             quarantine: start.quarantine,
             ledger,
             waiting: Default::default(),
+            held: MessageSet::default(),
             longest_lead: Millis::ZERO,
             in_flight: 0,
             busy_chats: HashSet::new(),

@@ -15,9 +15,7 @@ use crate::engine::lane::{Lane, Place, STRICT_LIMIT};
 
 impl Engine {
     pub(super) fn advance_lanes(&mut self, now: Timestamp) {
-        let names: Vec<InstanceName> =
-            self.lanes.values().filter(|l| l.wakeup().is_some_and(|w| w <= now)).map(|l| l.instance.clone()).collect();
-        for name in names {
+        for name in self.lanes.awake(now) {
             self.advance_lane(&name, now);
         }
     }
@@ -56,8 +54,7 @@ impl Engine {
             return;
         }
         lane.claiming = true;
-        let mut except: Vec<MessageId> =
-            self.hands.iter().filter(|(_, h)| h.due.instance == *name).map(|(id, _)| *id).collect();
+        let mut except: Vec<MessageId> = lane.held.iter().copied().collect();
         except.sort_unstable();
         let horizon = now + CLAIM_AHEAD + CLAIM_SPAN;
         self.effects.push_back(Effect::Claim { instance: name.clone(), horizon, limit, strict_limit, except });

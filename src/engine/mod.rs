@@ -12,12 +12,13 @@ pub mod explain;
 mod hand;
 mod input;
 mod lane;
+mod lanes;
 mod line;
 mod settle;
 mod steps;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 
 use crate::domain::id::{ByMessage, InstanceName, MessageId};
 use crate::domain::message::{Change, Due, Facts, TypingFacts, Verdict};
@@ -25,15 +26,18 @@ use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::{self, CLAIM_AHEAD, Leave, MARK_AHEAD, MARK_AHEAD_MOST};
 use crate::domain::window;
+use crate::engine::lanes::Lanes;
 
 pub use effect::{Effect, Standing};
 use hand::{Hand, Phase};
 pub use input::Input;
-use lane::Lane;
 pub use lane::{HAND_LIMIT, Holds, LaneStart, STRICT_LIMIT};
 
 /// The store is asked at least this often even if nobody nudged: a safety net under the nudge.
 const CLAIM_AT_LEAST_EVERY: Millis = Millis(30_000);
+
+/// All lanes together ask for safety no more often: ten thousand, each every five minutes, cost what a few do.
+const SAFETY_CLAIMS_APART: Millis = Millis(30);
 
 /// How soon a claim or a change that could not be written is tried again.
 const STORE_RETRY: Millis = Millis(250);
@@ -62,7 +66,7 @@ enum Timer {
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Engine {
-    lanes: BTreeMap<InstanceName, Lane>,
+    lanes: Lanes,
     hands: ByMessage<Hand>,
     /// Each timer names the stay it was set in: what was set for an earlier stay of the same message is void.
     timers: BinaryHeap<Reverse<(Timestamp, MessageId, u64, Timer)>>,
@@ -76,9 +80,8 @@ pub struct Engine {
 impl Engine {
     /// An engine with these lanes and nothing in hand.
     pub fn new(lanes: Vec<LaneStart>, now: Timestamp) -> Engine {
-        let lanes = lanes.into_iter().map(|l| (l.instance.clone(), Lane::new(l, now))).collect();
         Engine {
-            lanes,
+            lanes: Lanes::new(lanes, now),
             hands: ByMessage::default(),
             timers: BinaryHeap::new(),
             stays: 0,
@@ -127,9 +130,9 @@ impl Engine {
 
     /// When to poll again if nothing happens before.
     pub fn poll_wakeup(&self) -> Option<Timestamp> {
-        let lanes = self.lanes.values().filter_map(Lane::wakeup).filter(|_| !self.stopping);
+        let lane = self.lanes.wakeup().filter(|_| !self.stopping);
         let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
-        lanes.chain(timer).min()
+        lane.into_iter().chain(timer).min()
     }
 
     /// How many messages are in hand.
@@ -139,8 +142,7 @@ impl Engine {
 
     /// Messages in hand of instances that can send: those a quiet end waits for.
     pub fn in_hand_of_working_lanes(&self) -> usize {
-        let stuck: usize = self.lanes.values().filter(|lane| !lane.works()).map(Lane::waiting).sum();
-        self.hands.len().saturating_sub(stuck)
+        self.hands.len().saturating_sub(self.lanes.stuck())
     }
 
     /// Takes into hand what is being typed already and leaves at its slot, as if this engine had begun it.
@@ -148,7 +150,7 @@ impl Engine {
         let id = due.id;
         let typing_from = (due.lead > Millis::ZERO).then_some(slot - due.lead);
         self.stays += 1;
-        self.hands.insert(id, Hand::new(due, self.stays, now));
+        self.hold(Hand::new(due, self.stays, now));
         self.begin(id, Leave { slot, typing_from, paced: false }, now);
     }
 
@@ -159,7 +161,7 @@ impl Engine {
 
     /// How every instance stands.
     pub fn standings(&self) -> impl Iterator<Item = (&InstanceName, &Standing)> {
-        self.lanes.iter().map(|(name, lane)| (name, &lane.standing))
+        self.lanes.iter().map(|lane| (&lane.instance, &lane.standing))
     }
 
     fn advance(&mut self, now: Timestamp) {
@@ -201,7 +203,7 @@ impl Engine {
         if self.stopping {
             return;
         }
-        for lane in self.lanes.values_mut() {
+        for lane in self.lanes.iter_mut() {
             lane.claim_again |= lane.claiming;
             lane.claim_at = Some(now);
         }
@@ -225,9 +227,10 @@ impl Engine {
         next_wake: Option<Timestamp>,
         now: Timestamp,
     ) {
+        let all = i64::try_from(self.lanes.len()).unwrap_or(i64::MAX);
         let Some(lane) = self.lanes.get_mut(instance) else { return };
         lane.claiming = false;
-        let safety = now + CLAIM_AT_LEAST_EVERY;
+        let safety = now + CLAIM_AT_LEAST_EVERY.max(Millis(SAFETY_CLAIMS_APART.0.saturating_mul(all)));
         lane.claim_at = Some(next_wake.map_or(safety, |w| (w - CLAIM_AHEAD).clamp(now, safety)));
         let changed_meanwhile = std::mem::take(&mut lane.claim_again);
         if changed_meanwhile {
@@ -268,19 +271,26 @@ impl Engine {
         // What its lane, an earlier step or a pause kept waiting is typed in full once it may go.
         hand.held_by_lane = (hand.due.kept_waiting || was_full) && hand.would_begin() < now;
         if hand.due.expires_at.is_some_and(|e| e <= now) {
-            self.hands.insert(id, hand);
+            self.hold(hand);
             self.expire(id, now);
             return;
         }
         if lost.max(retrying) > limit {
-            self.hands.insert(id, hand);
+            self.hold(hand);
             let note = format!("{} were lost to outages and retries; max_lateness is {limit}", lost.max(retrying));
             self.settle_unmarked(id, &Event::TooLate { reason: Reason::TooLate }, note, now);
             return;
         }
         lane.insert(&hand.due);
         lane.plan_by(now);
-        self.hands.insert(id, hand);
+        self.hold(hand);
+    }
+
+    fn hold(&mut self, hand: Hand) {
+        if let Some(lane) = self.lanes.get_mut(&hand.due.instance) {
+            lane.held.insert(hand.due.id);
+        }
+        self.hands.insert(hand.due.id, hand);
     }
 
     /// Fixes the slot of a message and begins its typing, if it has any.

@@ -222,7 +222,7 @@ impl Engine {
 
     fn clear_lane(&mut self, instance: &InstanceName, now: Timestamp) {
         let mut ids: Vec<MessageId> =
-            self.hands.iter().filter(|(_, h)| h.due.instance == *instance).map(|(id, _)| *id).collect();
+            self.lanes.get(instance).map(|l| l.held.iter().copied().collect()).unwrap_or_default();
         ids.sort_unstable();
         for id in ids {
             self.give_up_hold(id, "the instance cannot send", now);
@@ -288,6 +288,7 @@ impl Engine {
         let Some(hand) = self.hands.remove(&id) else { return };
         if let Some(lane) = self.lanes.get_mut(&hand.due.instance) {
             lane.remove(&hand.due);
+            lane.held.remove(&id);
             if hand.holds_chat {
                 lane.busy_chats.remove(&hand.due.chat);
             }

@@ -13,7 +13,7 @@ impl Engine {
     /// Nobody worked between two instants. What is in hand goes back to the store and is taken up anew, as after a
     /// restart: how late it may be, what its lane can take and whether it is still to be sent is decided afresh.
     pub(super) fn slept(&mut self, from: Timestamp, to: Timestamp, now: Timestamp) {
-        for lane in self.lanes.values_mut() {
+        for lane in self.lanes.iter_mut() {
             lane.outages.push((from, to));
             lane.not_before = now + SETTLES_WITHIN;
         }
@@ -22,7 +22,7 @@ impl Engine {
 
     /// What the gap made give way is settled: the lines move on.
     pub(super) fn settled(&mut self, now: Timestamp) {
-        for lane in self.lanes.values_mut() {
+        for lane in self.lanes.iter_mut() {
             if lane.not_before > now {
                 lane.not_before = now;
                 lane.claim_at = Some(now);
@@ -32,7 +32,7 @@ impl Engine {
 
     /// The clock was set back. What is due keeps its instant; what rests for a while rests no longer than it would have.
     pub(super) fn set_back(&mut self, by: Millis, now: Timestamp) {
-        for lane in self.lanes.values_mut() {
+        for lane in self.lanes.iter_mut() {
             if let Standing::Resting { until, .. } = &mut lane.standing {
                 *until = *until - by;
             }
@@ -63,7 +63,7 @@ impl Engine {
         for id in ids {
             self.give_up_hold(id, why, now);
         }
-        for lane in self.lanes.values_mut() {
+        for lane in self.lanes.iter_mut() {
             lane.claim_again |= lane.claiming;
             lane.claim_at = Some(now);
             lane.plan_at = Some(now);

@@ -2,6 +2,8 @@
 //! everything has a limit, and an error says whether the request may have left. Answers are not asked for in compressed form:
 //! they are short, and the layer that would take them costs every one.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use reqwest::IntoUrl;
@@ -48,6 +50,25 @@ pub enum HttpOutcome {
     NotSent(String),
     /// It may have been carried out.
     Unclear(String),
+}
+
+/// Clients by how long their connections may take to stand: each has its certificates and its connections, so accounts
+/// share one.
+#[derive(Debug, Default)]
+pub struct Clients(BTreeMap<Millis, HttpClient>);
+
+impl Clients {
+    /// A client as [`HttpClient::new`] makes it, of the connections of one like it where there is one.
+    ///
+    /// # Errors
+    /// [`ClientError`] when TLS cannot be set up.
+    pub fn like(&mut self, connect: Millis, read: Millis) -> Result<HttpClient, ClientError> {
+        let client = match self.0.entry(connect) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(HttpClient::new(connect, read)?),
+        };
+        Ok(HttpClient { client: client.client.clone(), read })
+    }
 }
 
 impl HttpClient {

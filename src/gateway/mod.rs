@@ -250,12 +250,13 @@ pub struct Account {
     pub timeouts: Timeouts,
 }
 
-/// Opens an account.
+/// Opens an account, with the HTTP client that others like it have.
 ///
 /// # Errors
 /// When the HTTP client cannot be made, such as without any trusted certificates.
-pub fn open(account: Account) -> Result<Arc<dyn Gateway>, http::ClientError> {
+pub fn open(account: Account, clients: &mut http::Clients) -> Result<Arc<dyn Gateway>, http::ClientError> {
+    let client = clients.like(account.timeouts.connect, account.timeouts.read)?;
     match account.kind {
-        Kind::Wawp | Kind::Sandbox => Ok(Arc::new(wawp::Wawp::new(account)?)),
+        Kind::Wawp | Kind::Sandbox => Ok(Arc::new(wawp::Wawp::new(account, client))),
     }
 }

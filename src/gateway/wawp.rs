@@ -36,7 +36,7 @@ use crate::domain::outcome::{DownCause, Outcome};
 use crate::domain::recipient::Chat;
 use crate::domain::render::Rendered;
 use crate::domain::time::Millis;
-use crate::gateway::http::{ClientError, HttpClient, HttpOutcome};
+use crate::gateway::http::{HttpClient, HttpOutcome};
 use crate::gateway::redact::Redactor;
 use crate::gateway::wawp_answer::{self, AnswerError};
 use crate::gateway::wawp_request;
@@ -68,11 +68,7 @@ fn only_chat(chat: &Chat) -> Map<String, Value> {
 
 impl Wawp {
     /// Opens an account.
-    ///
-    /// # Errors
-    /// [`ClientError`] when the HTTP client cannot be made.
-    pub fn new(account: Account) -> Result<Wawp, ClientError> {
-        let client = HttpClient::new(account.timeouts.connect, account.timeouts.read)?;
+    pub fn new(account: Account, client: HttpClient) -> Wawp {
         let redactor = Redactor::new([account.access_token.clone(), account.instance_id.clone()]);
         let mut headers = HeaderMap::new();
         if let Ok(mut value) = HeaderValue::from_str(account.access_token.expose_secret()) {
@@ -85,7 +81,7 @@ impl Wawp {
         });
         let credentials = credentials.to_string().trim_end_matches('}').to_owned();
         let urls = RwLock::default();
-        Ok(Wawp { account, client, redactor, headers, urls, credentials: credentials.into() })
+        Wawp { account, client, redactor, headers, urls, credentials: credentials.into() }
     }
 
     fn headers(&self) -> HeaderMap {

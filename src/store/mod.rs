@@ -89,6 +89,17 @@ pub struct StoredContent {
     pub max_lateness: Millis,
 }
 
+/// A stretch in which nothing could be sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outage {
+    /// By which instance; by none, since no daemon ran, if absent.
+    pub instance: Option<InstanceName>,
+    /// From when.
+    pub began_at: Timestamp,
+    /// Until when.
+    pub ended_at: Timestamp,
+}
+
 /// A message taken into hand, with what is needed to render it.
 #[derive(Clone, Debug)]
 pub struct Claimed {
@@ -456,15 +467,14 @@ pub trait Store: Send + Sync + 'static {
     /// When sends of an instance left, from `since` on, rising.
     async fn recent_sends(&self, instance: &InstanceName, since: Timestamp) -> Result<Vec<Departure>, StoreError>;
 
-    /// Stretches in which an instance could not send, those without a daemon included, that ended after `since`.
-    async fn outages(
-        &self,
-        instance: &InstanceName,
-        since: Timestamp,
-    ) -> Result<Vec<(Timestamp, Timestamp)>, StoreError>;
+    /// Stretches in which nothing could be sent that ended after `since`, in the order of their ends.
+    async fn outages(&self, since: Timestamp) -> Result<Vec<Outage>, StoreError>;
 
     /// Notes a stretch in which nobody worked.
     async fn note_outage(&self, began: Timestamp, ended: Timestamp) -> Result<(), StoreError>;
+
+    /// The instances with doubts whose next look is due.
+    async fn instances_in_doubt(&self, now: Timestamp) -> Result<Vec<InstanceName>, StoreError>;
 
     /// Doubts of an instance whose next look is due.
     async fn doubts_to_look_at(

@@ -20,9 +20,9 @@ use crate::store::ack_queue::AckQueue;
 use crate::store::error::sqlite_code;
 use crate::store::sqlite_writer::Writer;
 use crate::store::{
-    AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, EchoFits, EchoNews, Evidence, Gate, NewMessages, Publish,
-    RecentBody, Recipient, StorageFault, Store, StoreError, StoredContent, StoredJob, Verified, sqlite_audience,
-    sqlite_claim, sqlite_doubt, sqlite_overlap, sqlite_plan, sqlite_restore, sqlite_upkeep,
+    AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, EchoFits, EchoNews, Evidence, Gate, NewMessages, Outage,
+    Publish, RecentBody, Recipient, StorageFault, Store, StoreError, StoredContent, StoredJob, Verified,
+    sqlite_audience, sqlite_claim, sqlite_doubt, sqlite_overlap, sqlite_plan, sqlite_restore, sqlite_upkeep,
 };
 
 /// The schema, embedded.
@@ -385,12 +385,12 @@ impl Store for SqliteStore {
         sqlite_upkeep::recent_sends(self, instance, since).await
     }
 
-    async fn outages(
-        &self,
-        instance: &InstanceName,
-        since: Timestamp,
-    ) -> Result<Vec<(Timestamp, Timestamp)>, StoreError> {
-        sqlite_upkeep::outages(self, instance, since).await
+    async fn outages(&self, since: Timestamp) -> Result<Vec<Outage>, StoreError> {
+        sqlite_upkeep::outages(self, since).await
+    }
+
+    async fn instances_in_doubt(&self, now: Timestamp) -> Result<Vec<InstanceName>, StoreError> {
+        sqlite_doubt::instances_in_doubt(self, now).await
     }
 
     async fn doubts_to_look_at(

@@ -1,11 +1,11 @@
 //! Taking messages into hand, and looking whether they are still ours.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr};
 
 use crate::domain::class::Class;
 use crate::domain::id::{InstanceName, MessageId};
@@ -46,34 +46,31 @@ pub(super) async fn claim(
         .collect();
     let mut damaged = Vec::new();
     let (except, paused_jobs) = (ids(except), serde_json::json!(paused_jobs).to_string());
-    for rank in 0..3_u8 {
-        let room = if rank < 2 { strict_limit.saturating_sub(answer.messages.len()) } else { limit };
-        let rows = rows(store, instance, rank, horizon, (&except, &paused_jobs), room).await?;
-        answer.more |= rows.len() == room && rank == 2;
-        for row in &rows {
-            let mut message = match claimed(store, instance, row).await {
-                Ok(message) => message,
-                // One row that cannot be read keeps no other waiting, and is never sent.
-                Err(e @ (StoreError::Inconsistent { .. } | StoreError::Unreadable { .. })) => {
-                    damaged.extend(unreadable(row, &e, now)?);
-                    continue;
-                }
-                Err(e) => return Err(e),
-            };
-            message.due.kept_waiting |= was_paused(&known, &message);
-            answer.messages.push(message);
+    let rows = rows(store, instance, horizon, (&except, &paused_jobs), (limit, strict_limit)).await?;
+    let mut ordinary = 0;
+    for row in &rows {
+        let Some(rank) = get::<Option<i64>>(row, 6)? else {
+            let next = get::<Option<&str>>(row, NUMBERS)?.and_then(|n| n.parse().ok()).map(Timestamp);
+            answer.next_wake = answer.next_wake.into_iter().chain(next).min();
+            continue;
+        };
+        ordinary += usize::from(rank == 2);
+        if rank < 2 && answer.messages.len() >= strict_limit {
+            continue;
         }
-        let next: Option<i64> = sqlx::query_scalar(include_str!("sql/next_wake.sql"))
-            .bind(&*instance.0)
-            .bind(i64::from(rank))
-            .bind(horizon.0)
-            .fetch_one(&store.readers)
-            .await
-            .map_err(StoreError::database("find the next wake"))?;
-        if let Some(next) = next.map(Timestamp) {
-            answer.next_wake = Some(answer.next_wake.map_or(next, |w| w.min(next)));
-        }
+        let mut message = match claimed(store, instance, row).await {
+            Ok(message) => message,
+            // One row that cannot be read keeps no other waiting, and is never sent.
+            Err(e @ (StoreError::Inconsistent { .. } | StoreError::Unreadable { .. })) => {
+                damaged.extend(unreadable(row, &e, now)?);
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        message.due.kept_waiting |= was_paused(&known, &message);
+        answer.messages.push(message);
     }
+    answer.more = ordinary == limit;
     if !damaged.is_empty() {
         store.writer()?.apply(damaged).await?;
     }
@@ -100,23 +97,26 @@ fn was_paused(known: &[Pause], message: &Claimed) -> bool {
     known.iter().any(|p| over(p) && p.scope.stops(&message.due.instance.0, message.job.as_deref()))
 }
 
+/// All three ranks and the next wake in one statement: each goes to another thread and back.
+static CLAIM: LazyLock<SqlStr> = LazyLock::new(|| {
+    let arm = |rank: &str, limit| include_str!("sql/claim.sql").replace("{rank}", rank).replace("{limit}", limit);
+    let arms = [arm("0", "?5"), arm("1", "?5"), arm("2", "?4"), include_str!("sql/next_wake.sql").to_owned()];
+    AssertSqlSafe(arms.join(" UNION ALL ")).into_sql_str()
+});
+
 async fn rows(
     store: &SqliteStore,
     instance: &InstanceName,
-    rank: u8,
     horizon: Timestamp,
     (except, paused_jobs): (&str, &str),
-    room: usize,
+    (limit, strict_limit): (usize, usize),
 ) -> Result<Vec<SqliteRow>, StoreError> {
-    if room == 0 {
-        return Ok(Vec::new());
-    }
-    sqlx::query(include_str!("sql/claim.sql"))
+    sqlx::query(CLAIM.clone())
         .bind(&*instance.0)
-        .bind(i64::from(rank))
         .bind(horizon.0)
         .bind(except)
-        .bind(i64::try_from(room).unwrap_or(i64::MAX))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(i64::try_from(strict_limit).unwrap_or(i64::MAX))
         .bind(paused_jobs)
         .fetch_all(&store.readers)
         .await

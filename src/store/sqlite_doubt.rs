@@ -18,6 +18,15 @@ const NEVER: i64 = Timestamp::MAX.0;
 /// Echoes read in one go.
 const ECHOES_AT_ONCE: i64 = 500;
 
+pub(super) async fn instances_in_doubt(store: &SqliteStore, now: Timestamp) -> Result<Vec<InstanceName>, StoreError> {
+    let names: Vec<String> = sqlx::query_scalar(include_str!("sql/instances_in_doubt.sql"))
+        .bind(now.0)
+        .fetch_all(&store.readers)
+        .await
+        .map_err(StoreError::database("look for doubts"))?;
+    Ok(names.iter().map(|name| InstanceName::new(name)).collect())
+}
+
 pub(super) async fn doubts_to_look_at(
     store: &SqliteStore,
     instance: &InstanceName,

@@ -10,7 +10,7 @@ use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_claim::{get, id};
 use crate::store::sqlite_writer::Writer;
-use crate::store::{InstanceRow, Recovery, SqliteStore, StoreError};
+use crate::store::{InstanceRow, Outage, Recovery, SqliteStore, StoreError};
 
 /// A pause between two heartbeats that is still no outage.
 const ALIVE_WITHIN_MS: i64 = 7_000;
@@ -449,21 +449,20 @@ pub(super) async fn recent_sends(
     rows.iter().map(departure).collect()
 }
 
-pub(super) async fn outages(
-    store: &SqliteStore,
-    instance: &InstanceName,
-    since: Timestamp,
-) -> Result<Vec<(Timestamp, Timestamp)>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT began_at, ended_at FROM outages WHERE ended_at > ?2 AND (instance IS NULL OR instance = ?1)
-         ORDER BY ended_at",
-    )
-    .bind(&*instance.0)
-    .bind(since.0)
-    .fetch_all(&store.readers)
-    .await
-    .map_err(StoreError::database("read outages"))?;
-    rows.iter().map(|r| Ok((Timestamp(get(r, 0)?), Timestamp(get(r, 1)?)))).collect()
+pub(super) async fn outages(store: &SqliteStore, since: Timestamp) -> Result<Vec<Outage>, StoreError> {
+    let rows = sqlx::query("SELECT began_at, ended_at, instance FROM outages WHERE ended_at > ?1 ORDER BY ended_at")
+        .bind(since.0)
+        .fetch_all(&store.readers)
+        .await
+        .map_err(StoreError::database("read outages"))?;
+    let outage = |row: &SqliteRow| {
+        Ok(Outage {
+            instance: get::<Option<&str>>(row, 2)?.map(InstanceName::new),
+            began_at: Timestamp(get(row, 0)?),
+            ended_at: Timestamp(get(row, 1)?),
+        })
+    };
+    rows.iter().map(outage).collect()
 }
 
 /// Messages expired in one go.

@@ -1,21 +1,23 @@
--- Waiting messages of one instance and range of ranks, by wake, that this node does not hold yet. A step of a sequence
+-- Waiting messages of one instance and one rank, by wake, that this node does not hold yet. A step of a sequence
 -- waits until the one before it is sent; paused jobs wait. The numbers of a row come in one text: each value of a row costs an
 -- allocation here and its end on another thread.
-SELECT m.id, m.chat,
-       concat_ws(' ', m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries,
-                 coalesce(m.first_marked_at, '-'), m.guard, coalesce(o.nominal_at, '-'), m.step, m.steps,
-                 coalesce(m.expires_at, '-'), m.key IS NOT NULL, coalesce(o.event_at, '-')),
-       m.job, r.vars, m.reason
-FROM messages AS m
-LEFT JOIN occurrences AS o ON o.id = m.occurrence
-LEFT JOIN recipients AS r ON r.audience = m.audience AND r.place = m.place
-WHERE m.state = 'scheduled' AND m.instance = ?1 AND m.rank = ?2 AND m.wake_at <= ?3
-  AND (m.occurrence IS NULL OR o.state = 'planned')
-  AND (m.step <= 0 OR EXISTS (
-        SELECT 1 FROM messages AS p
-        WHERE p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1 AND p.reason IS NOT 'replaced'
-          AND p.state = 'sent'))
-  AND (m.job IS NULL OR ?6 = '[]' OR m.job NOT IN (SELECT value FROM json_each(?6)))
-  AND m.id NOT IN (SELECT unhex(value) FROM json_each(?4))
-ORDER BY m.wake_at, m.id
-LIMIT ?5
+SELECT * FROM (
+    SELECT m.id, m.chat,
+           concat_ws(' ', m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries,
+                     coalesce(m.first_marked_at, '-'), m.guard, coalesce(o.nominal_at, '-'), m.step, m.steps,
+                     coalesce(m.expires_at, '-'), m.key IS NOT NULL, coalesce(o.event_at, '-')),
+           m.job, r.vars, m.reason, {rank}
+    FROM messages AS m
+    LEFT JOIN occurrences AS o ON o.id = m.occurrence
+    LEFT JOIN recipients AS r ON r.audience = m.audience AND r.place = m.place
+    WHERE m.state = 'scheduled' AND m.instance = ?1 AND m.rank = {rank} AND m.wake_at <= ?2
+      AND (m.occurrence IS NULL OR o.state = 'planned')
+      AND (m.step <= 0 OR EXISTS (
+            SELECT 1 FROM messages AS p
+            WHERE p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1 AND p.reason IS NOT 'replaced'
+              AND p.state = 'sent'))
+      AND (m.job IS NULL OR ?6 = '[]' OR m.job NOT IN (SELECT value FROM json_each(?6)))
+      AND m.id NOT IN (SELECT unhex(value) FROM json_each(?3))
+    ORDER BY m.wake_at, m.id
+    LIMIT {limit}
+)

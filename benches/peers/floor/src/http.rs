@@ -10,6 +10,8 @@ use hyper_util::rt::TokioExecutor;
 enum Kind {
     Reqwest(reqwest::Client),
     Hyper(Pool<HttpConnector, Full<Bytes>>),
+    /// Asks nobody: the answer is always this one.
+    None(Bytes),
 }
 
 pub struct Client {
@@ -19,10 +21,10 @@ pub struct Client {
 
 impl Client {
     pub fn new(server: &str) -> Client {
-        let kind = if given("CLIENT", String::new()) == "hyper" {
-            Kind::Hyper(Pool::builder(TokioExecutor::new()).pool_max_idle_per_host(4_096).build_http())
-        } else {
-            Kind::Reqwest(common::client())
+        let kind = match given("CLIENT", String::new()).as_str() {
+            "hyper" => Kind::Hyper(Pool::builder(TokioExecutor::new()).pool_max_idle_per_host(4_096).build_http()),
+            "none" => Kind::None(Bytes::from(vec![b'a'; given("ANSWER_BYTES", 0)])),
+            _ => Kind::Reqwest(common::client()),
         };
         Client { kind, server: server.to_owned() }
     }
@@ -45,6 +47,7 @@ impl Client {
                 let status = answer.status().as_u16();
                 (status, answer.into_body().collect().await.expect("the answer is whole").to_bytes())
             }
+            Kind::None(answer) => (200, answer.clone()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One connection that commits whatever has come together since its last commit.
 
 use bytes::Bytes;
-use common::now_us;
+use common::{given, now_us};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{Arguments, Connection};
 use tokio::sync::{mpsc, oneshot};
@@ -22,7 +22,11 @@ struct Write {
     done: oneshot::Sender<()>,
 }
 
-pub struct Writer(mpsc::Sender<Write>);
+pub struct Writer {
+    queue: mpsc::Sender<Write>,
+    /// Nothing is written: what comes is done.
+    idle: bool,
+}
 
 /// Most writes of one commit.
 const AT_ONCE: usize = 4_096;
@@ -33,14 +37,18 @@ const SIZES: [usize; 3] = [64, 8, 1];
 impl Writer {
     pub fn start(db: SqliteConnection) -> (Writer, JoinHandle<SqliteConnection>) {
         let (sender, receiver) = mpsc::channel(8_192);
-        (Writer(sender), tokio::spawn(write_all(db, receiver)))
+        let idle = given("WRITER", String::new()) == "none";
+        (Writer { queue: sender, idle }, tokio::spawn(write_all(db, receiver)))
     }
 
     /// Comes back when it is on the disk.
     pub async fn write(&self, id: i64, kind: Kind, status: u16, body: Bytes) {
+        if self.idle {
+            return;
+        }
         let (done, told) = oneshot::channel();
         let write = Write { id, kind, status, body, at: now_us() as i64, done };
-        if self.0.send(write).await.is_ok() {
+        if self.queue.send(write).await.is_ok() {
             let _ = told.await;
         }
     }

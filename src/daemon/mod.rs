@@ -1,41 +1,37 @@
 //! Builds everything from settings, runs it, and stops it in order.
 
+mod lanes;
+mod parts;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::future::join_all;
-use sd_notify::NotifyState;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::check;
-use crate::chores::{Chores, ChoresError};
+use crate::chores::ChoresError;
 use crate::clock::{self, Stopwatch};
 use crate::config::{self, ConfigError, DEFAULT_SHUTDOWN, InstanceSettings, Settings};
 use crate::crash_point;
 use crate::domain::id::InstanceName;
 use crate::domain::time::{Millis, Timestamp};
-use crate::doubt::DoubtSeeker;
-use crate::engine::{LaneStart, Standing};
-use crate::feed::{Feed, News};
-use crate::follower::Follower;
+use crate::feed::Feed;
 use crate::gateway::{self, Gateway};
-use crate::http;
-use crate::intake::{self, AppliedFile, IdMaker, IntakeError};
-use crate::planner::Planner;
-use crate::receipts::{Inbox, Receipts};
+use crate::intake::{self, AppliedFile, IntakeError};
+use crate::receipts::Receipts;
 use crate::sandbox::scenario::Scenario;
 use crate::sandbox::{Sandbox, SandboxError, SandboxOptions};
-use crate::store::view::{LaneView, RunSummary};
-use crate::store::{DaemonLock, InstanceRow, Opening, SqliteStore, Store, StoreError};
+use crate::store::view::RunSummary;
+use crate::store::{DaemonLock, InstanceRow, Opening, SqliteStore, StoreError};
 use crate::upkeep;
-use crate::worker::{Activity, Served, Worker, stood};
+use crate::worker::Activity;
 use crate::zones;
+use parts::{Parts, Running};
 
 /// Where the daemon listens unless told otherwise.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -45,12 +41,6 @@ const IDLE_LOOK: Millis = Millis(100);
 
 /// How long after the latest ack or send a run that ends when idle still waits for acks.
 const ACKS_AWAITED: Millis = Millis::seconds(10);
-
-/// How far back outages are remembered: longer than any sensible `max_lateness`.
-const OUTAGES_REMEMBERED: Millis = Millis(30 * 86_400_000);
-
-/// How long the parts beside the worker may take to end, once the last send is answered.
-const PARTS_END: Millis = Millis(700);
 
 /// How the daemon is run.
 #[derive(Clone, Debug)]
@@ -293,7 +283,8 @@ async fn start_sandbox(
 fn open_accounts(
     instances: &[InstanceSettings],
 ) -> Result<HashMap<InstanceName, Arc<dyn Gateway>>, gateway::http::ClientError> {
-    instances.iter().map(|i| Ok((i.name.clone(), gateway::open(i.account())?))).collect()
+    let mut clients = gateway::http::Clients::default();
+    instances.iter().map(|i| Ok((i.name.clone(), gateway::open(i.account(), &mut clients)?))).collect()
 }
 
 fn tell_applied(applied: &AppliedFile, pruned: bool) {
@@ -306,175 +297,6 @@ fn tell_applied(applied: &AppliedFile, pruned: bool) {
             tracing::info!(job = name, "the job is no longer in the file and was removed");
         } else {
             tracing::warn!(job = name, "the job is no longer in the file; it is kept (`run --prune` removes it)");
-        }
-    }
-}
-
-struct Parts {
-    store: Arc<SqliteStore>,
-    instances: Vec<InstanceSettings>,
-    accounts: HashMap<InstanceName, Arc<dyn Gateway>>,
-    stop: CancellationToken,
-}
-
-struct Running {
-    activity: watch::Receiver<Activity>,
-    receipts: Receipts,
-    worker: JoinHandle<()>,
-    /// Ends the parts that must outlive the worker: webhooks may come until the last send is answered.
-    last: CancellationToken,
-    others: Vec<JoinHandle<()>>,
-    sends: bool,
-}
-
-impl Parts {
-    async fn start(
-        self,
-        listener: Option<TcpListener>,
-        options: &DaemonOptions,
-        took: Stopwatch,
-    ) -> Result<Running, DaemonError> {
-        let shared: Arc<dyn Store> = Arc::clone(&self.store) as Arc<dyn Store>;
-        let served = self.lanes(&shared, options).await?;
-        let ids = Arc::new(IdMaker::default());
-        let planner = Planner::new(Arc::clone(&shared), Arc::clone(&ids), self.store.seed());
-        let served = if options.passive { Vec::new() } else { served };
-        let worker = Worker::new(Arc::clone(&shared), served, options.feed.clone(), planner.settled());
-        let activity = worker.activity();
-        let news = Arc::new(Notify::new());
-        let receipts = Receipts::new(Arc::clone(&self.store), self.inboxes(), options.feed.clone(), Arc::clone(&news));
-        let last = CancellationToken::new();
-        let (ready, is_ready) = watch::channel(false);
-        let mut others = Vec::new();
-        if let Some(listener) = listener {
-            if let Ok(address) = listener.local_addr() {
-                tracing::info!(%address, "listening for webhooks");
-            }
-            let serving = http::serve(listener, receipts.clone(), is_ready, last.clone());
-            others.push(tokio::spawn(async move {
-                if let Err(e) = serving.await {
-                    tracing::error!(error = %e, "the HTTP server stopped");
-                }
-            }));
-        }
-        others.push(tokio::spawn(upkeep::heartbeat(Arc::clone(&self.store), last.clone())));
-        others.push(tokio::spawn(upkeep::expire(Arc::clone(&self.store), last.clone())));
-        let follower = Follower::new(Arc::clone(&self.store), ids, news);
-        others.push(tokio::spawn(follower.run(self.stop.clone())));
-        planner.settle_passed(clock::now()).await?;
-        others.push(tokio::spawn(planner.run(self.stop.clone())));
-        if !options.passive {
-            let quarantines: HashMap<&InstanceName, Millis> =
-                self.instances.iter().map(|i| (&i.name, i.quarantine)).collect();
-            let accounts = self
-                .accounts
-                .iter()
-                .map(|(name, g)| {
-                    (name.clone(), (Arc::clone(g), quarantines.get(name).copied().unwrap_or(Millis::ZERO)))
-                })
-                .collect();
-            others.push(tokio::spawn(DoubtSeeker::new(shared, accounts).run(self.stop.clone())));
-        }
-        let chores = Chores::start(Arc::clone(&self.store), self.zone_name(options).await?).await?;
-        others.push(tokio::spawn(chores.serve(self.stop.clone())));
-        others.push(tokio::spawn(zones::watch(Arc::clone(&self.store), self.stop.clone())));
-        others.push(tokio::spawn(upkeep::watchdog(worker.beat(), last.clone())));
-        let worker = tokio::spawn(worker.run(self.stop.clone()));
-        let _ = ready.send(true);
-        upkeep::notify(&[NotifyState::Ready]);
-        // Kept open as long as the server may ask.
-        others.push(tokio::spawn({
-            let last = last.clone();
-            async move {
-                last.cancelled().await;
-                drop(ready);
-            }
-        }));
-        tracing::info!(ms = took.elapsed().0, passive = options.passive, "ready");
-        options.feed.tell(News::Ready);
-        Ok(Running { activity, receipts, worker, last, others, sends: !options.passive })
-    }
-
-    /// What every instance's lane begins with: its settings, and what the database remembers of it.
-    async fn lanes(&self, shared: &Arc<dyn Store>, options: &DaemonOptions) -> Result<Vec<Served>, StoreError> {
-        let now = clock::now();
-        let zone = self.zone(options).await?;
-        let known: HashMap<String, LaneView> =
-            self.store.lanes(now).await?.into_iter().map(|l| (l.name.clone(), l)).collect();
-        let mut served = Vec::new();
-        for instance in &self.instances {
-            let standing = known.get(&*instance.name.0).map_or(Standing::Working, |l| stood(l, now));
-            let Some(gateway) = self.accounts.get(&instance.name) else { continue };
-            let since = now - instance.pacing.memory();
-            let lane = LaneStart {
-                instance: instance.name.clone(),
-                pacing: instance.pacing.clone(),
-                refresh_every: gateway.capabilities().refresh_every,
-                recent_sends: if instance.pacing.spaces_sends() {
-                    shared.recent_sends(&instance.name, since).await?
-                } else {
-                    Vec::new()
-                },
-                outages: shared.outages(&instance.name, now - OUTAGES_REMEMBERED).await?,
-                standing,
-                quarantine: instance.quarantine,
-                seed: self.store.seed(),
-                zone: zone.clone(),
-            };
-            if lane.standing == Standing::Working {
-                shared.remember_standing(&instance.name, "working", None, None, None, now).await?;
-            }
-            served.push(Served { gateway: Arc::clone(gateway), lane, window: instance.window.clone() });
-        }
-        Ok(served)
-    }
-
-    /// The name of the zone of the file, or of the one applied last.
-    async fn zone_name(&self, options: &DaemonOptions) -> Result<String, StoreError> {
-        let name = match &options.settings {
-            Some(settings) => Some(settings.zone.clone()),
-            None => intake::stored_defaults(&self.store).await?.map(|d| d.zone),
-        };
-        Ok(name.unwrap_or_else(clock::system_zone_name))
-    }
-
-    /// That zone: its days are those of `per_day`.
-    async fn zone(&self, options: &DaemonOptions) -> Result<jiff::tz::TimeZone, StoreError> {
-        let known = clock::zone(&self.zone_name(options).await?).ok();
-        Ok(known.or_else(|| clock::zone(&clock::system_zone_name()).ok()).unwrap_or(jiff::tz::TimeZone::UTC))
-    }
-
-    fn inboxes(&self) -> HashMap<InstanceName, Inbox> {
-        self.instances
-            .iter()
-            .filter_map(|i| {
-                let gateway = Arc::clone(self.accounts.get(&i.name)?);
-                Some((i.name.clone(), Inbox { gateway, proof: i.proof.clone() }))
-            })
-            .collect()
-    }
-}
-
-impl Running {
-    /// Stops at once.
-    fn abandon(self) {
-        self.worker.abort();
-        self.others.iter().for_each(JoinHandle::abort);
-    }
-
-    /// Stops in order: nothing more is claimed, typing is taken back, open sends may finish; then the rest.
-    async fn stop(mut self, stop: &CancellationToken, deadline: Millis) {
-        stop.cancel();
-        upkeep::notify(&[NotifyState::Stopping]);
-        if !self.worker.is_finished() && clock::within(deadline, &mut self.worker).await.is_err() {
-            tracing::warn!("open sends did not finish in time: they will be in doubt at the next start");
-            self.worker.abort();
-        }
-        self.last.cancel();
-        let aborts: Vec<_> = self.others.iter().map(JoinHandle::abort_handle).collect();
-        if clock::within(PARTS_END, join_all(self.others)).await.is_err() {
-            tracing::debug!("a part of the daemon did not end in time");
-            aborts.iter().for_each(tokio::task::AbortHandle::abort);
         }
     }
 }
