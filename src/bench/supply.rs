@@ -1,5 +1,7 @@
 //! Messages put straight into a database, each to a chat of its own.
 
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+
 use crate::bench::BenchError;
 use crate::clock;
 use crate::domain::class::Class;
@@ -17,7 +19,10 @@ use crate::store::{NewMessage, NewMessages, SqliteStore, Store, guard};
 const FIRST_NUMBER: u64 = 491_510_000_000;
 
 /// Rows stored in one go.
-const AT_ONCE: usize = 1_000;
+const AT_ONCE: u64 = 1_000;
+
+/// Who store at a time.
+const CALLERS: usize = 64;
 
 /// An instance by its number.
 pub(super) fn instance(number: u32) -> InstanceName {
@@ -92,7 +97,7 @@ impl Maker {
         }
     }
 
-    /// Stores all of some numbers in turns over the instances, a thousand at a time.
+    /// Stores all of some numbers, in turns over the instances, a thousand or one for each instance at a time.
     pub(super) async fn fill(
         &self,
         store: &SqliteStore,
@@ -100,12 +105,16 @@ impl Maker {
         due_at: impl Fn(u64) -> Timestamp,
     ) -> Result<(), BenchError> {
         let mut ids = IdMaker::default();
-        for number in 0..self.instances {
-            let mut own = numbers.clone().skip(number as usize).step_by(self.instances as usize).peekable();
-            while own.peek().is_some() {
-                let some = own.by_ref().take(AT_ONCE);
-                store.insert(self.make(&mut ids, instance(number), some, &due_at)).await?;
-            }
+        let (instances, mut from) = (u64::from(self.instances), numbers.start);
+        while from < numbers.end {
+            let to = numbers.end.min(from + AT_ONCE.max(instances));
+            let own = |number: u32| (from + u64::from(number)..to).step_by(self.instances as usize);
+            let some = (0..self.instances).filter(|number| own(*number).next().is_some());
+            let all: Vec<NewMessages> =
+                some.map(|number| self.make(&mut ids, instance(number), own(number), &due_at)).collect();
+            let stored = stream::iter(all).map(|messages| store.insert(messages)).buffered(CALLERS);
+            stored.try_for_each(|_| future::ready(Ok(()))).await?;
+            from = to;
         }
         Ok(())
     }

@@ -41,6 +41,17 @@ pub struct LaneStart {
 /// Messages of one lane in hand at once. Bounds memory; a broadcast's next rows are claimed as these leave.
 pub const HAND_LIMIT: usize = 4_096;
 
+/// Most ordinary messages of all lanes in hand: some hundred megabytes. Many lanes share it.
+const ALL_HANDS_LIMIT: usize = 32_768;
+
+/// Each lane has so many all the same.
+const LEAST_SHARE: usize = 4;
+
+/// The part of each of so many lanes.
+pub(super) fn share(lanes: usize) -> usize {
+    (ALL_HANDS_LIMIT / lanes.max(1)).clamp(LEAST_SHARE, HAND_LIMIT)
+}
+
 /// Urgent and reminder messages in hand beside a full line of others.
 pub const STRICT_LIMIT: usize = 256;
 
@@ -95,6 +106,8 @@ pub(super) struct Lane {
     pub ledger: Ledger,
     /// Waiting messages by rank of class.
     pub waiting: [BTreeSet<Place>; 3],
+    /// Its part of what all lanes may have in hand.
+    pub share: usize,
     /// All its messages in hand.
     pub held: MessageSet,
     /// The longest lead among those that wait; shrinks only when the line is empty.
@@ -140,6 +153,7 @@ impl Lane {
             quarantine: start.quarantine,
             ledger,
             waiting: Default::default(),
+            share: HAND_LIMIT,
             held: MessageSet::default(),
             longest_lead: Millis::ZERO,
             in_flight: 0,
@@ -184,7 +198,7 @@ impl Lane {
         self.waiting[0].len() + self.waiting[1].len()
     }
 
-    /// How many ordinary messages the lane can use soon.
+    /// How many ordinary messages the lane can use soon, so that few claims bring many.
     pub(super) fn capacity(&self) -> usize {
         let mut capacity = i64::try_from(HAND_LIMIT).unwrap_or(i64::MAX);
         if let Some(rate) = self.pacing.rate {
@@ -197,9 +211,9 @@ impl Lane {
             capacity = capacity.min(HAND_SPAN_MS / low.0 + 16);
         }
         if let Some(c) = self.pacing.concurrency {
-            capacity = capacity.min(i64::from(c).saturating_mul(4) + 16);
+            capacity = capacity.min(i64::from(c).saturating_mul(4) + 64);
         }
-        usize::try_from(capacity).unwrap_or(HAND_LIMIT).clamp(16, HAND_LIMIT)
+        usize::try_from(capacity).unwrap_or(HAND_LIMIT).clamp(16, HAND_LIMIT).min(self.share)
     }
 
     pub(super) fn insert(&mut self, due: &Due) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::id::InstanceName;
 use crate::domain::time::Timestamp;
-use crate::engine::lane::{Lane, LaneStart};
+use crate::engine::lane::{Lane, LaneStart, share};
 
 /// What the order was told of a lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -40,8 +40,10 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) fn new(starts: Vec<LaneStart>, now: Timestamp) -> Lanes {
-        let lanes: BTreeMap<InstanceName, Lane> =
+        let mut lanes: BTreeMap<InstanceName, Lane> =
             starts.into_iter().map(|l| (l.instance.clone(), Lane::new(l, now))).collect();
+        let share = share(lanes.len());
+        lanes.values_mut().for_each(|lane| lane.share = share);
         let places = lanes.keys().cloned().zip(0..).collect();
         let touched = (0..lanes.len()).collect();
         let entries = lanes.into_values().map(|lane| Entry { lane, noted: Noted::default(), touched: true }).collect();
