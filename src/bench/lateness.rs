@@ -8,7 +8,7 @@ use crate::bench::drain::{ANOTHER_DAY, per_second};
 use crate::bench::figures::{Figures, Lateness};
 use crate::bench::machine::{Bench, BenchError, Folder, Hooks, Running, jobs_file};
 use crate::bench::supply::{Maker, Rest, chat};
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::{Opening, SqliteStore};
 
@@ -22,15 +22,25 @@ pub(super) struct Pace {
     pub(super) lead: Millis,
     /// Whether each is told to have reached its device, by a signed webhook of its own.
     pub(super) acks: bool,
+    /// Whether a file is imported and the database read meanwhile.
+    pub(super) busy: bool,
 }
 
 /// The daemon has started by then, and taken the first messages into hand.
 const STARTED_AFTER: Millis = Millis(4_000);
 
+/// Rows that are imported meanwhile, and the first of their numbers.
+const IMPORTED: u64 = 300_000;
+const IMPORTED_FROM: u64 = 1_000_000;
+
 /// As many in flight as the pace asks for.
 const ALL_AT_ONCE: u32 = 100_000;
 
 impl Pace {
+    pub(super) const fn of(messages: Option<u64>, span: Millis, lead: Millis) -> Pace {
+        Pace { messages, span, lead, acks: false, busy: false }
+    }
+
     pub(super) async fn run(self, bench: &Bench) -> Result<Figures, BenchError> {
         let folder = bench.folder()?;
         let hooks = if self.acks { Some(Hooks::new(&folder)?) } else { None };
@@ -53,7 +63,14 @@ impl Pace {
         maker.fill(&store, 0..messages, due_at).await?;
         let mut daemon = Running::daemon(&folder, hooks.as_ref())?;
         let mut rest = Rest::of(bench.instances);
-        daemon.until("the last message's record", async || rest.until(&store, begins + span).await).await?;
+        let others = async {
+            match self.busy {
+                true => import_and_read(&folder, begins, begins + span).await.map(Some),
+                false => Ok(None),
+            }
+        };
+        let carried = daemon.until("the last message's record", async || rest.until(&store, begins + span).await);
+        let (imported, ()) = tokio::try_join!(others, carried)?;
         let mut acks_per_second = None;
         if self.acks {
             daemon.until("the last ack's record", async || Ok(store.acks_recorded().await? >= messages)).await?;
@@ -63,6 +80,7 @@ impl Pace {
         let figures = Figures {
             messages,
             late: Lateness::of(lateness(&folder, &due)?),
+            per_second: imported,
             cpu_us: daemon.cpu_us().map(|us| us / messages),
             memory_kib: daemon.memory_kib(),
             acks_per_second,
@@ -71,6 +89,35 @@ impl Pace {
         store.close().await;
         Ok(figures)
     }
+}
+
+/// Imports a file from an instant on, and reads what a dashboard shows ten times a second until another one. Answers how many rows
+/// a second were imported.
+async fn import_and_read(folder: &Folder, from: Timestamp, until: Timestamp) -> Result<u64, BenchError> {
+    let mut file = String::from("to,name\n");
+    (IMPORTED_FROM..IMPORTED_FROM + IMPORTED)
+        .for_each(|number| file += &format!("{},somebody {number}\n", chat(number)));
+    folder.write("guests.csv", &file)?;
+    drop(file);
+    let store = SqliteStore::open(&folder.database(), Opening::Reading).await?;
+    clock::sleep(from.since(clock::now()).at_least_zero()).await;
+    let importing = async {
+        let took = Stopwatch::start();
+        Running::import(folder, "guests.csv")?.end().await?;
+        Ok::<u64, BenchError>(per_second(IMPORTED, took.elapsed()))
+    };
+    let reading = async {
+        while clock::now() < until {
+            store.lanes(clock::now()).await?;
+            store.coming(20).await?;
+            store.doubt_count().await?;
+            clock::sleep(Millis(100)).await;
+        }
+        Ok::<(), BenchError>(())
+    };
+    let (rows, ()) = tokio::try_join!(importing, reading)?;
+    store.close().await;
+    Ok(rows)
 }
 
 /// To which chat each send went, and when it arrived by the gateway's journal, in microseconds (Unix).

@@ -153,7 +153,7 @@ impl Hooks {
     pub(super) fn new(folder: &Folder) -> Result<Hooks, BenchError> {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = taken.map_err(|e| folder.error("finding a free port", e))?.to_string();
-        Ok(Hooks { url: format!("http://{address}/hooks/bench"), address })
+        Ok(Hooks { url: format!("http://{address}/hooks/{}", instance(0)), address })
     }
 }
 
@@ -215,6 +215,24 @@ impl Running {
     pub(super) fn daemon(folder: &Folder, hooks: Option<&Hooks>) -> Result<Running, BenchError> {
         let listen = hooks.map_or("off", |hooks| &hooks.address);
         start(folder, "daemon", &["run", "jobs.yaml", "--listen", listen], Stdio::null())
+    }
+
+    /// An import of a file, for another day.
+    pub(super) fn import(folder: &Folder, file: &str) -> Result<Running, BenchError> {
+        let arguments =
+            ["import", file, "--job", "guests", "--config", "jobs.yaml", "--in", "30d", "--text", "Hi {{ name }}"];
+        start(folder, "import", &arguments, Stdio::null())
+    }
+
+    /// Waits until it ends by itself, as it should.
+    pub(super) async fn end(&mut self) -> Result<(), BenchError> {
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(None) => clock::sleep(LOOK).await,
+                Ok(Some(_)) | Err(_) => return Err(self.ended()),
+            }
+        }
     }
 
     fn ended(&self) -> BenchError {

@@ -1,28 +1,23 @@
-//! The single writer: an actor that owns the only writing connection, drains its queue into one transaction, and
-//! answers each caller after the commit. Batches form by themselves under load; an idle writer adds no delay.
+//! The actor at the writing connection: one transaction for whatever has come together.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::clock;
+use super::faults::again;
+use super::steps::{apply_in_savepoint, end_step, step};
+use super::{Answer, Command, DaemonsOwn, MARKS, Work};
+use crate::clock::{self, Stopwatch};
 use crate::domain::message::{Change, Facts, Verdict};
 use crate::domain::time::Millis;
-use crate::store::ballast::Ballast;
 use crate::store::error::sqlite_code;
-use crate::store::sqlite_apply::apply_changes;
 use crate::store::sqlite_foreign::Foreign;
-use crate::store::sqlite_insert::{InsertReply, Inserts, insert_rows};
+use crate::store::sqlite_insert::{Inserts, insert_rows};
 use crate::store::sqlite_upkeep::set_meta;
 use crate::store::sqlite_usual::Usual;
-use crate::store::witness::{Testimony, Witness};
-use crate::store::{NewMessages, StorageFault, StoreError};
-
-/// Commands waiting for the writer. More block their callers, which is the back-pressure wanted.
-const QUEUE: usize = 4_096;
+use crate::store::{StorageFault, StoreError};
 
 /// Changes of state in one transaction: keeps a commit to some tens of milliseconds.
 const CHANGES_IN_A_COMMIT: usize = 4_096;
@@ -37,195 +32,36 @@ const LOOK_EVERY: Millis = Millis(100);
 /// How often room is looked for while there is none, in looks for others: every second.
 const LOOKS_BETWEEN_PROBES: u32 = 10;
 
-/// Waits of five seconds for another program that holds the database, before a command gives up. The daemon never does:
-/// what it has to write must not be lost.
-const COMMANDS_WAITS: u32 = 6;
+/// How long a command waits for another program that holds the database, in seconds. The daemon never gives up: what it has to
+/// write must not be lost.
+const COMMANDS_WAIT_S: u32 = 29;
 
-type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-type Work = Box<dyn for<'c> FnOnce(Result<&'c mut SqliteConnection, StoreError>) -> BoxFuture<'c, Worked> + Send>;
+/// How often it is said, in seconds.
+const TOLD_EVERY_S: u32 = 5;
 
-/// A piece of work that was carried out, or was not.
-struct Worked {
-    answer: Answer,
-    /// What it met, after which nothing more of its transaction may be believed.
-    fault: Option<StorageFault>,
-}
+/// How soon the daemon tries again to begin a transaction.
+const BEGIN_AGAIN: Millis = Millis(1);
 
-enum Command {
-    Apply(Vec<Change>, oneshot::Sender<Result<Vec<Verdict>, StoreError>>),
-    Insert(Box<NewMessages>, InsertReply),
-    Work(Work),
-    Close(oneshot::Sender<()>),
-}
+pub(super) type Reply = oneshot::Sender<Result<Vec<Verdict>, StoreError>>;
+pub(super) type Apply = (Vec<Change>, Reply);
 
-/// A handle to the writer.
-#[derive(Clone)]
-pub(super) struct Writer {
-    queue: mpsc::Sender<Command>,
-    changes: Arc<watch::Sender<u64>>,
-    fault: Arc<watch::Sender<Option<StorageFault>>>,
-}
-
-/// What belongs to the daemon's writer alone.
-pub(super) struct DaemonsOwn {
-    pub witness: Witness,
-    pub testimony: Testimony,
-    pub ballast: Ballast,
-}
-
-impl std::fmt::Debug for Writer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Writer")
-    }
-}
-
-impl Writer {
-    /// Starts the actor on its connection.
-    pub(super) fn start(connection: SqliteConnection, path: PathBuf, own: Option<DaemonsOwn>) -> Writer {
-        let (queue, commands) = mpsc::channel(QUEUE);
-        let changes = Arc::new(watch::Sender::new(0));
-        let fault = Arc::new(watch::Sender::new(None));
-        let actor = Actor {
-            connection,
-            commands,
-            changes: Arc::clone(&changes),
-            foreign: Foreign::new(&path),
-            path,
-            own,
-            fault: Arc::clone(&fault),
-            looks: 0,
-            unusual: 0,
-        };
-        tokio::spawn(actor.run());
-        Writer { queue, changes, fault }
-    }
-
-    /// What is wrong with the storage, if anything is.
-    pub(super) fn fault(&self) -> watch::Receiver<Option<StorageFault>> {
-        self.fault.subscribe()
-    }
-
-    /// Somebody who only reads met a fault after which nothing may be believed.
-    pub(super) fn report(&self, fault: StorageFault) {
-        if !fault.heals() && self.fault.borrow().as_ref().is_none_or(StorageFault::heals) {
-            self.fault.send_replace(Some(fault));
-        }
-    }
-
-    /// Counts up whenever somebody changed the database.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
-    }
-
-    /// Tells this process's own listeners that new work may have come.
-    pub(super) fn tell(&self) {
-        self.changes.send_modify(|n| *n += 1);
-    }
-
-    /// Carries out guarded changes in the next commit.
-    pub(super) async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Verdict>, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.queue.send(Command::Apply(changes, reply)).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
-    }
-
-    /// Stores messages of no occurrence in the next commit, together with those of other callers. Answers how many are new.
-    pub(super) async fn insert(&self, messages: NewMessages) -> Result<u64, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.queue.send(Command::Insert(Box::new(messages), reply)).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
-    }
-
-    /// Runs `work` inside the next transaction, in a savepoint of its own, and answers after the commit.
-    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        let boxed: Work = Box::new(move |connection| {
-            Box::pin(async move {
-                let done = match connection {
-                    Ok(connection) => in_savepoint(connection, work).await,
-                    Err(e) => Err(e),
-                };
-                let fault = done.as_ref().err().and_then(StoreError::storage_fault);
-                let answer: Answer = Box::new(move |committed| {
-                    let _ = reply.send(committed.and(done));
-                });
-                Worked { answer, fault }
-            })
-        });
-        self.queue.send(Command::Work(boxed)).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
-    }
-
-    /// Commits what is queued, folds the log into the file, and ends.
-    pub(super) async fn close(&self) {
-        let (reply, answer) = oneshot::channel();
-        if self.queue.send(Command::Close(reply)).await.is_ok() {
-            let _ = answer.await;
-        }
-    }
-}
-
-/// Under this name the database counts the marks it has made.
-pub(super) const MARKS: &str = "marks";
-
-async fn in_savepoint<T, F>(connection: &mut SqliteConnection, work: F) -> Result<T, StoreError>
-where
-    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
-{
-    step(connection, "SAVEPOINT step").await?;
-    let done = work(&mut *connection).await;
-    end_step(connection, done).await
-}
-
-async fn apply_in_savepoint(connection: &mut SqliteConnection, all: &[Change]) -> Result<Vec<Verdict>, StoreError> {
-    step(connection, "SAVEPOINT step").await?;
-    let done = apply_changes(&mut *connection, all).await;
-    end_step(connection, done).await
-}
-
-async fn step(connection: &mut SqliteConnection, how: &'static str) -> Result<(), StoreError> {
-    sqlx::query(how).execute(connection).await.map_err(StoreError::database("begin or end a step"))?;
-    Ok(())
-}
-
-/// A step that failed leaves nothing behind. After a fault of the storage SQLite may have rolled everything back by itself:
-/// then the transaction is given up as a whole.
-async fn end_step<T>(connection: &mut SqliteConnection, done: Result<T, StoreError>) -> Result<T, StoreError> {
-    match &done {
-        Ok(_) => step(connection, "RELEASE step").await?,
-        Err(e) if e.storage_fault().is_some() => {}
-        Err(_) => step(connection, "ROLLBACK TO step; RELEASE step").await?,
-    }
-    done
-}
-
-type Reply = oneshot::Sender<Result<Vec<Verdict>, StoreError>>;
-type Apply = (Vec<Change>, Reply);
-
-fn has_mark(changes: &[Change]) -> bool {
-    changes.iter().any(|c| matches!(c.facts, Facts::Mark { .. }))
-}
-
-struct Actor {
-    connection: SqliteConnection,
-    commands: mpsc::Receiver<Command>,
-    changes: Arc<watch::Sender<u64>>,
-    foreign: Foreign,
-    path: PathBuf,
+pub(super) struct Actor {
+    pub(super) connection: SqliteConnection,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) changes: Arc<watch::Sender<u64>>,
+    pub(super) foreign: Foreign,
+    pub(super) path: PathBuf,
     /// Of the daemon, which keeps the log short too; other commands must not stall it by that.
-    own: Option<DaemonsOwn>,
-    fault: Arc<watch::Sender<Option<StorageFault>>>,
-    looks: u32,
+    pub(super) own: Option<DaemonsOwn>,
+    pub(super) fault: Arc<watch::Sender<Option<StorageFault>>>,
+    pub(super) looks: u32,
     /// Batches that are not tried as usual ones.
-    unusual: u32,
+    pub(super) unusual: u32,
 }
 
 impl Actor {
-    async fn run(mut self) {
+    pub(super) async fn run(mut self) {
+        self.wait_by_ourselves().await;
         let mut batch = Vec::new();
         let mut look = clock::beats(LOOK_EVERY);
         loop {
@@ -280,7 +116,7 @@ impl Actor {
         closing
     }
 
-    async fn transaction(&mut self, applies: Vec<Apply>, inserts: Inserts, works: Vec<Work>) {
+    pub(super) async fn transaction(&mut self, applies: Vec<Apply>, inserts: Inserts, works: Vec<Work>) {
         let known = self.fault.borrow().clone();
         let applies = match &known {
             // Nothing may be believed any more, and nothing is tried again: a flush that failed once may seem to
@@ -340,20 +176,32 @@ impl Actor {
 
     /// Waits for another program that holds the database. Nothing is dropped meanwhile: what is to be written queues.
     async fn begin(&mut self) -> Result<(), StoreError> {
-        let mut waits = 0;
+        let waited = Stopwatch::start();
+        let mut told = 0;
         loop {
             let Err(e) = sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await else { return Ok(()) };
             if !matches!(sqlite_code(&e), Some(5 | 6)) {
                 return Err(StoreError::Database { doing: "begin a transaction", source: e });
             }
-            waits += 1;
-            if self.own.is_none() && waits >= COMMANDS_WAITS {
-                return Err(StoreError::Occupied { path: self.path.clone(), seconds: waits * 5 });
+            let seconds = u32::try_from(waited.elapsed().0 / 1_000).unwrap_or(u32::MAX);
+            if self.own.is_none() && seconds >= COMMANDS_WAIT_S {
+                return Err(StoreError::Occupied { path: self.path.clone(), seconds });
             }
-            tracing::warn!(
-                seconds = waits * 5,
-                "another program holds the database; what is to be written waits for it"
-            );
+            if seconds >= told + TOLD_EVERY_S {
+                told = seconds;
+                tracing::warn!(seconds, "another program holds the database; what is to be written waits for it");
+            }
+            if self.own.is_some() {
+                clock::sleep(BEGIN_AGAIN).await;
+            }
+        }
+    }
+
+    /// The daemon tries by itself: SQLite sleeps longer each time, up to a tenth of a second past the other program's end, and
+    /// messages wait for it.
+    async fn wait_by_ourselves(&mut self) {
+        if self.own.is_some() {
+            let _ = sqlx::query("PRAGMA busy_timeout = 0").execute(&mut self.connection).await;
         }
     }
 
@@ -510,79 +358,6 @@ impl Actor {
         }
     }
 
-    /// Where there is no room, the room kept for it is given up, so that what came of requests that are out is recorded. No
-    /// mark uses it.
-    async fn try_without_marks(&mut self, all: Vec<Change>, replies: Vec<(Reply, usize)>, why: &StoreError) {
-        let mut rest = all.into_iter();
-        let mut others = Vec::new();
-        let full = matches!(self.fault.borrow().as_ref(), Some(StorageFault::NoRoom(_)));
-        let path = self.path.clone();
-        let fails = |reply: Reply| {
-            let _ = reply.send(Err(again(why, &path)));
-        };
-        for (reply, length) in replies {
-            let own: Vec<Change> = rest.by_ref().take(length).collect();
-            if full && !has_mark(&own) { others.push((own, reply)) } else { fails(reply) }
-        }
-        if others.is_empty() {
-            return;
-        }
-        if self.own.as_mut().is_some_and(|own| own.ballast.release()) {
-            tracing::warn!("the room kept for a full disk is given up, to record what came of requests that are out");
-            Box::pin(self.transaction(others, Inserts::default(), Vec::new())).await;
-        } else {
-            others.into_iter().for_each(|(_, reply)| fails(reply));
-        }
-    }
-
-    fn without_marks(&self, applies: Vec<Apply>, fault: &StorageFault) -> Vec<Apply> {
-        let (marks, others): (Vec<Apply>, Vec<Apply>) = applies.into_iter().partition(|(changes, _)| has_mark(changes));
-        for (_, reply) in marks {
-            let _ = reply.send(Err(fault.error(self.path.clone())));
-        }
-        others
-    }
-
-    async fn refuse(&self, applies: Vec<Apply>, inserts: Inserts, works: Vec<Work>, fault: &StorageFault) {
-        self.refuse_for(applies, inserts, works, &fault.error(self.path.clone())).await;
-    }
-
-    async fn refuse_for(&self, applies: Vec<Apply>, inserts: Inserts, works: Vec<Work>, error: &StoreError) {
-        if let Some(fault) = error.storage_fault() {
-            self.meet(fault);
-        } else {
-            tracing::error!(%error, "the database could not begin a transaction");
-        }
-        for (_, reply) in applies {
-            let _ = reply.send(Err(again(error, &self.path)));
-        }
-        inserts.answer(std::iter::repeat_with(|| Err(again(error, &self.path))));
-        for work in works {
-            let answer = work(Err(again(error, &self.path))).await.answer;
-            answer(Err(again(error, &self.path)));
-        }
-    }
-
-    /// Remembers a fault, and says it once.
-    fn meet(&self, fault: StorageFault) {
-        let known = self.fault.borrow().clone();
-        if known.as_ref().is_some_and(|k| std::mem::discriminant(k) == std::mem::discriminant(&fault) || !k.heals()) {
-            return;
-        }
-        tracing::error!("{}", fault.error(self.path.clone()));
-        self.fault.send_replace(Some(fault));
-    }
-
-    /// Something was written: where there was no room, there is some now.
-    fn recovered(&mut self) {
-        if self.fault.borrow().is_none() || !self.own.as_mut().is_none_or(|own| own.ballast.retake()) {
-            return;
-        }
-        tracing::info!("the database can be written again");
-        self.fault.send_replace(None);
-        self.changes.send_modify(|n| *n += 1);
-    }
-
     /// Looks for changes of other processes, and now and then for room where there is none.
     async fn look_around(&mut self) {
         let fault = self.fault.borrow().clone();
@@ -595,24 +370,6 @@ impl Actor {
         }
         if self.foreign.changed(&mut self.connection).await {
             self.changes.send_modify(|n| *n += 1);
-        }
-    }
-
-    /// Writes something that changes nothing.
-    async fn probe(&mut self) {
-        let written = async |c: &mut SqliteConnection| {
-            sqlx::query("BEGIN IMMEDIATE").execute(&mut *c).await?;
-            sqlx::query("UPDATE meta SET value = value WHERE name = 'seed'").execute(&mut *c).await?;
-            sqlx::query("COMMIT").execute(&mut *c).await
-        };
-        match written(&mut self.connection).await {
-            Ok(_) => self.recovered(),
-            Err(e) => {
-                let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
-                if let Some(fault) = StorageFault::of(&e) {
-                    self.meet(fault);
-                }
-            }
         }
     }
 
@@ -649,21 +406,5 @@ fn hand_out(replies: Vec<(Reply, usize)>, verdicts: &[Verdict]) {
         let (own, others) = rest.split_at(length.min(rest.len()));
         rest = others;
         let _ = reply.send(Ok(own.to_vec()));
-    }
-}
-
-/// sqlx's errors cannot be cloned; several callers of one commit each get its words.
-pub(super) fn again(error: &StoreError, path: &std::path::Path) -> StoreError {
-    match (error.storage_fault(), error) {
-        (Some(fault), _) => fault.error(path.to_owned()),
-        (None, StoreError::Occupied { path, seconds }) => {
-            StoreError::Occupied { path: path.clone(), seconds: *seconds }
-        }
-        (None, StoreError::Database { doing, source }) => {
-            StoreError::Database { doing, source: sqlx::Error::Protocol(source.to_string()) }
-        }
-        (None, other) => {
-            StoreError::Database { doing: "write changes", source: sqlx::Error::Protocol(other.to_string()) }
-        }
     }
 }
