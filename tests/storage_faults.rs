@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use accounts::accounts;
 use onthedot::domain::job::OnDoubt;
+use onthedot::domain::time::Millis;
 use onthedot::store::{Opening, SqliteStore};
 use process::{Bench, Running, now_ms, pause, until};
 use supply::{Supply, gateway};
@@ -254,7 +255,7 @@ fn a_restored_backup_comes_up_held_and_sends_nothing_twice() {
     let mut daemon = start(&bench);
     until("the daemon is ready", LIMIT, || bench.log().contains(" ready ms="));
     // Ten leave after the backup was made, ten are due much later.
-    runtime.block_on(supply.add(10, 1_000));
+    runtime.block_on(supply.add_from(Millis(500), 10, 1_000));
     runtime.block_on(supply.add_later(10, 3_600_000));
     assert!(bench.run(&["db", "backup", "copy"]).status.success());
     until("ten are sent", LIMIT, || count(&bench, "sent") == 10);

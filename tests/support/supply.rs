@@ -95,7 +95,8 @@ impl Supply {
         self.add_from(Millis(after), count, 0).await;
     }
 
-    async fn add_from(&mut self, after: Millis, count: u64, span: i64) {
+    /// Stores messages due one after the other over `span` ms, the first of them after a while.
+    pub(crate) async fn add_from(&mut self, after: Millis, count: u64, span: i64) {
         for n in 0..count {
             let content = Content::text(text(self.made, self.seed));
             let chat = Chat::from_stored(&chat(self.made));
