@@ -110,7 +110,7 @@ def panel(points, of, colours, end, x0, y0):
 
 
 def draw(found):
-    across, down = WIDE + 80, HIGH + 52
+    across, down = WIDE + 80, HIGH + 72
     wide, high = LEFT + across * len(found), TOP + down * len(ROWS)
     text = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" font-family="sans-serif" font-size="11" fill="#333">'
     text += f'<rect width="{wide}" height="{high}" fill="#fff"/>'
@@ -121,7 +121,7 @@ def draw(found):
             x0 = LEFT + across * column
             text += panel(points, of, colours, end, x0, y0)
             text += f'<text x="{x0}" y="{y0 - 8}" font-weight="bold">{name}</text>'
-            text += f'<text x="{x0 + WIDE}" y="{y0 - 8}" text-anchor="end">by {what}</text>'
+            text += f'<text x="{x0 + WIDE / 2}" y="{y0 + HIGH + 32}" text-anchor="middle" fill="#777">{what}</text>'
             for line, label in enumerate(legend):
                 text += f'<text x="{x0 + 8}" y="{y0 + 16 + 14 * line}" fill="{colours[line]}">{label}</text>'
     PICTURE.write_text(text + "</svg>\n")

@@ -5,18 +5,19 @@
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
+use onthedot::gateway::http::Clients;
 use onthedot::gateway::{Account, Gateway, HookEvent, Kind, Timeouts, open};
 use secrecy::SecretString;
 
 static GATEWAY: LazyLock<Arc<dyn Gateway>> = LazyLock::new(|| {
-    open(Account {
+    let account = Account {
         kind: Kind::Wawp,
         base_url: "http://127.0.0.1:9".to_owned(),
         instance_id: SecretString::from("instance"),
         access_token: SecretString::from("token"),
         timeouts: Timeouts::default(),
-    })
-    .expect("the machine has trusted certificates")
+    };
+    open(account, &mut Clients::default()).expect("the machine has trusted certificates")
 });
 
 fuzz_target!(|body: &[u8]| {
