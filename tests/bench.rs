@@ -30,6 +30,18 @@ fn every_scenario_tells_its_figures_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_beginning_is_told_part_by_part_and_messages_spread_over_instances_all_leave() {
+    let bench = Bench::new();
+    let told = bench.json(&["bench", "start", "drain", "--behind", "1000", "--instances", "5", "--messages", "128"]);
+    let [start, drain] = [0, 1].map(|n| &told["scenarios"][n]["median"]);
+    for part in ["new", "open", "claim", "check"] {
+        assert!(start["start_ms"][part].as_i64().unwrap() >= 0, "{part}");
+    }
+    assert!(start["first_send_ms"].as_u64().unwrap() > 0);
+    assert!(drain["per_second"].as_u64().unwrap() > 0);
+}
+
+#[test]
 fn lateness_is_measured_in_microseconds_and_never_negative() {
     let bench = Bench::new();
     let told = bench.json(&["bench", "late-50"]);

@@ -96,3 +96,31 @@ impl fmt::Display for InstanceName {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher;
+
+    use super::*;
+
+    #[test]
+    fn ids_of_one_millisecond_and_ids_that_count_spread_over_all_places() {
+        let hash = |id: MessageId| BuildHasherDefault::<IdHasher>::default().hash_one(id);
+        let counted = |n: u32| MessageId(u128::from(n).to_be_bytes());
+        let uuid = |n: u32| MessageId((0x0199_7a3c_5c1e_7000_8000_0000_0000_0000 | u128::from(n) << 20).to_be_bytes());
+        for (what, ids) in
+            [("counted", (0..4_096).map(counted).collect()), ("uuids", (0..4_096).map(uuid).collect::<Vec<_>>())]
+        {
+            // The table takes the lowest bits as the place, the highest seven to tell those of one place apart.
+            let mut places = vec![0; 512];
+            let mut marks = vec![0; 128];
+            for id in ids {
+                let hash = hash(id);
+                places[usize::try_from(hash & 511).unwrap()] += 1;
+                marks[usize::try_from(hash >> 57).unwrap()] += 1;
+            }
+            assert!(places.iter().all(|n| *n <= 32), "{what}: at most four times as many as on average");
+            assert!(marks.iter().all(|n| *n <= 128), "{what}: at most four times as many as on average");
+        }
+    }
+}

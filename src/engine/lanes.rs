@@ -117,3 +117,65 @@ impl Lanes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::draw::Draw;
+    use crate::domain::outcome::DownCause;
+    use crate::domain::pace::Pacing;
+    use crate::domain::time::Millis;
+    use crate::engine::effect::Standing;
+
+    fn lanes(count: usize) -> Lanes {
+        let start = |n: usize| LaneStart {
+            instance: InstanceName::new(&format!("i{n}")),
+            pacing: Pacing::default(),
+            refresh_every: Millis(8_000),
+            recent_sends: Vec::new(),
+            outages: Vec::new(),
+            standing: Standing::Working,
+            quarantine: Millis(60_000),
+            seed: 0,
+            zone: jiff::tz::TimeZone::UTC,
+        };
+        Lanes::new((0..count).map(start).collect(), Timestamp(0))
+    }
+
+    /// What walking all lanes finds.
+    fn walked(lanes: &Lanes, now: Timestamp) -> (Option<Timestamp>, Vec<InstanceName>) {
+        let awake = lanes.iter().filter(|l| l.wakeup().is_some_and(|w| w <= now)).map(|l| l.instance.clone());
+        (lanes.iter().filter_map(Lane::wakeup).min(), awake.collect())
+    }
+
+    #[test]
+    fn the_order_says_what_walking_all_lanes_finds() {
+        let mut lanes = lanes(20);
+        for step in 0..2_000_i64 {
+            let draw = Draw::new(7, "lanes").with_number(step);
+            let now = Timestamp(step * 10);
+            let name = InstanceName::new(&format!("i{}", draw.with_text("which").between(0, 19)));
+            let lane = lanes.get_mut(&name).unwrap();
+            let at = now + Millis(draw.with_text("when").between(-50, 500));
+            match draw.with_text("what").between(0, 4) {
+                0 => lane.claim_at = Some(at),
+                1 => lane.plan_at = Some(at),
+                2 => (lane.claim_at, lane.plan_at) = (None, None),
+                3 => lane.down(DownCause::Session, "gone", now),
+                _ => _ = lane.up(now),
+            }
+            if step % 97 == 0 {
+                lanes.iter_mut().for_each(|lane| lane.claim_at = Some(at));
+            }
+            let (wakeup, awake) = walked(&lanes, now);
+            assert_eq!(lanes.wakeup(), wakeup, "step {step}, told of before it is noted");
+            assert_eq!(lanes.awake(now), awake, "step {step}");
+            assert_eq!(lanes.wakeup(), wakeup, "step {step}, noted");
+        }
+    }
+
+    #[test]
+    fn ten_thousand_lanes_have_no_more_in_hand_than_some() {
+        assert_eq!([1, 8, 100, 10_000].map(share), [4_096, 4_096, 327, 4]);
+    }
+}
