@@ -40,8 +40,9 @@ impl Hasher for IdHasher {
     fn write_usize(&mut self, _: usize) {}
 
     fn finish(&self) -> u64 {
-        // The table takes its place from the lowest bits, into which multiplying brings nothing.
-        self.0.rotate_left(32)
+        // Multiplying brings nothing into lower bits, from which the table takes its places.
+        let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(GOLDEN);
+        mixed ^ (mixed >> 32)
     }
 }
 
