@@ -362,10 +362,12 @@ def ratio(own_rate, other):
 
 def rates(title, results):
     print(f"### {title}\n")
-    own_rate = next((middle(runs, "per_second") for c, runs in results if c.name == "onthedot" and runs), None)
+    rate_of = {c.name: middle(runs, "per_second") for c, runs in results}
+    typing = ", typing"
+    own_rate = lambda name: rate_of.get(f"onthedot{typing}" if name.endswith(typing) else "onthedot")
     table(
         ["", "messages a second", "onthedot / this", "CPU µs each", "MiB", "on the disk", "kept of the answer"],
-        [[c.name, spread(runs, "per_second"), ratio(own_rate, middle(runs, "per_second")), spread(runs, "cpu_us"),
+        [[c.name, spread(runs, "per_second"), ratio(own_rate(c.name), middle(runs, "per_second")), spread(runs, "cpu_us"),
           f"{middle(runs, 'memory_mib') or 0:,.0f}", c.durable, c.keeps] for c, runs in results],
     )
 
