@@ -401,10 +401,10 @@ impl Lane {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn start() -> LaneStart {
+    pub(in crate::engine) fn start() -> LaneStart {
         LaneStart {
             instance: InstanceName::new("shop"),
             pacing: Pacing::default(),

@@ -123,22 +123,11 @@ mod tests {
     use super::*;
     use crate::domain::draw::Draw;
     use crate::domain::outcome::DownCause;
-    use crate::domain::pace::Pacing;
     use crate::domain::time::Millis;
-    use crate::engine::effect::Standing;
+    use crate::engine::lane::tests::start;
 
     fn lanes(count: usize) -> Lanes {
-        let start = |n: usize| LaneStart {
-            instance: InstanceName::new(&format!("i{n}")),
-            pacing: Pacing::default(),
-            refresh_every: Millis(8_000),
-            recent_sends: Vec::new(),
-            outages: Vec::new(),
-            standing: Standing::Working,
-            quarantine: Millis(60_000),
-            seed: 0,
-            zone: jiff::tz::TimeZone::UTC,
-        };
+        let start = |n: usize| LaneStart { instance: InstanceName::new(&format!("i{n}")), ..start() };
         Lanes::new((0..count).map(start).collect(), Timestamp(0))
     }
 
