@@ -52,6 +52,17 @@ fn lateness_is_measured_in_microseconds_and_never_negative() {
 }
 
 #[test]
+fn acks_are_recorded_while_messages_leave_and_turned_away_where_another_process_takes_them() {
+    let bench = Bench::new();
+    let told = bench.json(&["bench", "acks", "acks-elsewhere", "--seconds", "1"]);
+    let [recorded, elsewhere] = [0, 1].map(|n| &told["scenarios"][n]["median"]);
+    assert_eq!((&recorded["messages"], &elsewhere["messages"]), (&5_500.into(), &5_500.into()));
+    assert!(recorded["acks_per_second"].as_u64().unwrap() > 0, "{recorded}");
+    assert!(elsewhere["acks_per_second"].is_null(), "{elsewhere}");
+    assert!(recorded["late_us"]["min"].as_i64().unwrap() >= 0, "{recorded}");
+}
+
+#[test]
 fn an_unknown_scenario_is_told_with_those_that_there_are() {
     let bench = Bench::new();
     let output = bench.run(&["bench", "drian"]);

@@ -14,16 +14,31 @@ use crate::store::{Opening, SqliteStore};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// As many as are asked for, if it says none.
-    pub(super) messages: Option<u64>,
-    /// Over how long they are due.
-    pub(super) span: Millis,
+    pub(super) amount: Amount,
     /// How long typing leads each.
     pub(super) lead: Millis,
-    /// Whether each is told to have reached its device, by a signed webhook of its own.
-    pub(super) acks: bool,
+    pub(super) acks: Acks,
     /// Whether a file is imported and the database read meanwhile.
     pub(super) busy: bool,
+}
+
+/// How many are due.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Amount {
+    /// So many each second, for as long as is asked for.
+    EachSecond(u64),
+    /// So many, or as many as are asked for, within one second.
+    WithinASecond(Option<u64>),
+}
+
+/// Whether each message is told to have reached its device, by a signed webhook of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Acks {
+    No,
+    /// The daemon takes them in.
+    Recorded,
+    /// Another process turns them away: what they cost the machine without the daemon's part.
+    TurnedAway,
 }
 
 /// The daemon has started by then, and taken the first messages into hand.
@@ -37,19 +52,19 @@ const IMPORTED_FROM: u64 = 1_000_000;
 const ALL_AT_ONCE: u32 = 100_000;
 
 impl Pace {
-    pub(super) const fn of(messages: Option<u64>, span: Millis, lead: Millis) -> Pace {
-        Pace { messages, span, lead, acks: false, busy: false }
+    pub(super) const fn of(amount: Amount, lead: Millis) -> Pace {
+        Pace { amount, lead, acks: Acks::No, busy: false }
     }
 
     pub(super) async fn run(self, bench: &Bench) -> Result<Figures, BenchError> {
         let folder = bench.folder()?;
-        let hooks = if self.acks { Some(Hooks::new(&folder)?) } else { None };
+        let (_elsewhere, hooks) = self.hooks(&folder)?;
         let (_gateway, url) = bench.journaled(&folder, "lateness", hooks.as_ref())?;
         folder.write("jobs.yaml", &jobs_file(&url, bench.instances, ALL_AT_ONCE, hooks.as_ref()))?;
         let store = SqliteStore::open(&folder.database(), Opening::Beside).await?;
         let maker = Maker::new(&store, self.lead, bench.instances).await?;
-        let Pace { span, lead, .. } = self;
-        let messages = self.messages.unwrap_or(bench.messages);
+        let lead = self.lead;
+        let (messages, span) = self.amount.of(bench);
         if let Some(behind) = bench.behind {
             let another_day = clock::now() + ANOTHER_DAY;
             maker.fill(&store, messages..messages + behind, |_| another_day).await?;
@@ -72,7 +87,7 @@ impl Pace {
         let carried = daemon.until("the last message's record", async || rest.until(&store, begins + span).await);
         let (imported, ()) = tokio::try_join!(others, carried)?;
         let mut acks_per_second = None;
-        if self.acks {
+        if self.acks == Acks::Recorded {
             daemon.until("the last ack's record", async || Ok(store.acks_recorded().await? >= messages)).await?;
             acks_per_second = Some(per_second(messages, clock::now().since(begins)));
         }
@@ -88,6 +103,28 @@ impl Pace {
         };
         store.close().await;
         Ok(figures)
+    }
+
+    /// Where webhooks are posted, if any are, and the process that turns them away.
+    fn hooks(self, folder: &Folder) -> Result<(Option<Running>, Option<Hooks>), BenchError> {
+        match self.acks {
+            Acks::No => Ok((None, None)),
+            Acks::Recorded => Ok((None, Some(Hooks::new(folder)?))),
+            Acks::TurnedAway => {
+                let (elsewhere, url) = Running::elsewhere(folder)?;
+                Ok((Some(elsewhere), Some(Hooks::new(folder)?.posted_to(&url))))
+            }
+        }
+    }
+}
+
+impl Amount {
+    /// How many, and over how long.
+    fn of(self, bench: &Bench) -> (u64, Millis) {
+        match self {
+            Amount::EachSecond(rate) => (rate * u64::from(bench.seconds), Millis::seconds(i64::from(bench.seconds))),
+            Amount::WithinASecond(messages) => (messages.unwrap_or(bench.messages), Millis::seconds(1)),
+        }
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Bench {
     pub folder: PathBuf,
     /// Messages of a scenario.
     pub messages: u64,
+    /// How long scenarios take that have so many messages each second.
+    pub seconds: u32,
     /// Messages in flight at a time: the concurrency of the instance.
     pub in_flight: u32,
     /// Where a server on this machine speaks Wawp, in place of the sandbox.
@@ -155,6 +157,11 @@ impl Hooks {
         let address = taken.map_err(|e| folder.error("finding a free port", e))?.to_string();
         Ok(Hooks { url: format!("http://{address}/hooks/{}", instance(0)), address })
     }
+
+    /// The same, but they are posted to another process.
+    pub(super) fn posted_to(self, url: &str) -> Hooks {
+        Hooks { url: format!("{url}/hooks"), ..self }
+    }
 }
 
 /// A process that is killed when it is dropped.
@@ -202,7 +209,16 @@ impl Running {
         if let Some(hooks) = hooks {
             arguments.extend(["--hook", &hooks.url, "--hook-secret-env", HOOK_SECRET]);
         }
-        let mut running = start(folder, "gateway", &arguments, Stdio::piped())?;
+        Running::sandbox(folder, "gateway", &arguments)
+    }
+
+    /// A sandbox that takes no webhooks, and answers each with 404.
+    pub(super) fn elsewhere(folder: &Folder) -> Result<(Running, String), BenchError> {
+        Running::sandbox(folder, "elsewhere", &["--json", "sandbox", "--listen", "127.0.0.1:0"])
+    }
+
+    fn sandbox(folder: &Folder, who: &'static str, arguments: &[&str]) -> Result<(Running, String), BenchError> {
+        let mut running = start(folder, who, arguments, Stdio::piped())?;
         let told = running.child.stdout.take().map(BufReader::new);
         let line = told.and_then(|lines| lines.lines().map_while(Result::ok).find(|line| line.contains("url")));
         match line.and_then(|line| line.split('"').nth(3).map(str::to_owned)) {

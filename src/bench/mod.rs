@@ -19,7 +19,7 @@ pub use machine::{Bench, BenchError};
 use crate::bench::drain::Drain;
 use crate::bench::enqueue::Enqueue;
 use crate::bench::idle::Idle;
-use crate::bench::lateness::Pace;
+use crate::bench::lateness::{Acks, Amount, Pace};
 use crate::bench::mixed::Mixed;
 use crate::bench::start::Start;
 use crate::domain::time::Millis;
@@ -81,43 +81,43 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "late-50",
         about: "how late messages arrive, 50 a second, with 2 s of typing",
         large: false,
-        kind: Kind::Lateness(Pace::of(Some(500), TEN_SECONDS, LEAD)),
+        kind: Kind::Lateness(Pace::of(Amount::EachSecond(50), LEAD)),
     },
     Scenario {
         name: "late-50-plain",
         about: "the same without typing",
         large: false,
-        kind: Kind::Lateness(Pace::of(Some(500), TEN_SECONDS, Millis::ZERO)),
+        kind: Kind::Lateness(Pace::of(Amount::EachSecond(50), Millis::ZERO)),
     },
     Scenario {
         name: "late-2000",
         about: "how late messages arrive, 2,000 a second, with 2 s of typing",
         large: false,
-        kind: Kind::Lateness(Pace::of(Some(20_000), TEN_SECONDS, LEAD)),
+        kind: Kind::Lateness(Pace::of(Amount::EachSecond(2_000), LEAD)),
     },
     Scenario {
         name: "late-2000-plain",
         about: "the same without typing",
         large: false,
-        kind: Kind::Lateness(Pace::of(Some(20_000), TEN_SECONDS, Millis::ZERO)),
+        kind: Kind::Lateness(Pace::of(Amount::EachSecond(2_000), Millis::ZERO)),
     },
     Scenario {
         name: "burst-10000",
         about: "how late messages arrive, 10,000 chats typing for 10 s, all due within a second",
         large: false,
-        kind: Kind::Lateness(Pace::of(Some(10_000), Millis::seconds(1), TEN_SECONDS)),
+        kind: Kind::Lateness(Pace::of(Amount::WithinASecond(Some(10_000)), TEN_SECONDS)),
     },
     Scenario {
         name: "burst",
         about: "the same with as many chats as --messages says",
         large: true,
-        kind: Kind::Lateness(Pace::of(None, Millis::seconds(1), TEN_SECONDS)),
+        kind: Kind::Lateness(Pace::of(Amount::WithinASecond(None), TEN_SECONDS)),
     },
     Scenario {
         name: "late-2000-busy",
         about: "2,000 a second with 2 s of typing, while 300,000 rows are imported and what a dashboard shows is read",
         large: false,
-        kind: Kind::Lateness(Pace { busy: true, ..Pace::of(Some(20_000), TEN_SECONDS, LEAD) }),
+        kind: Kind::Lateness(Pace { busy: true, ..Pace::of(Amount::EachSecond(2_000), LEAD) }),
     },
     Scenario {
         name: "mixed",
@@ -129,13 +129,19 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "late-5500-plain",
         about: "how late messages arrive, 5,500 a second, without typing",
         large: false,
-        kind: Kind::Lateness(Pace::of(Some(55_000), TEN_SECONDS, Millis::ZERO)),
+        kind: Kind::Lateness(Pace::of(Amount::EachSecond(5_500), Millis::ZERO)),
     },
     Scenario {
         name: "acks",
         about: "the same while a signed webhook comes for each: acks recorded a second",
         large: false,
-        kind: Kind::Lateness(Pace { acks: true, ..Pace::of(Some(55_000), TEN_SECONDS, Millis::ZERO) }),
+        kind: Kind::Lateness(Pace { acks: Acks::Recorded, ..Pace::of(Amount::EachSecond(5_500), Millis::ZERO) }),
+    },
+    Scenario {
+        name: "acks-elsewhere",
+        about: "the same, but another process turns the webhooks away: what they cost without the daemon's part",
+        large: true,
+        kind: Kind::Lateness(Pace { acks: Acks::TurnedAway, ..Pace::of(Amount::EachSecond(5_500), Millis::ZERO) }),
     },
     Scenario {
         name: "start",

@@ -25,6 +25,9 @@ pub(super) struct BenchArgs {
     /// Messages of a scenario, where it does not run for a time
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(64..=10_000_000))]
     messages: u64,
+    /// How long scenarios take that have so many messages each second
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    seconds: u32,
     /// Messages in flight at a time
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     in_flight: u32,
@@ -67,6 +70,7 @@ pub(super) async fn bench(args: &BenchArgs, out: &Out) -> anyhow::Result<Exit> {
     let bench = Bench {
         folder,
         messages: args.messages,
+        seconds: args.seconds,
         in_flight: args.in_flight,
         gateway: args.gateway.clone(),
         behind: args.behind,
