@@ -194,21 +194,60 @@ fn another_program_s_lock_is_waited_out_and_loses_nothing() {
     let _daemon = start(&bench);
     until("the daemon is ready", LIMIT, || bench.log().contains(" ready ms="));
     runtime.block_on(supply.add(20, 500));
-    runtime.block_on(async {
-        use sqlx::Connection;
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(bench.path("db"));
-        let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
-        pause(Duration::from_secs(7));
-        sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
-        other.close().await.unwrap();
-    });
+    let other = runtime.block_on(lock(&bench));
+    pause(Duration::from_secs(7));
+    runtime.block_on(unlock(other));
     until("everything is sent", LIMIT, || count(&bench, "sent") == 20);
     assert!(bench.log().contains("another program holds the database"));
     runtime.block_on(supply.close());
     let found = runtime.block_on(accounts(&bench));
     found.assert_clean();
     assert_eq!(found.sent, 20, "{}", found.told());
+}
+
+/// Another program's connection, which holds the database.
+async fn lock(bench: &Bench) -> sqlx::SqliteConnection {
+    use sqlx::Connection;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(bench.path("db"));
+    let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    other
+}
+
+async fn unlock(mut other: sqlx::SqliteConnection) {
+    use sqlx::Connection;
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+}
+
+#[test]
+fn a_mark_that_waits_for_another_program_s_lock_is_dropped_with_the_daemon_that_wanted_it() {
+    let runtime = runtime();
+    let bench = Bench::new();
+    let _gateway = begin(&bench, "acks: { levels: [] }\n");
+    bench.write("jobs.yaml", &(fs::read_to_string(bench.path("jobs.yaml")).unwrap() + "daemon: { shutdown: 1s }\n"));
+    let mut supply = runtime.block_on(Supply::open(&bench, 1, OnDoubt::Hold));
+    let mut daemon = start(&bench);
+    until("the daemon is ready", LIMIT, || bench.log().contains(" ready ms="));
+    runtime.block_on(supply.add_later(5, 1_000));
+    let other = runtime.block_on(lock(&bench));
+    until("the marks wait", LIMIT, || bench.log().contains("another program holds the database"));
+    terminate(&daemon);
+    until("the daemon gives up", LIMIT, || bench.log().contains("did not finish in time"));
+    runtime.block_on(unlock(other));
+    until("the daemon has ended", LIMIT, || daemon.0.try_wait().unwrap().is_some());
+    assert_eq!((sends(&bench), count(&bench, "sending"), count(&bench, "in_doubt")), (0, 0, 0));
+    let _daemon = start(&bench);
+    until("everything is sent", LIMIT, || count(&bench, "sent") == 5);
+    runtime.block_on(supply.close());
+    let found = runtime.block_on(accounts(&bench));
+    found.assert_clean();
+    assert_eq!((found.sent, found.twice), (5, 0), "{}", found.told());
+}
+
+fn terminate(daemon: &Running) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(daemon.0.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
 }
 
 /// A connection of another program, which reads what was there when it began.

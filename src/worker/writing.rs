@@ -46,7 +46,13 @@ async fn write(store: &Arc<dyn Store>, changes: Vec<Change>, tell: &mpsc::Unboun
     if records {
         crash_point::pass("record_begins");
     }
-    let verdicts: Vec<Option<Verdict>> = match store.apply(changes).await {
+    let applied = tokio::select! {
+        biased;
+        // The worker was given up, and nobody sends any more what would be marked now: the store drops such marks.
+        () = tell.closed(), if marks => return,
+        applied = store.apply(changes) => applied,
+    };
+    let verdicts: Vec<Option<Verdict>> = match applied {
         Ok(verdicts) => verdicts.into_iter().map(Some).collect(),
         Err(e) => {
             // Of its storage's faults the store tells by itself, once.

@@ -135,6 +135,7 @@ impl Actor {
         if let Err(e) = self.begin().await {
             return self.refuse_for(applies, inserts, works, &e).await;
         }
+        let applies = without_forsaken_marks(applies);
         let usual = self.apply_usual(&applies).await;
         if let Err(e) = &usual
             && e.storage_fault().is_none()
@@ -381,6 +382,15 @@ impl Actor {
         }
         let _ = self.connection.close().await;
     }
+}
+
+/// Without the marks for whose answer nobody waits any more: their messages will not leave, and would be in doubt. What else
+/// there is to be written stays, whoever waits for it.
+fn without_forsaken_marks(mut applies: Vec<Apply>) -> Vec<Apply> {
+    applies.retain(|(changes, reply)| {
+        !reply.is_closed() || !changes.iter().all(|change| matches!(change.facts, Facts::Mark { .. }))
+    });
+    applies
 }
 
 fn split(applies: Vec<Apply>) -> (Vec<Change>, Vec<(Reply, usize)>) {
