@@ -41,7 +41,7 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
         .pauses(now)
         .await?
         .into_iter()
-        .filter(|p| p.scope.stops(&instance.0, m.job.as_deref()))
+        .filter(|p| p.scope.stops(&instance.0, m.job.as_deref(), m.occurrence))
         .map(|p| (p.until, p.note))
         .collect();
     let mut others = match m.state {

@@ -4,8 +4,8 @@
 use crate::domain::message::{Change, Facts, Verdict};
 use crate::domain::state::{self, Event, Reason, State, StateName};
 use crate::domain::time::{Millis, Timestamp};
-use crate::store::view::MessageView;
-use crate::store::{SqliteStore, Store, StoreError};
+use crate::store::view::{CampaignView, MessageView, Place};
+use crate::store::{Pause, PauseScope, SqliteStore, Store, StoreError};
 
 /// A repair that meets a message in motion looks again this often before it gives an answer.
 const LOOKS: u32 = 5;
@@ -198,4 +198,54 @@ pub async fn repair(
         }
     }
     Ok(answers.into_iter().map(|a| a.unwrap_or(Repaired::NotFound)).collect())
+}
+
+/// Messages of a campaign cancelled in one step: some milliseconds of the writer.
+const CANCELLED_AT_ONCE: u32 = 500;
+
+/// What calling a campaign off came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CalledOff {
+    /// Messages that were cancelled, or in a dry run would be.
+    pub cancelled: u64,
+    /// Messages that were leaving, and could not be taken back.
+    pub out: u64,
+}
+
+/// Calls a campaign off: whatever has not left is cancelled. It stays paused until the last of its messages is, so that nothing leaves
+/// meanwhile, also where this ends halfway: then it is to be called off again.
+///
+/// # Errors
+/// When the database cannot be read or written.
+pub async fn call_off(
+    store: &SqliteStore,
+    campaign: &CampaignView,
+    dry_run: bool,
+    now: impl Fn() -> Timestamp,
+) -> Result<CalledOff, StoreError> {
+    let scope = PauseScope::Campaign(campaign.name.clone());
+    let note = Some("it is being called off".to_owned());
+    if !dry_run {
+        store.pause(Pause { scope: scope.clone(), note, since: now(), until: None }).await?;
+    }
+    let (mut done, mut after) = (CalledOff::default(), Place::START);
+    loop {
+        let states = Repair::Cancel.states();
+        let page = store.campaign_messages(campaign.occurrence, states, &after, CANCELLED_AT_ONCE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.place.clone();
+        let messages: Vec<MessageView> = page.into_iter().map(|m| m.message).collect();
+        for answer in repair(store, Repair::Cancel, &messages, dry_run, now()).await? {
+            match answer {
+                Repaired::Done { .. } => done.cancelled += 1,
+                Repaired::Refused { .. } => done.out += 1,
+                Repaired::NotFound => {}
+            }
+        }
+    }
+    if !dry_run {
+        store.call_off(campaign.occurrence, now()).await?;
+        store.resume(scope, now()).await?;
+    }
+    Ok(done)
 }

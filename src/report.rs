@@ -23,7 +23,7 @@ pub fn message(m: &MessageView) -> Value {
     json!({
         "id": m.id.to_string(),
         "job": m.job,
-        "campaign": null,
+        "campaign": m.campaign.as_ref().map(ToString::to_string),
         "occurrence": instant(m.occurrence),
         "instance": m.instance,
         "to": m.chat,

@@ -442,6 +442,9 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         "echoes_to_settle",
         "doubts",
         "instances_in_doubt",
+        "campaign",
+        "campaign_counts",
+        "campaign_messages",
     ] {
         let sql = std::fs::read_to_string(format!("src/store/sql/{name}.sql")).unwrap();
         let sql = sql.replace("{rank}", "2").replace("{limit}", "?4");

@@ -133,7 +133,7 @@ fn caps(pacing: &Pacing, sends: &[Timestamp], zone: &jiff::tz::TimeZone, now: Ti
 
 /// How an instance stands: a person's pause goes before what its gateway says.
 fn standing(view: &InstanceView, pauses: &[Pause]) -> (String, Option<String>) {
-    match pauses.iter().find(|p| p.scope.stops(&view.name.0, None)) {
+    match pauses.iter().find(|p| p.scope.stops(&view.name.0, None, None)) {
         Some(pause) => ("paused".to_owned(), pause.note.clone()),
         None => (view.lane.state.clone(), view.lane.reason.clone()),
     }
@@ -153,7 +153,7 @@ fn json_of(v: &InstanceView, caps: &[Cap], pauses: &[Pause]) -> Value {
         "gateway": v.lane.gateway,
         "state": state,
         "reason": reason,
-        "until": pauses.iter().find(|p| p.scope.stops(&v.name.0, None)).map_or(v.lane.until, |p| p.until)
+        "until": pauses.iter().find(|p| p.scope.stops(&v.name.0, None, None)).map_or(v.lane.until, |p| p.until)
             .map(Timestamp::to_rfc3339),
         "caps": caps,
         "waiting": v.lane.waiting,

@@ -192,7 +192,7 @@ async fn show(global: &Global, name: &str, limit: u32, out: &Out) -> anyhow::Res
         lines.push(format!("event      {}{how}", shown(at)));
     }
     lines.push(format!("messages   {}", counts_words(&view)));
-    for p in pauses.iter().filter(|p| p.scope.stops(&job.instance.0, Some(&job.name))) {
+    for p in pauses.iter().filter(|p| p.scope.stops(&job.instance.0, Some(&job.name), None)) {
         let end = p.until.map_or(String::new(), |t| format!(" until {t}"));
         lines.push(format!("paused     since {}{end}  {}", p.since, safe(p.note.as_deref().unwrap_or(""))));
     }
@@ -313,7 +313,7 @@ fn state(view: &JobView, pauses: &[Pause]) -> &'static str {
     let open = view.counts.iter().any(|(s, n)| waits.contains(s) && *n > 0);
     if view.vanished {
         "vanished"
-    } else if pauses.iter().any(|p| p.scope.stops(&job.instance.0, Some(&job.name))) {
+    } else if pauses.iter().any(|p| p.scope.stops(&job.instance.0, Some(&job.name), None)) {
         "paused"
     } else if view.stored.next_at.is_none() && !open {
         "finished"

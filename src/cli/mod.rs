@@ -1,6 +1,8 @@
 //! The command line: one command one file.
 
 mod bench;
+mod campaign;
+mod campaign_export;
 mod check;
 mod chores;
 mod content_args;
@@ -119,6 +121,9 @@ enum Command {
     /// The accounts: how they stand, a round trip, pausing one
     #[command(subcommand)]
     Instance(instance::InstanceCommand),
+    /// Campaigns: how each stands, who got it, and stopping one
+    #[command(subcommand)]
+    Campaign(campaign::CampaignCommand),
     Sandbox(sandbox::SandboxArgs),
     Bench(bench::BenchArgs),
     /// The database file: backup, check, chores, migrate, prune
@@ -189,6 +194,7 @@ async fn dispatch(cli: Cli, out: &Out) -> anyhow::Result<Exit> {
         Command::Simulate(args) => simulate::simulate(&global, &args, out).await,
         Command::Timeline(args) => timeline::timeline(&global, &args, out).await,
         Command::Job(command) => job::job(&global, command, out).await,
+        Command::Campaign(command) => campaign::campaign(&global, command, out).await,
         Command::Bench(args) => bench::bench(&args, out).await,
         Command::Instance(command) => instance::instance(&global, command, out).await,
         Command::Next(args) => next::next(&global, &args, out).await,

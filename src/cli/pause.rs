@@ -7,7 +7,7 @@ use crate::cli::out::{Out, counted};
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::state::StateName;
-use crate::domain::time::parse_duration;
+use crate::domain::time::{Timestamp, parse_duration};
 use crate::store::{Opening, Pause, PauseScope};
 
 /// How a pause ends and why it was made.
@@ -96,7 +96,7 @@ pub(super) async fn pause_scope(global: &Global, scope: PauseScope, how: PauseHo
     };
     let store = place::open(global, Opening::Beside).await?;
     let pause = Pause { scope: scope.clone(), note: how.note.clone(), since: now, until };
-    let known = exists(&store, &scope).await?;
+    let known = exists(&store, &scope, now).await?;
     if known && !how.dry_run {
         store.pause(pause).await?;
     }
@@ -121,7 +121,7 @@ pub(super) async fn pause_scope(global: &Global, scope: PauseScope, how: PauseHo
 pub(super) async fn resume_scope(global: &Global, scope: PauseScope, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
     let store = place::open(global, Opening::Beside).await?;
     let now = clock::now();
-    let known = exists(&store, &scope).await?;
+    let known = exists(&store, &scope, now).await?;
     let was = match dry_run {
         true => store.pauses(now).await?.iter().any(|p| p.scope == scope),
         false => known && store.resume(scope.clone(), now).await?,
@@ -147,11 +147,12 @@ pub(super) async fn resume_scope(global: &Global, scope: PauseScope, dry_run: bo
     Ok(Exit::Ok)
 }
 
-async fn exists(store: &crate::store::SqliteStore, scope: &PauseScope) -> anyhow::Result<bool> {
+async fn exists(store: &crate::store::SqliteStore, scope: &PauseScope, now: Timestamp) -> anyhow::Result<bool> {
     Ok(match scope {
         PauseScope::All => true,
         PauseScope::Instance(name) => store.instances().await?.iter().any(|i| *i.name.0 == **name),
         PauseScope::Job(name) => store.job(name).await?.is_some() || store.names_messages(name).await?,
+        PauseScope::Campaign(name) => store.campaign(&name.job, Some(name.nominal), now).await?.is_some(),
     })
 }
 
@@ -160,6 +161,7 @@ pub(super) fn words(scope: &PauseScope) -> String {
         PauseScope::All => "everything".to_owned(),
         PauseScope::Instance(name) => format!("instance '{name}'"),
         PauseScope::Job(name) => format!("job '{name}'"),
+        PauseScope::Campaign(name) => format!("campaign '{name}'"),
     }
 }
 
@@ -168,5 +170,6 @@ pub(super) fn scope_json(scope: &PauseScope) -> serde_json::Value {
         PauseScope::All => json!({ "all": true }),
         PauseScope::Instance(name) => json!({ "instance": name }),
         PauseScope::Job(name) => json!({ "job": name }),
+        PauseScope::Campaign(name) => json!({ "campaign": name.to_string() }),
     }
 }

@@ -11,9 +11,12 @@
 //! instance opens after several unclear answers in a row. A message that dead runs had in their hands again and again is
 //! **poison**.
 //!
+//! The messages of one occurrence with many recipients are a **campaign**, followed as one.
+//!
 //! (Other queues call what we call a message a *job*; here a job is the declaration.)
 
 pub mod ack;
+pub mod campaign;
 pub mod chore;
 pub mod class;
 pub mod content;

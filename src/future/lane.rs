@@ -380,7 +380,8 @@ impl<'p> LaneWorld<'p> {
 
 impl Stop {
     fn concerns(&self, row: &Row) -> bool {
-        self.job.is_none() || self.job == row.foreseen.job
+        let of_job = self.job.is_none() || self.job == row.foreseen.job;
+        of_job && (self.nominal.is_none() || self.nominal == row.foreseen.occurrence)
     }
 }
 

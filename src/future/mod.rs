@@ -77,6 +77,8 @@ pub struct LanePremise {
 pub struct Stop {
     /// Only this job; otherwise the whole instance.
     pub job: Option<Arc<str>>,
+    /// Only this occurrence of the job.
+    pub nominal: Option<Timestamp>,
     /// When it ends; `None` = nobody knows.
     pub until: Option<Timestamp>,
     /// Why, for a person.

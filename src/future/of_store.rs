@@ -135,21 +135,21 @@ pub async fn all_recipients(store: &SqliteStore, audience: i64) -> Result<Vec<Re
 fn stops(instance: &InstanceName, pauses: &[Pause], view: Option<&LaneView>, now: Timestamp) -> Vec<Stop> {
     let mut stops = Vec::new();
     for p in pauses {
-        let job = match &p.scope {
-            PauseScope::All => None,
-            PauseScope::Instance(name) if *name == *instance.0 => None,
+        let (job, nominal, what) = match &p.scope {
+            PauseScope::All => (None, None, "paused"),
+            PauseScope::Instance(name) if *name == *instance.0 => (None, None, "paused"),
             PauseScope::Instance(_) => continue,
-            PauseScope::Job(name) => Some(Arc::from(name.as_str())),
+            PauseScope::Job(name) => (Some(name.as_str()), None, "its job is paused"),
+            PauseScope::Campaign(name) => (Some(name.job.as_str()), Some(name.nominal), "its campaign is paused"),
         };
-        let what = if job.is_some() { "its job is paused" } else { "paused" };
         let why = p.note.as_ref().map_or(what.to_owned(), |note| format!("{what}: {note}"));
-        stops.push(Stop { job, until: p.until, why });
+        stops.push(Stop { job: job.map(Arc::from), nominal, until: p.until, why });
     }
     if let Some(v) = view.filter(|v| v.state == "resting" || v.state == "down") {
         let until = v.until.filter(|_| v.state == "resting");
         if until.is_none_or(|t| t > now) {
             let why = v.reason.clone().unwrap_or_default();
-            stops.push(Stop { job: None, until, why: format!("{}: {why}", v.state) });
+            stops.push(Stop { job: None, nominal: None, until, why: format!("{}: {why}", v.state) });
         }
     }
     stops

@@ -13,6 +13,7 @@ mod sqlite;
 mod sqlite_acks;
 mod sqlite_apply;
 mod sqlite_audience;
+mod sqlite_campaign;
 mod sqlite_care;
 mod sqlite_chores;
 mod sqlite_claim;
@@ -46,6 +47,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::ack::Ack;
+use crate::domain::campaign::CampaignName;
 use crate::domain::class::Class;
 use crate::domain::content::Content;
 use crate::domain::id::{InstanceName, MessageId};
@@ -364,24 +366,28 @@ pub enum PauseScope {
     Instance(String),
     /// One job.
     Job(String),
+    /// One occurrence of a job.
+    Campaign(CampaignName),
 }
 
 impl PauseScope {
     /// The words it is stored under.
-    fn parts(&self) -> (&'static str, &str) {
+    fn parts(&self) -> (&'static str, String) {
         match self {
-            PauseScope::All => ("all", ""),
-            PauseScope::Instance(name) => ("instance", name),
-            PauseScope::Job(name) => ("job", name),
+            PauseScope::All => ("all", String::new()),
+            PauseScope::Instance(name) => ("instance", name.clone()),
+            PauseScope::Job(name) => ("job", name.clone()),
+            PauseScope::Campaign(name) => ("campaign", format!("{}@{}", name.job, name.nominal.0)),
         }
     }
 
-    /// Whether it stops a message.
-    pub fn stops(&self, instance: &str, job: Option<&str>) -> bool {
+    /// Whether it stops a message of this instance, and of this job and occurrence where it has them.
+    pub fn stops(&self, instance: &str, job: Option<&str>, nominal: Option<Timestamp>) -> bool {
         match self {
             PauseScope::All => true,
             PauseScope::Instance(name) => name == instance,
             PauseScope::Job(name) => Some(name.as_str()) == job,
+            PauseScope::Campaign(name) => Some(name.job.as_str()) == job && Some(name.nominal) == nominal,
         }
     }
 }

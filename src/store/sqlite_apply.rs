@@ -49,7 +49,8 @@ async fn paused_marks(connection: &mut SqliteConnection, changes: &[Change]) -> 
     }
     let marks: Vec<Value> = changes.iter().filter(|c| is_mark(c)).map(|c| json!(hex(c.id))).collect();
     let rows = sqlx::query(
-        "SELECT m.id, m.instance, m.job FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)",
+        "SELECT m.id, m.instance, m.job, o.nominal_at FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)
+         LEFT JOIN occurrences AS o ON o.id = m.occurrence",
     )
     .bind(Value::Array(marks).to_string())
     .fetch_all(connection)
@@ -58,7 +59,8 @@ async fn paused_marks(connection: &mut SqliteConnection, changes: &[Change]) -> 
     let mut stopped = HashSet::new();
     for row in &rows {
         let (instance, job): (String, Option<String>) = (get(row, 1)?, get(row, 2)?);
-        if pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref())) {
+        let nominal = get::<Option<i64>>(row, 3)?.map(Timestamp);
+        if pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref(), nominal)) {
             stopped.insert(id(row, 0)?);
         }
     }

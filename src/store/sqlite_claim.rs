@@ -34,19 +34,12 @@ pub(super) async fn claim(
     // Whoever claims ahead of a wake asks again right when a pause ends, not ahead of it.
     let ends = pauses.iter().filter_map(|p| p.until).min().map(|end| end + CLAIM_AHEAD);
     let mut answer = ClaimAnswer { next_wake: ends, ..ClaimAnswer::default() };
-    if pauses.iter().any(|p| p.scope.stops(&instance.0, None)) {
+    if pauses.iter().any(|p| p.scope.stops(&instance.0, None, None)) {
         return Ok(answer);
     }
-    let paused_jobs: Vec<&str> = pauses
-        .iter()
-        .filter_map(|p| match &p.scope {
-            PauseScope::Job(name) => Some(name.as_str()),
-            PauseScope::All | PauseScope::Instance(_) => None,
-        })
-        .collect();
     let mut damaged = Vec::new();
-    let (except, paused_jobs) = (ids(except), serde_json::json!(paused_jobs).to_string());
-    let rows = rows(store, instance, horizon, (&except, &paused_jobs), (limit, strict_limit)).await?;
+    let (except, paused) = (ids(except), paused(&pauses));
+    let rows = rows(store, instance, horizon, (&except, &paused), (limit, strict_limit)).await?;
     let mut ordinary = 0;
     for row in &rows {
         let Some(rank) = get::<Option<i64>>(row, 6)? else {
@@ -77,6 +70,22 @@ pub(super) async fn claim(
     Ok(answer)
 }
 
+/// The jobs and occurrences that are paused, as `claim.sql` reads them.
+fn paused(pauses: &[&Pause]) -> String {
+    let (mut jobs, mut campaigns) = (Vec::new(), Vec::new());
+    for pause in pauses {
+        match &pause.scope {
+            PauseScope::Job(_) => jobs.push(pause.scope.parts().1),
+            PauseScope::Campaign(_) => campaigns.push(pause.scope.parts().1),
+            PauseScope::All | PauseScope::Instance(_) => {}
+        }
+    }
+    match jobs.is_empty() && campaigns.is_empty() {
+        true => "{}".to_owned(),
+        false => serde_json::json!({ "jobs": jobs, "campaigns": campaigns }).to_string(),
+    }
+}
+
 /// The change that ends a message whose row, or content, holds what no version of this program writes.
 fn unreadable(row: &SqliteRow, error: &StoreError, now: Timestamp) -> Result<Option<Change>, StoreError> {
     let id = id(row, 0)?;
@@ -94,7 +103,7 @@ fn unreadable(row: &SqliteRow, error: &StoreError, now: Timestamp) -> Result<Opt
 /// message came late and its typing is cut, so that it lands on its instant all the same.
 fn was_paused(known: &[Pause], message: &Claimed) -> bool {
     let over = |p: &Pause| p.until.is_some_and(|t| message.due.target < t);
-    known.iter().any(|p| over(p) && p.scope.stops(&message.due.instance.0, message.job.as_deref()))
+    known.iter().any(|p| over(p) && p.scope.stops(&message.due.instance.0, message.job.as_deref(), message.nominal_at))
 }
 
 /// All three ranks and the next wake in one statement: each goes to another thread and back.
@@ -108,7 +117,7 @@ async fn rows(
     store: &SqliteStore,
     instance: &InstanceName,
     horizon: Timestamp,
-    (except, paused_jobs): (&str, &str),
+    (except, paused): (&str, &str),
     (limit, strict_limit): (usize, usize),
 ) -> Result<Vec<SqliteRow>, StoreError> {
     sqlx::query(CLAIM.clone())
@@ -117,7 +126,7 @@ async fn rows(
         .bind(except)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind(i64::try_from(strict_limit).unwrap_or(i64::MAX))
-        .bind(paused_jobs)
+        .bind(paused)
         .fetch_all(&store.readers)
         .await
         .map_err(StoreError::database("claim messages"))
@@ -317,7 +326,8 @@ pub(super) async fn verify(
         let id = id(row, 0)?;
         ours.insert(id);
         let (instance, job): (String, Option<String>) = (get(row, 1)?, get(row, 2)?);
-        if pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref())) {
+        let nominal = get::<Option<i64>>(row, 3)?.map(Timestamp);
+        if pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref(), nominal)) {
             verified.paused.push(id);
         }
     }

@@ -139,8 +139,9 @@ async fn publish(
         .execute(&mut *connection)
         .await
         .map_err(StoreError::database(doing))?;
-    sqlx::query("UPDATE occurrences SET state = 'planned' WHERE id = ?1")
+    sqlx::query("UPDATE occurrences SET state = 'planned', recipients = ?2 WHERE id = ?1")
         .bind(import.occurrence)
+        .bind(count(end.imported))
         .execute(connection)
         .await
         .map_err(StoreError::database(doing))?;

@@ -3,6 +3,7 @@
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
+use crate::domain::campaign::CampaignName;
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_claim::get;
 use crate::store::{Pause, PauseScope, SqliteStore, StoreError};
@@ -54,7 +55,7 @@ impl SqliteStore {
                              since = CASE WHEN pauses.until <= excluded.since THEN excluded.since ELSE pauses.since END",
                     )
                     .bind(scope)
-                    .bind(name.to_owned())
+                    .bind(name)
                     .bind(pause.note)
                     .bind(pause.since.0)
                     .bind(pause.until.map(|t| t.0))
@@ -84,7 +85,7 @@ impl SqliteStore {
                         "UPDATE pauses SET until = ?3 WHERE scope = ?1 AND name = ?2 AND (until IS NULL OR until > ?3)",
                     )
                     .bind(scope)
-                    .bind(name.to_owned())
+                    .bind(name)
                     .bind(now.0)
                     .execute(c)
                     .await
@@ -114,10 +115,19 @@ fn pause(row: &SqliteRow) -> Result<Pause, StoreError> {
         scope: match scope.as_str() {
             "all" => PauseScope::All,
             "instance" => PauseScope::Instance(name),
-            _ => PauseScope::Job(name),
+            "job" => PauseScope::Job(name),
+            _ => PauseScope::Campaign(campaign(&name)?),
         },
         note: get(row, 2)?,
         since: Timestamp(get(row, 3)?),
         until: get::<Option<i64>>(row, 4)?.map(Timestamp),
     })
+}
+
+/// What [`PauseScope::parts`] made of a campaign's name.
+fn campaign(name: &str) -> Result<CampaignName, StoreError> {
+    let parts = name.rsplit_once('@').and_then(|(job, at)| Some((job, at.parse().ok()?)));
+    let wrong = || StoreError::Inconsistent { table: "pauses", column: "name", what: format!("'{name}'") };
+    let (job, nominal) = parts.ok_or_else(wrong)?;
+    Ok(CampaignName { job: job.to_owned(), nominal: Timestamp(nominal) })
 }

@@ -194,7 +194,9 @@ pub(super) async fn insert(connection: &mut SqliteConnection, messages: NewMessa
         // What is at its gate already stays hidden until it has passed it.
         let hidden = publish.gate_at.is_some_and(|t| t <= messages.now);
         sqlx::query(
-            "UPDATE occurrences SET state = ?4, planned_at = ?2, gate_at = ?3, event_at = ?5, extra = ?6 WHERE id = ?1",
+            "UPDATE occurrences SET state = ?4, planned_at = ?2, gate_at = ?3, event_at = ?5, extra = ?6,
+                 recipients = (SELECT size FROM audiences WHERE id = ?7)
+             WHERE id = ?1",
         )
         .bind(occurrence)
         .bind(messages.now.0)
@@ -202,6 +204,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, messages: NewMessa
         .bind(if hidden { "planning" } else { "planned" })
         .bind(publish.event_at.map(|t| t.0))
         .bind(i64::from(publish.extra))
+        .bind(messages.audience)
         .execute(&mut *connection)
         .await
         .map_err(StoreError::database(doing))?;

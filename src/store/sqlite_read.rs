@@ -3,6 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::ack::Ack;
+use crate::domain::campaign::CampaignName;
 use crate::domain::class::Class;
 use crate::domain::id::MessageId;
 use crate::domain::state::StateName;
@@ -108,7 +109,7 @@ impl SqliteStore {
             return Ok(None);
         };
         let message = message(&row)?;
-        let body: String = get(&row, 19)?;
+        let body: String = get(&row, 20)?;
         let wrong =
             |e: serde_json::Error| StoreError::Inconsistent { table: "contents", column: "body", what: e.to_string() };
         let (attempts, derived) = self.attempts(of).await?;
@@ -116,14 +117,14 @@ impl SqliteStore {
         events.extend(derived);
         events.extend(self.events(of).await?);
         events.sort_by_key(|e| e.at);
-        let state: Option<String> = get(&row, 21)?;
+        let state: Option<String> = get(&row, 22)?;
         let blocked = match state.filter(|s| s != "working") {
-            Some(state) => Some((state, get(&row, 22)?, get::<Option<i64>>(&row, 23)?.map(Timestamp))),
+            Some(state) => Some((state, get(&row, 23)?, get::<Option<i64>>(&row, 24)?.map(Timestamp))),
             None => None,
         };
         Ok(Some(MessageDetail {
             content: serde_json::from_str(&body).map_err(wrong)?,
-            vars: read_vars(get::<Option<String>>(&row, 20)?.as_deref()),
+            vars: read_vars(get::<Option<String>>(&row, 21)?.as_deref()),
             acks: self.acks(of).await?,
             follow_up: self.follow_view(of).await?,
             message,
@@ -355,7 +356,7 @@ fn page(rows: &[SqliteRow], limit: i64) -> Result<(Vec<MessageView>, Option<Mess
     Ok((messages, next))
 }
 
-fn message(row: &SqliteRow) -> Result<MessageView, StoreError> {
+pub(super) fn message(row: &SqliteRow) -> Result<MessageView, StoreError> {
     let state = state_name(&get::<String>(row, 7)?)?;
     let instant = |column| get::<Option<i64>>(row, column).map(|t| t.map(Timestamp));
     let waits = matches!(state, StateName::Scheduled | StateName::Typing | StateName::InDoubt);
@@ -363,6 +364,7 @@ fn message(row: &SqliteRow) -> Result<MessageView, StoreError> {
         id: id(row, 0)?,
         job: get(row, 1)?,
         occurrence: instant(2)?,
+        campaign: campaign(row)?,
         instance: get(row, 3)?,
         chat: get(row, 4)?,
         class: Class::from_code(get(row, 5)?).unwrap_or_default(),
@@ -379,6 +381,15 @@ fn message(row: &SqliteRow) -> Result<MessageView, StoreError> {
         ack_at: instant(16)?,
         created_at: Timestamp(get(row, 17)?),
         lead: Millis(get(row, 18)?),
+    })
+}
+
+/// The campaign of a message: one recipient alone is none.
+fn campaign(row: &SqliteRow) -> Result<Option<CampaignName>, StoreError> {
+    let many = get::<Option<i64>>(row, 19)?.is_some_and(|n| n > 1);
+    Ok(match (get(row, 1)?, get::<Option<i64>>(row, 2)?) {
+        (Some(job), Some(nominal)) if many => Some(CampaignName { job, nominal: Timestamp(nominal) }),
+        _ => None,
     })
 }
 
@@ -411,12 +422,12 @@ fn event(at: Timestamp, from: &str, to: &str, note: Option<String>) -> EventView
     EventView { at, from: Some(from.to_owned()), to: to.to_owned(), note }
 }
 
-fn state_name(name: &str) -> Result<StateName, StoreError> {
+pub(super) fn state_name(name: &str) -> Result<StateName, StoreError> {
     let wrong = || StoreError::Inconsistent { table: "messages", column: "state", what: name.to_owned() };
     StateName::from_name(name).ok_or_else(wrong)
 }
 
-fn ack(level: i64) -> Result<Ack, StoreError> {
+pub(super) fn ack(level: i64) -> Result<Ack, StoreError> {
     let wrong = || StoreError::Inconsistent { table: "messages", column: "ack", what: level.to_string() };
     Ack::from_level(level).ok_or_else(wrong)
 }

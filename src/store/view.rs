@@ -1,6 +1,7 @@
 //! What the database tells people: messages, their timelines, counts.
 
 use crate::domain::ack::Ack;
+use crate::domain::campaign::CampaignName;
 use crate::domain::class::Class;
 use crate::domain::content::Content;
 use crate::domain::follow::{Followed, Follower};
@@ -20,6 +21,7 @@ pub struct MessageView {
     pub id: MessageId,
     pub job: Option<String>,
     pub occurrence: Option<Timestamp>,
+    pub campaign: Option<CampaignName>,
     pub instance: String,
     pub chat: String,
     pub class: Class,
@@ -59,6 +61,84 @@ pub struct MessageFilter {
     pub limit: u32,
     /// Continue after this message.
     pub after: Option<MessageId>,
+}
+
+/// A campaign and how its messages stand.
+#[derive(Clone, Debug)]
+pub struct CampaignView {
+    /// Its occurrence's row.
+    pub occurrence: i64,
+    /// What it is called.
+    pub name: CampaignName,
+    /// How many recipients it was planned for.
+    pub recipients: u64,
+    /// When a person called it off.
+    pub cancelled_at: Option<Timestamp>,
+    /// The file it was imported from.
+    pub file: Option<String>,
+    /// Through which instances its messages go.
+    pub instances: Vec<String>,
+    /// Their class.
+    pub class: Class,
+    /// How they stand.
+    pub counts: Vec<CampaignCount>,
+    /// When the first and the last of them are due.
+    pub due: Option<(Timestamp, Timestamp)>,
+    /// When the first and the last of them left.
+    pub sent: Option<(Timestamp, Timestamp)>,
+    /// How many left within the last minute, and the last five.
+    pub sent_lately: (u64, u64),
+}
+
+/// Messages of a campaign that stand alike.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CampaignCount {
+    /// Their state.
+    pub state: StateName,
+    /// Why, where there is a reason.
+    pub reason: Option<String>,
+    /// Their ack.
+    pub ack: Option<Ack>,
+    /// How many they are.
+    pub messages: u64,
+}
+
+impl CampaignView {
+    /// How many messages are in each state.
+    pub fn states(&self) -> Vec<(StateName, u64)> {
+        let count = |state| self.counts.iter().filter(|c| c.state == state).map(|c| c.messages).sum();
+        StateName::ALL.into_iter().map(|state| (state, count(state))).filter(|(_, n)| *n > 0).collect()
+    }
+
+    /// How many messages there are.
+    pub fn messages(&self) -> u64 {
+        self.counts.iter().map(|c| c.messages).sum()
+    }
+}
+
+/// Where in a campaign a reader is: its messages come by chat, and those of one chat by step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The chat.
+    pub chat: String,
+    /// The step.
+    pub step: i64,
+}
+
+impl Place {
+    /// Before every message.
+    pub const START: Place = Place { chat: String::new(), step: i64::MIN };
+}
+
+/// One message of a campaign, as it is exported.
+#[derive(Clone, Debug)]
+pub struct CampaignMessage {
+    /// The row.
+    pub message: MessageView,
+    /// Its recipient's variables.
+    pub vars: Vars,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// One message with everything known about it.

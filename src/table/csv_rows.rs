@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use crate::table::cells::as_written;
 use crate::table::{Flaw, ROW_LIMIT, Row};
 
 /// Most columns of a file.
@@ -132,8 +133,9 @@ fn row(record: &csv::ByteRecord, line: u64, windows_1252: bool, columns: &[Strin
 }
 
 fn text(bytes: &[u8], windows_1252: bool) -> String {
-    if windows_1252 {
-        return encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0.into_owned();
-    }
-    String::from_utf8_lossy(bytes).into_owned()
+    let text = match windows_1252 {
+        true => encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0,
+        false => String::from_utf8_lossy(bytes),
+    };
+    as_written(&text).to_owned()
 }

@@ -4,8 +4,11 @@
 //! cells with newlines in them, and be UTF-8 or Windows-1252: what is not valid UTF-8 anywhere is read as the latter,
 //! which is how older spreadsheets save. JSON lines are UTF-8.
 
+mod cells;
 mod csv_rows;
 mod json_rows;
+
+pub use cells::harmless;
 
 use std::fs::File;
 use std::io::{BufReader, Read};

@@ -183,7 +183,7 @@ fn ack_colour(ack: Option<Ack>) -> Color {
 
 fn lane_line(l: &LaneView, pauses: &[Pause], now: Timestamp, width: usize, paint: Paint) -> Line<'static> {
     // A person's pause goes before what the gateway says.
-    let pause = pauses.iter().find(|p| p.scope.stops(&l.name, None));
+    let pause = pauses.iter().find(|p| p.scope.stops(&l.name, None, None));
     let (state, reason, until) = match pause {
         Some(p) => ("paused".to_owned(), p.note.clone(), p.until),
         None => (l.state.clone(), l.reason.clone(), l.until),

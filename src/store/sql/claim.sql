@@ -1,5 +1,5 @@
 -- Waiting messages of one instance and one rank, by wake, that this node does not hold yet. A step of a sequence
--- waits until the one before it is sent; paused jobs wait. The numbers of a row come in one text: each value of a row costs an
+-- waits until the one before it is sent; paused jobs and campaigns wait. The numbers of a row come in one text: each value of a row costs an
 -- allocation here and its end on another thread.
 SELECT * FROM (
     SELECT m.id, m.chat,
@@ -16,7 +16,10 @@ SELECT * FROM (
             SELECT 1 FROM messages AS p
             WHERE p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1 AND p.reason IS NOT 'replaced'
               AND p.state = 'sent'))
-      AND (m.job IS NULL OR ?6 = '[]' OR m.job NOT IN (SELECT value FROM json_each(?6)))
+      AND (m.job IS NULL OR ?6 = '{}'
+           OR (m.job NOT IN (SELECT value FROM json_each(?6, '$.jobs'))
+               AND (o.id IS NULL
+                    OR m.job || '@' || o.nominal_at NOT IN (SELECT value FROM json_each(?6, '$.campaigns')))))
       AND m.id NOT IN (SELECT unhex(value) FROM json_each(?3))
     ORDER BY m.wake_at, m.id
     LIMIT {limit}

@@ -14,7 +14,8 @@ SELECT EXISTS (
             SELECT 1 FROM pauses AS p
             WHERE (p.until IS NULL OR p.until > ?1)
               AND (p.scope = 'all' OR (p.scope = 'instance' AND p.name = m.instance)
-                   OR (p.scope = 'job' AND p.name = m.job)))
+                   OR (p.scope = 'job' AND p.name = m.job)
+                   OR (p.scope = 'campaign' AND p.name = m.job || '@' || o.nominal_at)))
 ) OR EXISTS (SELECT 1 FROM jobs WHERE plan_at <= ?1 AND next_at <= ?1)
   OR EXISTS (SELECT 1 FROM occurrences WHERE gate_at IS NOT NULL AND gate_at <= ?1 AND state = 'planning')
   OR EXISTS (SELECT 1 FROM messages

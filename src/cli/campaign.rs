@@ -1,0 +1,294 @@
+//! `campaign`: the messages of one occurrence with many recipients, followed as one.
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::campaign_export::{ExportArgs, export};
+use crate::cli::exit::{Exit, told};
+use crate::cli::out::{Out, counted, safe, table};
+use crate::cli::pause::{PauseHow, pause_scope, resume_scope};
+use crate::cli::place::Zone;
+use crate::cli::{Global, place};
+use crate::clock;
+use crate::config::read::suggest;
+use crate::domain::ack::Ack;
+use crate::domain::campaign::{CampaignName, Standing};
+use crate::domain::state::StateName;
+use crate::domain::time::Timestamp;
+use crate::repair::{self, CalledOff};
+use crate::store::view::CampaignView;
+use crate::store::{Opening, Pause, PauseScope, SqliteStore};
+
+/// Columns of a progress bar.
+const BAR: u64 = 40;
+
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum CampaignCommand {
+    /// List campaigns, the latest first
+    List {
+        /// Of this job only
+        #[arg(long)]
+        job: Option<String>,
+        /// At most so many, 1 to 1000
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Show how a campaign stands: every recipient is in one of the counts
+    Show {
+        /// The campaign, or its job: then the latest that has come, else the first that is to come
+        name: String,
+    },
+    /// Stop a campaign: what waits of it waits on, what it is typing is taken back
+    Pause {
+        /// The campaign, or its job
+        name: String,
+        #[command(flatten)]
+        how: PauseHow,
+    },
+    /// Let a paused campaign go on
+    Resume {
+        /// The campaign, or its job
+        name: String,
+        /// Say what would be resumed
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Call a campaign off: what has not left is cancelled
+    Cancel {
+        /// The campaign, or its job
+        name: String,
+        /// Say how many messages would be cancelled
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write every message of a campaign, with its recipient's variables, as CSV or JSON lines
+    Export(ExportArgs),
+}
+
+pub(super) async fn campaign(global: &Global, command: CampaignCommand, out: &Out) -> anyhow::Result<Exit> {
+    place::must_exist(global).await?;
+    match command {
+        CampaignCommand::List { job, limit } => list(global, job.as_deref(), limit, out).await,
+        CampaignCommand::Show { name } => show(global, &name, out).await,
+        CampaignCommand::Pause { name, how } => pause_scope(global, scope(global, &name).await?, how, out).await,
+        CampaignCommand::Resume { name, dry_run } => {
+            resume_scope(global, scope(global, &name).await?, dry_run, out).await
+        }
+        CampaignCommand::Cancel { name, dry_run } => cancel(global, &name, dry_run, out).await,
+        CampaignCommand::Export(args) => export(global, &args, out).await,
+    }
+}
+
+async fn list(global: &Global, job: Option<&str>, limit: u32, out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Reading).await?;
+    let (now, zone) = (clock::now(), place::zone(&store).await?);
+    let (views, pauses) = (store.campaigns(job, limit, now).await?, store.pauses(now).await?);
+    store.close().await;
+    if out.json {
+        let all: Vec<Value> = views.iter().map(|v| json_of(v, &pauses, now)).collect();
+        out.document(&json!({ "campaigns": all }))?;
+        return Ok(Exit::Ok);
+    }
+    if views.is_empty() {
+        out.note("no campaigns: an occurrence with more than one recipient is one");
+        return Ok(Exit::Ok);
+    }
+    let row = |v: &CampaignView| {
+        let standing = Standing { counts: &v.states(), ..standing(v, &pauses) };
+        vec![
+            safe(&v.name.to_string()),
+            standing.state(now).name().to_owned(),
+            zone.show(v.name.nominal),
+            v.messages().to_string(),
+            of(v, StateName::Sent).to_string(),
+            standing.undone().to_string(),
+        ]
+    };
+    let header = ["campaign", "state", &format!("due ({})", zone.name), "messages", "sent", "undone"];
+    out.data(&table(&header, views.iter().map(row).collect()))?;
+    Ok(Exit::Ok)
+}
+
+async fn show(global: &Global, name: &str, out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Reading).await?;
+    let (now, zone) = (clock::now(), place::zone(&store).await?);
+    let (found, pauses) = (found(&store, name, now).await, store.pauses(now).await?);
+    store.close().await;
+    let view = found?;
+    if out.json {
+        out.document(&json_of(&view, &pauses, now))?;
+    } else {
+        out.data(&words(&view, &pauses, &zone, now))?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn cancel(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Beside).await?;
+    let found = found(&store, name, clock::now()).await;
+    let done = match &found {
+        Ok(view) => Some(repair::call_off(&store, view, dry_run, clock::now).await),
+        Err(_) => None,
+    };
+    store.close().await;
+    let (view, Some(done)) = (found?, done) else { return Ok(Exit::NotFound) };
+    let CalledOff { cancelled, out: left } = done?;
+    if out.json {
+        let name = view.name.to_string();
+        out.document(&json!({ "campaign": name, "cancelled": cancelled, "in_motion": left, "dry_run": dry_run }))?;
+    } else {
+        let would = if dry_run { "would be " } else { "" };
+        let sent = counted(of(&view, StateName::Sent), "message");
+        out.data(&format!(
+            "'{}': {} {would}cancelled; {sent} had left",
+            safe(&view.name.to_string()),
+            counted(cancelled, "message")
+        ))?;
+        if left > 0 {
+            out.note(&format!("{} on the way cannot be taken back", counted(left, "message")));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// What a pause of a campaign stops.
+async fn scope(global: &Global, name: &str) -> anyhow::Result<PauseScope> {
+    let store = place::open(global, Opening::Reading).await?;
+    let found = found(&store, name, clock::now()).await;
+    store.close().await;
+    Ok(PauseScope::Campaign(found?.name))
+}
+
+/// A campaign by its name or its job's, or an error with the nearest one.
+pub(super) async fn found(store: &SqliteStore, name: &str, now: Timestamp) -> anyhow::Result<CampaignView> {
+    let (job, nominal) = CampaignName::read(name);
+    if let Some(view) = store.campaign(job, nominal, now).await? {
+        return Ok(view);
+    }
+    let known: Vec<String> = store.campaigns(None, 20, now).await?.iter().map(|v| v.name.to_string()).collect();
+    let jobs: Vec<&str> =
+        known.iter().map(|n| CampaignName::read(n).0).chain(known.iter().map(String::as_str)).collect();
+    let help = if jobs.is_empty() { "this database has none".to_owned() } else { suggest(name, &jobs) };
+    Err(told(Exit::NotFound, format!("there is no campaign '{name}'; {help}")))
+}
+
+fn standing<'c>(view: &CampaignView, pauses: &[Pause]) -> Standing<'c> {
+    Standing {
+        counts: &[],
+        cancelled: view.cancelled_at.is_some(),
+        paused: !view.instances.is_empty() && view.instances.iter().all(|i| stopped(view, i, pauses).next().is_some()),
+        first_due: view.due.map(|(first, _)| first),
+    }
+}
+
+/// The pauses that stop a campaign's messages through an instance.
+fn stopped<'p>(view: &CampaignView, instance: &str, pauses: &'p [Pause]) -> impl Iterator<Item = &'p Pause> {
+    let stops = |p: &&Pause| p.scope.stops(instance, Some(&view.name.job), Some(view.name.nominal));
+    pauses.iter().filter(stops)
+}
+
+/// How many messages are in a state.
+fn of(view: &CampaignView, state: StateName) -> u64 {
+    view.counts.iter().filter(|c| c.state == state).map(|c| c.messages).sum()
+}
+
+/// How many of the messages that were sent have an ack.
+fn acked(view: &CampaignView, ack: Option<Ack>) -> u64 {
+    view.counts.iter().filter(|c| c.state == StateName::Sent && c.ack == ack).map(|c| c.messages).sum()
+}
+
+pub(super) fn json_of(view: &CampaignView, pauses: &[Pause], now: Timestamp) -> Value {
+    let standing = Standing { counts: &view.states(), ..standing(view, pauses) };
+    let counts: Map<String, Value> =
+        StateName::ALL.into_iter().map(|s| (s.name().to_owned(), json!(of(view, s)))).collect();
+    let mut acks: Map<String, Value> =
+        Ack::ALL.into_iter().map(|a| (a.name().to_owned(), json!(acked(view, Some(a))))).collect();
+    acks.insert("none".to_owned(), json!(acked(view, None)));
+    let instant = |t: Option<Timestamp>| t.map(Timestamp::to_rfc3339);
+    let stops: Vec<&Pause> = view.instances.iter().flat_map(|i| stopped(view, i, pauses)).collect();
+    json!({
+        "name": view.name.to_string(),
+        "job": view.name.job,
+        "occurrence": view.name.nominal.to_rfc3339(),
+        "file": view.file,
+        "instances": view.instances,
+        "class": view.class.name(),
+        "state": standing.state(now).name(),
+        "note": stops.iter().find_map(|p| p.note.clone()),
+        "paused_until": stops.iter().find_map(|p| p.until).map(Timestamp::to_rfc3339),
+        "recipients": view.recipients,
+        "messages": view.messages(),
+        "undone": standing.undone(),
+        "counts": counts,
+        "acks": acks,
+        "reasons": reasons(view).into_iter()
+            .map(|(state, reason, n)| json!({ "state": state.name(), "reason": reason, "messages": n }))
+            .collect::<Vec<_>>(),
+        "due_at": instant(view.due.map(|d| d.0)),
+        "last_due_at": instant(view.due.map(|d| d.1)),
+        "first_sent_at": instant(view.sent.map(|s| s.0)),
+        "last_sent_at": instant(view.sent.map(|s| s.1)),
+        "cancelled_at": instant(view.cancelled_at),
+        "rates": { "sends_last_minute": view.sent_lately.0, "sends_last_five_minutes": view.sent_lately.1 },
+    })
+}
+
+/// Why messages are where they are, the most frequent first.
+fn reasons(view: &CampaignView) -> Vec<(StateName, String, u64)> {
+    let mut all: Vec<(StateName, String, u64)> = Vec::new();
+    for c in &view.counts {
+        let Some(reason) = &c.reason else { continue };
+        match all.iter_mut().find(|(state, known, _)| *state == c.state && known == reason) {
+            Some((_, _, n)) => *n += c.messages,
+            None => all.push((c.state, reason.clone(), c.messages)),
+        }
+    }
+    all.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.1.cmp(&b.1)));
+    all
+}
+
+fn words(view: &CampaignView, pauses: &[Pause], zone: &Zone, now: Timestamp) -> String {
+    let standing = Standing { counts: &view.states(), ..standing(view, pauses) };
+    let (all, sent) = (view.messages(), of(view, StateName::Sent));
+    let full = (sent * BAR).checked_div(all).unwrap_or(0);
+    let bar: String = (0..BAR).map(|n| if n < full { '█' } else { '░' }).collect();
+    let mut lines = vec![
+        format!("campaign   {}", safe(&view.name.to_string())),
+        format!("state      {}", standing.state(now).name()),
+        format!("through    {}", safe(&view.instances.join(", "))),
+        format!("recipients {}", view.recipients),
+        format!("sent       {bar} {sent} of {all}"),
+    ];
+    if let Some(file) = &view.file {
+        lines.insert(1, format!("from       {}", safe(file)));
+    }
+    if let Some((first, last)) = view.due {
+        let to = if last == first { String::new() } else { format!(" to {}", zone.show_exactly(last)) };
+        lines.push(format!("due        {}{to}", zone.show_exactly(first)));
+    }
+    if let Some((first, last)) = view.sent {
+        lines.push(format!("left       {} to {}", zone.show_exactly(first), zone.show_exactly(last)));
+        let (one, five) = view.sent_lately;
+        lines.push(format!("rate       {one} in the last minute, {five} in the last five"));
+    }
+    let acks = Ack::ALL.into_iter().map(|a| (a.name(), acked(view, Some(a)))).chain([("none yet", acked(view, None))]);
+    let acks: Vec<String> = acks.filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} {name}")).collect();
+    if !acks.is_empty() {
+        lines.push(format!("acks       {}", acks.join(", ")));
+    }
+    for (state, n) in view.states().into_iter().filter(|(state, _)| *state != StateName::Sent) {
+        let why = reasons(view).into_iter().filter(|(of, ..)| *of == state);
+        let why: Vec<String> = why.map(|(_, reason, n)| format!("{n} {reason}")).collect();
+        let why = if why.is_empty() { String::new() } else { format!("  ({})", why.join(", ")) };
+        lines.push(format!("{:<10} {n}{why}", state.name().replace('_', " ")));
+    }
+    let mut told: Vec<&Pause> = Vec::new();
+    for pause in view.instances.iter().flat_map(|i| stopped(view, i, pauses)) {
+        if !told.contains(&pause) {
+            told.push(pause);
+            let end = pause.until.map_or(String::new(), |t| format!(" until {}", zone.show_exactly(t)));
+            let note = safe(pause.note.as_deref().unwrap_or(""));
+            lines.push(format!("paused     {}{end}  {note}", crate::cli::pause::words(&pause.scope)));
+        }
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,7 @@
+-- One occurrence by its job and instant. Of a job alone the latest that has come, else the first that is to come.
+SELECT o.id, o.job, o.nominal_at, o.recipients, o.cancelled_at, i.file
+FROM occurrences AS o
+LEFT JOIN imports AS i ON i.occurrence = o.id
+WHERE o.state = 'planned' AND o.job = ?1 AND (?2 IS NULL OR o.nominal_at = ?2)
+ORDER BY o.nominal_at > ?3, CASE WHEN o.nominal_at > ?3 THEN o.nominal_at ELSE -o.nominal_at END
+LIMIT 1

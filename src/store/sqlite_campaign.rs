@@ -1,0 +1,195 @@
+//! Campaigns: how the messages of an occurrence stand, and calling one off.
+
+use sqlx::sqlite::SqliteRow;
+
+use crate::domain::campaign::CampaignName;
+use crate::domain::class::Class;
+use crate::domain::state::StateName;
+use crate::domain::time::{Millis, Timestamp};
+use crate::store::sqlite_claim::{get, read_vars};
+use crate::store::sqlite_plan::state_list;
+use crate::store::sqlite_read::{ack, message, state_name};
+use crate::store::view::{CampaignCount, CampaignMessage, CampaignView, Place};
+use crate::store::{SqliteStore, StoreError};
+
+/// The spans over which the rate of sends is told.
+const MINUTE: Millis = Millis::seconds(60);
+const FIVE_MINUTES: Millis = Millis::seconds(300);
+
+impl SqliteStore {
+    /// Campaigns of one job or of all, the latest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn campaigns(
+        &self,
+        job: Option<&str>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<CampaignView>, StoreError> {
+        let rows = sqlx::query(include_str!("sql/campaigns.sql"))
+            .bind(job.map(str::to_owned))
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("list campaigns"))?;
+        let mut all = Vec::with_capacity(rows.len());
+        for row in &rows {
+            all.push(self.campaign_of(row, now).await?);
+        }
+        Ok(all)
+    }
+
+    /// The messages of a job's occurrence; without an instant of the latest that has come by `now`, else of the first that is to
+    /// come.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn campaign(
+        &self,
+        job: &str,
+        nominal: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<CampaignView>, StoreError> {
+        let row = sqlx::query(include_str!("sql/campaign.sql"))
+            .bind(job.to_owned())
+            .bind(nominal.map(|t| t.0))
+            .bind(now.0)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(StoreError::database("find a campaign"))?;
+        match row {
+            Some(row) => Ok(Some(self.campaign_of(&row, now).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn campaign_of(&self, row: &SqliteRow, now: Timestamp) -> Result<CampaignView, StoreError> {
+        let occurrence = get(row, 0)?;
+        let rows = sqlx::query(include_str!("sql/campaign_counts.sql"))
+            .bind(occurrence)
+            .bind((now - MINUTE).0)
+            .bind((now - FIVE_MINUTES).0)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("count a campaign"))?;
+        let instant = |row: &SqliteRow, column| get::<Option<i64>>(row, column).map(|t| t.map(Timestamp));
+        let mut view = CampaignView {
+            occurrence,
+            name: CampaignName { job: get(row, 1)?, nominal: Timestamp(get(row, 2)?) },
+            recipients: get::<Option<i64>>(row, 3)?.and_then(|n| n.try_into().ok()).unwrap_or(0),
+            cancelled_at: instant(row, 4)?,
+            file: get(row, 5)?,
+            instances: Vec::new(),
+            class: Class::default(),
+            counts: Vec::with_capacity(rows.len()),
+            due: None,
+            sent: None,
+            sent_lately: (0, 0),
+        };
+        for row in &rows {
+            let count = CampaignCount {
+                state: state_name(&get::<String>(row, 0)?)?,
+                reason: get(row, 1)?,
+                ack: get::<Option<i64>>(row, 2)?.map(ack).transpose()?,
+                messages: count(row, 5)?,
+            };
+            let instance: String = get(row, 3)?;
+            if !view.instances.contains(&instance) {
+                view.instances.push(instance);
+            }
+            view.class = Class::from_code(get(row, 4)?).unwrap_or_default();
+            view.due = span(view.due, instant(row, 6)?, instant(row, 7)?);
+            view.sent = span(view.sent, instant(row, 8)?, instant(row, 9)?);
+            view.sent_lately.0 += count_of(row, 10)?;
+            view.sent_lately.1 += count_of(row, 11)?;
+            view.counts.push(count);
+        }
+        Ok(view)
+    }
+
+    /// Messages of a campaign in any of these states (none = all), by chat, after a place.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn campaign_messages(
+        &self,
+        occurrence: i64,
+        states: &[StateName],
+        after: &Place,
+        limit: u32,
+    ) -> Result<Vec<CampaignMessage>, StoreError> {
+        let rows = sqlx::query(include_str!("sql/campaign_messages.sql"))
+            .bind(occurrence)
+            .bind(after.chat.clone())
+            .bind(after.step)
+            .bind(state_list(states))
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("read the messages of a campaign"))?;
+        let one = |row: &SqliteRow| {
+            let message = message(row)?;
+            let place = Place { chat: message.chat.clone(), step: get(row, 21)? };
+            Ok(CampaignMessage { message, vars: read_vars(get::<Option<String>>(row, 20)?.as_deref()), place })
+        };
+        rows.iter().map(one).collect()
+    }
+
+    /// The names of the variables of a campaign's recipients, in the order of the alphabet.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn variables_of_campaign(&self, occurrence: i64) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar(
+            "SELECT DISTINCT v.key FROM messages AS m
+             JOIN recipients AS r ON r.audience = m.audience AND r.place = m.place
+             CROSS JOIN json_each(r.vars) AS v
+             WHERE m.occurrence = ?1 AND m.reason IS NOT 'replaced' AND r.vars IS NOT NULL
+             ORDER BY v.key",
+        )
+        .bind(occurrence)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database("read the variables of a campaign"))
+    }
+
+    /// Writes down that a person called a campaign off.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn call_off(&self, occurrence: i64, now: Timestamp) -> Result<(), StoreError> {
+        self.writer()?
+            .run(move |c| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE occurrences SET cancelled_at = coalesce(cancelled_at, ?2) WHERE id = ?1")
+                        .bind(occurrence)
+                        .bind(now.0)
+                        .execute(c)
+                        .await
+                        .map_err(StoreError::database("call a campaign off"))?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+/// A span made wide enough for two more instants.
+fn span(
+    known: Option<(Timestamp, Timestamp)>,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+) -> Option<(Timestamp, Timestamp)> {
+    let (Some(first), Some(last)) = (first, last) else { return known };
+    Some(known.map_or((first, last), |(a, b)| (a.min(first), b.max(last))))
+}
+
+fn count(row: &SqliteRow, column: usize) -> Result<u64, StoreError> {
+    Ok(get::<i64>(row, column)?.try_into().unwrap_or(0))
+}
+
+/// A sum, which is nothing where there was nothing to sum up.
+fn count_of(row: &SqliteRow, column: usize) -> Result<u64, StoreError> {
+    Ok(get::<Option<i64>>(row, column)?.unwrap_or(0).try_into().unwrap_or(0))
+}

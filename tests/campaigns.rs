@@ -1,0 +1,129 @@
+//! Campaigns: every recipient is accounted for, and a person can stop one, let it go on, call it off and read who got it.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
+
+#[path = "support/process.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
+mod process;
+
+use std::time::Duration;
+
+use process::{Bench, Running, pause, until};
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How many people are on the list.
+const GUESTS: usize = 30;
+
+/// A campaign through a lane of ten a second.
+fn begin() -> (Bench, Running) {
+    let bench = Bench::new();
+    let rows: String = (0..GUESTS).map(|n| format!("2010000{n:05},\"N, {n}\",=1+{n}\n")).collect();
+    bench.write("guests.csv", &format!("phone,name,state\n{rows}"));
+    bench.write(
+        "jobs.yaml",
+        "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox, pacing: { rate: 10/s } } }\njobs:\n  \
+         launch: { in: 1s, class: campaign, to: { csv: guests.csv, chat: phone }, text: \"Hi {{ name }}\", typing: { lead: 200ms } }\n  \
+         alone: { at: 2097-01-01T00:00, to: \"201000000901\", text: hi }\n  \
+         later: { at: 2097-01-01T00:00, to: [\"201000000902\", \"201000000903\"], text: hi }\n",
+    );
+    let daemon = bench.start(&["run", "jobs.yaml", "--sandbox", "--listen", "127.0.0.1:0"]);
+    until("some of it left", LIMIT, || bench.path("db").exists() && sent(&bench) >= 5);
+    (bench, daemon)
+}
+
+fn show(bench: &Bench) -> Value {
+    bench.json(&["campaign", "show", "launch"])
+}
+
+fn sent(bench: &Bench) -> u64 {
+    let output = bench.run(&["campaign", "show", "launch", "--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    told["counts"]["sent"].as_u64().unwrap_or(0)
+}
+
+/// How many messages all its counts name together.
+fn accounted(campaign: &Value) -> u64 {
+    campaign["counts"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum()
+}
+
+#[test]
+fn a_paused_campaign_sends_nothing_until_it_is_resumed_and_is_finished_when_all_rest() {
+    let (bench, _daemon) = begin();
+    assert_eq!(show(&bench)["state"], "running");
+    bench.json(&["campaign", "pause", "launch", "--note", "wrong price"]);
+    // What was marked before goes out.
+    pause(Duration::from_millis(700));
+    let paused = show(&bench);
+    pause(Duration::from_millis(700));
+    let still = show(&bench);
+    assert_eq!((&still["state"], &still["note"]), (&"paused".into(), &"wrong price".into()));
+    assert_eq!(still["counts"], paused["counts"], "nothing leaves meanwhile");
+    assert_eq!(accounted(&still), GUESTS as u64);
+    let waits = bench.json(&["list", "--job", "launch", "--state", "scheduled", "--limit", "1"]);
+    let id = waits["messages"][0]["id"].as_str().unwrap().to_owned();
+    let gates = bench.json(&["show", &id])["waiting"].clone();
+    assert!(gates.as_array().unwrap().iter().any(|g| g["gate"] == "pause" && g["note"] == "wrong price"), "{gates}");
+    bench.json(&["campaign", "resume", "launch"]);
+    until("all of it left", LIMIT, || sent(&bench) == GUESTS as u64);
+    let done = show(&bench);
+    assert_eq!((&done["state"], &done["undone"]), (&"finished".into(), &0.into()));
+    assert_eq!(done["counts"]["sent"].as_u64().unwrap(), GUESTS as u64);
+}
+
+#[test]
+fn a_campaign_that_is_called_off_sends_nothing_more_and_accounts_for_everybody() {
+    let (bench, _daemon) = begin();
+    let would = bench.json(&["campaign", "cancel", "launch", "--dry-run"]);
+    assert!(would["cancelled"].as_u64().unwrap() > 0 && show(&bench)["state"] == "running");
+    let done = bench.json(&["campaign", "cancel", "launch"]);
+    until("what was on the way rests", LIMIT, || show(&bench)["undone"] == 0);
+    let after = show(&bench);
+    assert_eq!(after["state"], "cancelled");
+    assert_eq!(after["counts"]["cancelled"], done["cancelled"]);
+    assert_eq!(accounted(&after), GUESTS as u64);
+    pause(Duration::from_millis(700));
+    assert_eq!(show(&bench)["counts"], after["counts"]);
+    let again = bench.json(&["campaign", "cancel", "launch"]);
+    assert_eq!(again["cancelled"], 0, "a second time there is nothing left");
+}
+
+#[test]
+fn a_campaign_is_listed_by_its_name_and_one_recipient_alone_is_none() {
+    let (bench, _daemon) = begin();
+    let list = bench.json(&["campaign", "list"]);
+    let jobs: Vec<&str> = list["campaigns"].as_array().unwrap().iter().map(|c| c["job"].as_str().unwrap()).collect();
+    assert_eq!(jobs, ["later", "launch"], "the latest first");
+    let name = list["campaigns"][1]["name"].as_str().unwrap().to_owned();
+    assert_eq!(bench.json(&["campaign", "show", &name])["name"], *name);
+    let message = &bench.json(&["list", "--job", "launch", "--limit", "1"])["messages"][0];
+    assert_eq!(message["campaign"], *name);
+    assert!(bench.json(&["list", "--job", "alone"])["messages"][0]["campaign"].is_null());
+    assert_eq!(bench.json(&["campaign", "list", "--job", "later"])["campaigns"].as_array().unwrap().len(), 1);
+    let unknown = bench.run(&["campaign", "show", "lanch"]);
+    assert_eq!(unknown.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("did you mean 'launch'"));
+}
+
+#[test]
+fn an_export_has_a_line_for_everybody_and_no_cell_that_a_spreadsheet_carries_out() {
+    let (bench, _daemon) = begin();
+    until("all of it left", LIMIT, || sent(&bench) == GUESTS as u64);
+    let output = bench.run(&["campaign", "export", "launch"]);
+    let mut csv = csv::Reader::from_reader(&output.stdout[..]);
+    let header: Vec<String> = csv.headers().unwrap().iter().map(str::to_owned).collect();
+    assert_eq!(header[..3], ["to", "state", "reason"]);
+    assert_eq!(header[header.len() - 2..], ["name", "vars.state"], "a variable does not hide a column");
+    let rows: Vec<csv::StringRecord> = csv.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), GUESTS);
+    for (n, row) in rows.iter().enumerate() {
+        assert_eq!((&row[0], &row[1]), (format!("2010000{n:05}@c.us").as_str(), "sent"));
+        assert_eq!((&row[header.len() - 2], &row[header.len() - 1]), (&*format!("N, {n}"), &*format!("'=1+{n}")));
+    }
+    let lines = bench.run(&["campaign", "export", "launch", "--format", "jsonl", "--state", "sent"]);
+    let lines = String::from_utf8(lines.stdout).unwrap();
+    assert_eq!(lines.lines().count(), GUESTS);
+    let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["vars"]["state"], &first["state"]), (&"=1+0".into(), &"sent".into()));
+}
