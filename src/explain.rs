@@ -75,6 +75,7 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
         slot: seen.slot,
         look_at: if m.state == StateName::InDoubt { m.wake_at } else { None },
         planning: seen.planning,
+        suppressed: store.suppression(&m.chat).await?.is_some(),
         pauses,
         blocked,
         waits_for: seen.waits_for,

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::clock;
+use crate::domain::consent::{self, ConsentSource};
 use crate::domain::content::Content;
 use crate::domain::id::InstanceName;
 use crate::domain::time::Timestamp;
 use crate::feed::{Feed, News};
 use crate::gateway::signature::{HookProof, STAMP_HEADER, is_stale};
 use crate::gateway::{Gateway, HookEvent};
-use crate::store::{AckNews, EchoKind, EchoNews, ReplyNews, SqliteStore, Store, StoreError, body_hash};
+use crate::store::{AckNews, ConsentNews, EchoKind, EchoNews, ReplyNews, SqliteStore, Store, StoreError, body_hash};
 
 /// Webhooks recorded at once; more are put off with 503, which gateways answer by trying again. At 256 KiB each they are
 /// 64 MiB at most.
@@ -132,6 +133,9 @@ impl Receipts {
         if !told.echoes.is_empty() {
             self.store.record_echoes(told.echoes).await?;
         }
+        if !told.consents.is_empty() {
+            self.store.record_consents(told.consents).await?;
+        }
         if !told.replies.is_empty() {
             self.store.record_replies(told.replies).await?;
             self.news.notify_one();
@@ -163,6 +167,7 @@ impl Receipts {
 struct Sorted {
     acks: Vec<AckNews>,
     replies: Vec<ReplyNews>,
+    consents: Vec<ConsentNews>,
     echoes: Vec<EchoNews>,
     others: Vec<String>,
 }
@@ -176,7 +181,13 @@ fn sort(name: &InstanceName, events: Vec<HookEvent>, now: Timestamp) -> Sorted {
                 tracing::info!(gateway_id, "ack: {}", ack.name());
                 sorted.acks.push(AckNews { instance, gateway_id, participant, ack, at: now, source: "webhook" });
             }
-            HookEvent::Reply { chat, gateway_id } => {
+            HookEvent::Reply { chat, gateway_id, text } => {
+                // In a group somebody speaks for himself only.
+                if let Some(verdict) = consent::read(&text).filter(|_| !chat.as_str().ends_with("@g.us")) {
+                    tracing::info!(gateway_id, "somebody opted {}", verdict.name());
+                    let (source, note) = (ConsentSource::Keyword, Some(text));
+                    sorted.consents.push(ConsentNews { chat: chat.clone(), verdict, source, note, at: now });
+                }
                 tracing::info!(gateway_id, "somebody wrote");
                 sorted.replies.push(ReplyNews { instance, gateway_id, chat, at: now });
             }

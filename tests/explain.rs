@@ -62,6 +62,7 @@ fn base() -> Situation {
         slot: None,
         look_at: None,
         planning: false,
+        suppressed: false,
         pauses: Vec::new(),
         blocked: None,
         waits_for: None,
@@ -131,6 +132,7 @@ fn waiting_by_itself() -> Vec<Row> {
             &["due", "pause"],
             Some(90_000),
         ),
+        ("a recipient who opted out", with(&|s| s.suppressed = true), &["due", "consent"], None),
         ("a pause without one", with(&|s| s.pauses = vec![(None, None)]), &["due", "pause"], None),
         (
             "its instance rests",

@@ -5,6 +5,7 @@ mod campaign;
 mod campaign_export;
 mod check;
 mod chores;
+mod contact;
 mod content_args;
 mod db;
 mod doctor;
@@ -124,6 +125,9 @@ enum Command {
     /// Campaigns: how each stands, who got it, and stopping one
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),
+    /// Recipients: who is not to be written to
+    #[command(subcommand)]
+    Contact(contact::ContactCommand),
     Sandbox(sandbox::SandboxArgs),
     Bench(bench::BenchArgs),
     /// The database file: backup, check, chores, migrate, prune
@@ -195,6 +199,7 @@ async fn dispatch(cli: Cli, out: &Out) -> anyhow::Result<Exit> {
         Command::Timeline(args) => timeline::timeline(&global, &args, out).await,
         Command::Job(command) => job::job(&global, command, out).await,
         Command::Campaign(command) => campaign::campaign(&global, command, out).await,
+        Command::Contact(command) => contact::contact(&global, command, out).await,
         Command::Bench(args) => bench::bench(&args, out).await,
         Command::Instance(command) => instance::instance(&global, command, out).await,
         Command::Next(args) => next::next(&global, &args, out).await,

@@ -13,12 +13,15 @@
 //!
 //! The messages of one occurrence with many recipients are a **campaign**, followed as one.
 //!
+//! **Consent** is what a recipient said about being written to; whoever opted out is **suppressed**: nothing is sent to them.
+//!
 //! (Other queues call what we call a message a *job*; here a job is the declaration.)
 
 pub mod ack;
 pub mod campaign;
 pub mod chore;
 pub mod class;
+pub mod consent;
 pub mod content;
 pub mod country;
 pub mod cron;

@@ -82,11 +82,13 @@ pub enum Reason {
     Poison,
     /// The database is older than the sends of its daemon: it may have gone out already.
     Restored,
+    /// Its recipient is suppressed.
+    OptedOut,
 }
 
 impl Reason {
     /// Every reason with its sentence: what the reference prints and a test holds against the code.
-    pub const ALL: [(Reason, &'static str, &'static str); 38] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 39] = [
         (Reason::Refused, "refused", "The gateway refused the message for good."),
         (Reason::TriesUsedUp, "tries_used_up", "Every try of `retry.attempts` was used up."),
         (Reason::CancelledByPerson, "cancelled_by_person", "Somebody cancelled it."),
@@ -152,6 +154,11 @@ impl Reason {
             Reason::Restored,
             "restored",
             "The database was set back to an earlier state, and it may have gone out since; `release` or `cancel` it.",
+        ),
+        (
+            Reason::OptedOut,
+            "opted_out",
+            "Its recipient is suppressed: they opted out, or somebody said so; `contact show` tells which.",
         ),
     ];
 

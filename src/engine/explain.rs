@@ -24,6 +24,8 @@ pub enum GateName {
     Evidence,
     /// `planning`
     Planning,
+    /// `consent`
+    Consent,
     /// `pause`
     Pause,
     /// `instance`
@@ -52,13 +54,14 @@ pub enum GateName {
 
 impl GateName {
     /// Every gate with its sentence, in the order in which they are shown.
-    pub const ALL: [(GateName, &'static str, &'static str); 17] = [
+    pub const ALL: [(GateName, &'static str, &'static str); 18] = [
         (GateName::Due, "due", "Its instant has not come."),
         (GateName::Retry, "retry", "It was refused for now, or never left, and waits for its next try."),
         (GateName::Person, "person", "It is held: somebody has to release it."),
         (GateName::Evidence, "evidence", "It is in doubt: evidence is sought whether it went out."),
         (GateName::Planning, "planning", "The rest of its broadcast or import is still being written."),
-        (GateName::Pause, "pause", "Somebody paused everything, its instance or its job."),
+        (GateName::Consent, "consent", "Its recipient is suppressed: it is skipped when its time comes."),
+        (GateName::Pause, "pause", "Somebody paused everything, its instance, its job or its campaign."),
         (GateName::Instance, "instance", "Its instance rests, or cannot send at all."),
         (GateName::Sequence, "sequence", "An earlier message of its sequence has not been sent yet."),
         (GateName::Window, "window", "Its window, or that of its instance, is closed."),
@@ -112,6 +115,8 @@ pub struct Situation {
     pub look_at: Option<Timestamp>,
     /// Whether its occurrence is still hidden.
     pub planning: bool,
+    /// Whether its recipient is suppressed.
+    pub suppressed: bool,
     /// Pauses that stop it: until when, and why.
     pub pauses: Vec<(Option<Timestamp>, Option<String>)>,
     /// Where its instance does not send: until when, and why.
@@ -172,6 +177,9 @@ pub fn explain(s: &Situation, now: Timestamp) -> Explanation {
     if s.planning {
         gate(GateName::Planning, false, None, None);
     }
+    if s.suppressed {
+        gate(GateName::Consent, false, None, None);
+    }
     for (until, note) in &s.pauses {
         gate(GateName::Pause, false, *until, note.clone());
     }
@@ -189,7 +197,7 @@ pub fn explain(s: &Situation, now: Timestamp) -> Explanation {
     // From when on only the lane decides: what nobody can foresee has no earliest instant.
     let mut ends = s.pauses.iter().map(|(until, _)| *until).chain(s.blocked.iter().map(|(until, _)| *until));
     let free = ends.try_fold(now, |all, until| Some(all.max(until?)));
-    let foreseen = free.filter(|_| !s.planning && s.waits_for.is_none());
+    let foreseen = free.filter(|_| !s.planning && !s.suppressed && s.waits_for.is_none());
     let forecast = foreseen.and_then(|from| forecast(s, from));
     if let Some(f) = &forecast {
         for (name, note) in &f.held_by {

@@ -87,6 +87,8 @@ pub enum HookEvent {
         chat: Chat,
         /// The bare id of their message.
         gateway_id: String,
+        /// What they wrote; empty where it is no text.
+        text: String,
     },
     /// This account sent something: us, or somebody at the phone.
     Echo {

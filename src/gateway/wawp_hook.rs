@@ -62,7 +62,8 @@ fn reply(payload: &Value) -> Option<HookEvent> {
     }
     let from = payload.get("from").and_then(Value::as_str).filter(|f| !f.is_empty())?;
     let gateway_id = payload.get("id").and_then(Value::as_str).map(bare_id).filter(|id| !id.is_empty())?;
-    Some(HookEvent::Reply { chat: Chat::from_stored(from), gateway_id })
+    let text = payload.get("body").and_then(Value::as_str).unwrap_or("").to_owned();
+    Some(HookEvent::Reply { chat: Chat::from_stored(from), gateway_id, text })
 }
 
 /// A message that this account sent. Its chat stands in its id: `to` and `from` differ between engines.
@@ -112,7 +113,7 @@ mod tests {
         };
         let chat = Chat::from_stored("201234567890@c.us");
         for event in ["message", "message.any"] {
-            let reply = HookEvent::Reply { chat: chat.clone(), gateway_id: "3A5F".into() };
+            let reply = HookEvent::Reply { chat: chat.clone(), gateway_id: "3A5F".into(), text: "on my way".into() };
             assert_eq!(message(event, false), [reply]);
             assert!(
                 matches!(message(event, true)[0], HookEvent::Other { .. }),

@@ -17,6 +17,7 @@ mod sqlite_campaign;
 mod sqlite_care;
 mod sqlite_chores;
 mod sqlite_claim;
+mod sqlite_contact;
 mod sqlite_days;
 mod sqlite_doubt;
 mod sqlite_event;
@@ -49,6 +50,7 @@ use async_trait::async_trait;
 use crate::domain::ack::Ack;
 use crate::domain::campaign::CampaignName;
 use crate::domain::class::Class;
+use crate::domain::consent::{Consent, ConsentSource};
 use crate::domain::content::Content;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::job::{Job, Manner, Overlap};
@@ -172,6 +174,21 @@ pub struct ReplyNews {
     /// In which chat.
     pub chat: Chat,
     /// When it was told.
+    pub at: Timestamp,
+}
+
+/// That somebody is not to be written to any more, or again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsentNews {
+    /// To whom.
+    pub chat: Chat,
+    /// What was said.
+    pub verdict: Consent,
+    /// Who said it.
+    pub source: ConsentSource,
+    /// In which words.
+    pub note: Option<String>,
+    /// When.
     pub at: Timestamp,
 }
 

@@ -38,18 +38,16 @@ pub(super) async fn apply_changes(
     Ok(verdicts)
 }
 
-/// The marks among these that a pause refuses. Looked at in the very transaction that would write them: once a pause
+/// The marks among these that a pause, or the recipient's opting out, refuses. Looked at in the very transaction that would write them: once a pause
 /// is answered, nothing begins any more.
 async fn paused_marks(connection: &mut SqliteConnection, changes: &[Change]) -> Result<HashSet<usize>, StoreError> {
     let is_mark = |c: &Change| matches!(c.facts, Facts::Mark { .. });
     let Some(now) = changes.iter().filter(|c| is_mark(c)).map(|c| c.at).max() else { return Ok(HashSet::new()) };
-    let pauses = super::sqlite_pause::active(connection, now).await?;
-    if pauses.is_empty() {
-        return Ok(HashSet::new());
-    }
+    let pauses = super::sqlite_pause::active(&mut *connection, now).await?;
     let marks: Vec<Value> = changes.iter().filter(|c| is_mark(c)).map(|c| json!(hex(c.id))).collect();
     let rows = sqlx::query(
-        "SELECT m.id, m.instance, m.job, o.nominal_at FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)
+        "SELECT m.id, m.instance, m.job, o.nominal_at, EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = m.chat)
+         FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)
          LEFT JOIN occurrences AS o ON o.id = m.occurrence",
     )
     .bind(Value::Array(marks).to_string())
@@ -60,7 +58,8 @@ async fn paused_marks(connection: &mut SqliteConnection, changes: &[Change]) -> 
     for row in &rows {
         let (instance, job): (String, Option<String>) = (get(row, 1)?, get(row, 2)?);
         let nominal = get::<Option<i64>>(row, 3)?.map(Timestamp);
-        if pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref(), nominal)) {
+        let suppressed = get::<i64>(row, 4)? != 0;
+        if suppressed || pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref(), nominal)) {
             stopped.insert(id(row, 0)?);
         }
     }

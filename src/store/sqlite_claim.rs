@@ -37,7 +37,7 @@ pub(super) async fn claim(
     if pauses.iter().any(|p| p.scope.stops(&instance.0, None, None)) {
         return Ok(answer);
     }
-    let mut damaged = Vec::new();
+    let mut unsendable = Vec::new();
     let (except, paused) = (ids(except), paused(&pauses));
     let rows = rows(store, instance, horizon, (&except, &paused), (limit, strict_limit)).await?;
     let mut ordinary = 0;
@@ -51,11 +51,15 @@ pub(super) async fn claim(
         if rank < 2 && answer.messages.len() >= strict_limit {
             continue;
         }
+        if get::<Option<&str>>(row, 5)? == Some(Reason::OptedOut.name()) {
+            unsendable.extend(opted_out(row, now)?);
+            continue;
+        }
         let mut message = match claimed(store, instance, row).await {
             Ok(message) => message,
             // One row that cannot be read keeps no other waiting, and is never sent.
             Err(e @ (StoreError::Inconsistent { .. } | StoreError::Unreadable { .. })) => {
-                damaged.extend(unreadable(row, &e, now)?);
+                unsendable.extend(unreadable(row, &e, now)?);
                 continue;
             }
             Err(e) => return Err(e),
@@ -64,8 +68,9 @@ pub(super) async fn claim(
         answer.messages.push(message);
     }
     answer.more = ordinary == limit;
-    if !damaged.is_empty() {
-        store.writer()?.apply(damaged).await?;
+    // Whoever only looks what would be claimed changes nothing.
+    if let (false, Some(writer)) = (unsendable.is_empty(), &store.writer) {
+        writer.apply(unsendable).await?;
     }
     Ok(answer)
 }
@@ -88,14 +93,24 @@ fn paused(pauses: &[&Pause]) -> String {
 
 /// The change that ends a message whose row, or content, holds what no version of this program writes.
 fn unreadable(row: &SqliteRow, error: &StoreError, now: Timestamp) -> Result<Option<Change>, StoreError> {
+    tracing::error!(id = %id(row, 0)?, %error, "a message cannot be read, and is not sent");
+    skipped(row, Reason::Damaged, error.to_string(), now)
+}
+
+/// The change that ends a message whose recipient is suppressed.
+fn opted_out(row: &SqliteRow, now: Timestamp) -> Result<Option<Change>, StoreError> {
+    tracing::info!(id = %id(row, 0)?, "its recipient is suppressed, and gets nothing");
+    skipped(row, Reason::OptedOut, "its recipient is suppressed".to_owned(), now)
+}
+
+fn skipped(row: &SqliteRow, reason: Reason, note: String, now: Timestamp) -> Result<Option<Change>, StoreError> {
     let id = id(row, 0)?;
-    tracing::error!(%id, %error, "a message cannot be read, and is not sent");
     let numbers = get::<String>(row, 2).unwrap_or_default();
     let number = |place| numbers.split(' ').nth(place).and_then(|n| n.parse::<i64>().ok());
     let before = State::Scheduled { wake_at: number(3).map_or(now, Timestamp) };
     let attempts = number(5).and_then(|n| n.try_into().ok()).unwrap_or(0);
-    let event = Event::Unsendable { reason: Reason::Damaged };
-    let change = |transition| Change { id, attempts, at: now, transition, facts: Facts::Note(error.to_string()) };
+    let event = Event::Unsendable { reason };
+    let change = |transition| Change { id, attempts, at: now, transition, facts: Facts::Note(note) };
     Ok(state::apply(&before, &event).ok().map(change))
 }
 

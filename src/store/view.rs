@@ -3,6 +3,7 @@
 use crate::domain::ack::Ack;
 use crate::domain::campaign::CampaignName;
 use crate::domain::class::Class;
+use crate::domain::consent::{Consent, ConsentSource};
 use crate::domain::content::Content;
 use crate::domain::follow::{Followed, Follower};
 use crate::domain::id::{InstanceName, MessageId};
@@ -114,6 +115,32 @@ impl CampaignView {
     pub fn messages(&self) -> u64 {
         self.counts.iter().map(|c| c.messages).sum()
     }
+}
+
+/// Somebody who is not to be written to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SuppressionView {
+    /// Who.
+    pub chat: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Who said so.
+    pub source: ConsentSource,
+    /// In which words.
+    pub note: Option<String>,
+}
+
+/// What was said about writing to somebody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsentView {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub verdict: Consent,
+    /// By whom.
+    pub source: ConsentSource,
+    /// In which words.
+    pub note: Option<String>,
 }
 
 /// Where in a campaign a reader is: its messages come by chat, and those of one chat by step.

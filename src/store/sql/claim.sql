@@ -6,7 +6,8 @@ SELECT * FROM (
            concat_ws(' ', m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries,
                      coalesce(m.first_marked_at, '-'), m.guard, coalesce(o.nominal_at, '-'), m.step, m.steps,
                      coalesce(m.expires_at, '-'), m.key IS NOT NULL, coalesce(o.event_at, '-')),
-           m.job, r.vars, m.reason, {rank}
+           m.job, r.vars,
+           iif(EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = m.chat), 'opted_out', m.reason), {rank}
     FROM messages AS m
     LEFT JOIN occurrences AS o ON o.id = m.occurrence
     LEFT JOIN recipients AS r ON r.audience = m.audience AND r.place = m.place

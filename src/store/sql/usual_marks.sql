@@ -1,5 +1,5 @@
 -- Marks of messages that are as they are expected to be. One that waits for a later wake, whose occurrence is hidden, or
--- beside which anything is paused is left alone: apply_changes.sql says what is with it.
+-- beside which anything is paused, or whose recipient is suppressed is left alone: apply_changes.sql says what is with it.
 -- The pluses keep the planner from looking for the state first, through an index of all that wait, or from reading the whole
 -- table.
 WITH v (id, attempts, slot, number, marked_at, typing_at) AS (VALUES {6})
@@ -15,7 +15,8 @@ WHERE messages.id = +v.id
   AND +messages.state IN ('scheduled', 'typing')
   AND messages.wake_at <= v.slot
   AND NOT EXISTS (SELECT 1 FROM occurrences AS o WHERE o.id = messages.occurrence AND o.state = 'planning')
-  AND NOT EXISTS (SELECT 1 FROM pauses AS p WHERE p.until IS NULL OR p.until > v.marked_at);
+  AND NOT EXISTS (SELECT 1 FROM pauses AS p WHERE p.until IS NULL OR p.until > v.marked_at)
+  AND NOT EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = messages.chat);
 INSERT INTO attempts (message, number, marked_at, slot_at, paced,
                       typing_started_at, typing_status, typing_response, typing_refreshes, typing_stopped_at, body)
 SELECT * FROM (VALUES {11}) WHERE column1 IS NOT NULL

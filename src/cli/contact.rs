@@ -1,0 +1,191 @@
+//! `contact`: who is not to be written to, and what was said about it.
+
+use serde_json::{Value, json};
+
+use crate::cli::exit::{Exit, told};
+use crate::cli::out::{Out, counted, safe, table};
+use crate::cli::{Global, place};
+use crate::clock;
+use crate::domain::consent::{Consent, ConsentSource};
+use crate::domain::recipient::Chat;
+use crate::domain::time::Timestamp;
+use crate::gateway::Kind;
+use crate::store::view::{ConsentView, MessageFilter, SuppressionView};
+use crate::store::{ConsentNews, Opening};
+
+/// Messages shown of a contact, the latest.
+const SHOWN: u32 = 10;
+
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum ContactCommand {
+    /// List who is suppressed: nothing is sent to them
+    List {
+        /// At most so many, 1 to 1000
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Continue where an earlier list ended
+        #[arg(long, value_name = "CURSOR")]
+        cursor: Option<String>,
+    },
+    /// Show one contact: whether they may be written to, what was said about it, and their latest messages
+    Show {
+        /// The chat, or its number
+        chat: String,
+    },
+    /// Write to these no more: what waits for them is skipped, what is being typed to them is taken back
+    Suppress {
+        /// The chats, or their numbers
+        #[arg(value_name = "CHAT", required = true)]
+        chats: Vec<String>,
+        /// Why, for whoever wonders
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+        /// Say who would be suppressed
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write to these again; what was skipped meanwhile stays so
+    Unsuppress {
+        /// The chats, or their numbers
+        #[arg(value_name = "CHAT", required = true)]
+        chats: Vec<String>,
+        /// Why, for whoever wonders
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+        /// Say who would be written to again
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+pub(super) async fn contact(global: &Global, command: ContactCommand, out: &Out) -> anyhow::Result<Exit> {
+    match command {
+        ContactCommand::List { limit, cursor } => list(global, limit, cursor.as_deref().unwrap_or(""), out).await,
+        ContactCommand::Show { chat } => show(global, &chat, out).await,
+        ContactCommand::Suppress { chats, note, dry_run } => {
+            record(global, Consent::Out, &chats, note, dry_run, out).await
+        }
+        ContactCommand::Unsuppress { chats, note, dry_run } => {
+            record(global, Consent::In, &chats, note, dry_run, out).await
+        }
+    }
+}
+
+async fn list(global: &Global, limit: u32, after: &str, out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Reading).await?;
+    let zone = place::zone(&store).await?;
+    let mut found = store.suppressions(after, limit + 1).await?;
+    store.close().await;
+    let more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next = found.last().filter(|_| more).map(|s| s.chat.clone());
+    if out.json {
+        let all: Vec<Value> = found.iter().map(suppression).collect();
+        out.document(&json!({ "suppressed": all, "next": next }))?;
+        return Ok(Exit::Ok);
+    }
+    if found.is_empty() {
+        out.note("nobody is suppressed");
+        return Ok(Exit::Ok);
+    }
+    let row = |s: &SuppressionView| {
+        let note = safe(s.note.as_deref().unwrap_or(""));
+        vec![safe(&s.chat), zone.show(s.since), s.source.name().to_owned(), note]
+    };
+    out.data(&table(&["chat", &format!("since ({})", zone.name), "by", "note"], found.iter().map(row).collect()))?;
+    if let Some(next) = next {
+        out.note(&format!("more: --cursor {next}"));
+    }
+    Ok(Exit::Ok)
+}
+
+async fn show(global: &Global, chat: &str, out: &Out) -> anyhow::Result<Exit> {
+    let chat = chat_of(chat)?;
+    let store = place::open(global, Opening::Reading).await?;
+    let zone = place::zone(&store).await?;
+    let suppressed = store.suppression(chat.as_str()).await?;
+    let said = store.consents(chat.as_str()).await?;
+    let filter = MessageFilter { chat: Some(chat.as_str().to_owned()), limit: SHOWN, ..MessageFilter::default() };
+    let (messages, _) = store.list(&filter).await?;
+    store.close().await;
+    if suppressed.is_none() && said.is_empty() && messages.is_empty() {
+        return Err(told(Exit::NotFound, format!("nothing is known of {chat}: no message, and nothing was said")));
+    }
+    if out.json {
+        out.document(&json!({
+            "chat": chat.as_str(),
+            "suppressed": suppressed.as_ref().map(suppression),
+            "consents": said.iter().map(consent).collect::<Vec<_>>(),
+            "messages": messages.iter().map(crate::report::message).collect::<Vec<_>>(),
+        }))?;
+        return Ok(Exit::Ok);
+    }
+    let may = match &suppressed {
+        Some(s) => format!("suppressed since {}", zone.show_exactly(s.since)),
+        None => "may be written to".to_owned(),
+    };
+    let mut lines = vec![format!("contact    {}", safe(chat.as_str())), format!("state      {may}")];
+    lines.extend(said.iter().map(|c| {
+        let note = safe(c.note.as_deref().unwrap_or(""));
+        format!("opted {:<4} {}  by {}  {note}", c.verdict.name(), zone.show_exactly(c.at), c.source.name())
+    }));
+    out.data(&lines.join("\n"))?;
+    if !messages.is_empty() {
+        out.data(&format!("\n{}", crate::cli::list::rows(&messages, &zone)))?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn record(
+    global: &Global,
+    verdict: Consent,
+    chats: &[String],
+    note: Option<String>,
+    dry_run: bool,
+    out: &Out,
+) -> anyhow::Result<Exit> {
+    let chats: Vec<Chat> = chats.iter().map(|c| chat_of(c)).collect::<Result<_, _>>()?;
+    let store = place::open(global, Opening::Beside).await?;
+    let (mut changes, at) = (Vec::new(), clock::now());
+    for chat in &chats {
+        if store.suppression(chat.as_str()).await?.is_some() == (verdict == Consent::In) {
+            let (chat, note) = (chat.clone(), note.clone());
+            changes.push(ConsentNews { chat, verdict, source: ConsentSource::Person, note, at });
+        }
+    }
+    let changed: Vec<String> = changes.iter().map(|c| c.chat.as_str().to_owned()).collect();
+    let done = if dry_run { Ok(0) } else { store.record_consents(changes).await };
+    store.close().await;
+    done?;
+    if out.json {
+        let was: Vec<&str> = chats.iter().map(Chat::as_str).filter(|c| !changed.iter().any(|done| done == c)).collect();
+        out.document(&json!({ "verdict": verdict.name(), "changed": changed, "unchanged": was, "dry_run": dry_run }))?;
+        return Ok(Exit::Ok);
+    }
+    let would = match (dry_run, changed.len()) {
+        (true, _) => "would be",
+        (false, 1) => "is",
+        (false, _) => "are",
+    };
+    let what = match verdict {
+        Consent::Out => "suppressed: nothing is sent to them",
+        Consent::In => "no longer suppressed",
+    };
+    out.data(&format!("{} {would} {what}", counted(changed.len(), "contact")))?;
+    if changed.len() < chats.len() {
+        out.note(&format!("{} before already", counted(chats.len() - changed.len(), "contact")));
+    }
+    Ok(Exit::Ok)
+}
+
+fn chat_of(text: &str) -> anyhow::Result<Chat> {
+    Kind::Wawp.parse_recipient(text).map_err(|e| told(Exit::Usage, format!("{e}")))
+}
+
+fn suppression(s: &SuppressionView) -> Value {
+    json!({ "chat": s.chat, "since": s.since.to_rfc3339(), "source": s.source.name(), "note": s.note })
+}
+
+fn consent(c: &ConsentView) -> Value {
+    json!({ "at": Timestamp::to_rfc3339(c.at), "verdict": c.verdict.name(), "source": c.source.name(), "note": c.note })
+}

@@ -1,0 +1,147 @@
+//! Who is not to be written to.
+
+use serde_json::json;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use crate::domain::consent::{Consent, ConsentSource};
+use crate::domain::id::MessageId;
+use crate::domain::message::{Change, Facts};
+use crate::domain::recipient::Chat;
+use crate::domain::state::{self, Event, Reason, State};
+use crate::domain::time::Timestamp;
+use crate::store::sqlite_apply::{apply_changes, insert};
+use crate::store::sqlite_claim::get;
+use crate::store::view::{ConsentView, SuppressionView};
+use crate::store::{ConsentNews, SqliteStore, StoreError};
+
+impl SqliteStore {
+    /// Writes down who is not to be written to any more, or again. Whoever is being typed to is skipped in the same step, so that
+    /// nothing leaves to them after this returns; what waits is skipped when its time comes. Answers of how many that is new.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn record_consents(&self, news: Vec<ConsentNews>) -> Result<u64, StoreError> {
+        let writer = self.writer()?;
+        let new = writer.run(move |c| Box::pin(async move { record(c, &news).await })).await?;
+        writer.tell();
+        Ok(new)
+    }
+
+    /// Who is not to be written to, by chat, after one of them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn suppressions(&self, after: &str, limit: u32) -> Result<Vec<SuppressionView>, StoreError> {
+        let rows =
+            sqlx::query("SELECT chat, since, source, note FROM suppressions WHERE chat > ?1 ORDER BY chat LIMIT ?2")
+                .bind(after.to_owned())
+                .bind(limit)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(StoreError::database("list who is not to be written to"))?;
+        rows.iter().map(suppression).collect()
+    }
+
+    /// Whether and since when a chat is not to be written to.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn suppression(&self, chat: &str) -> Result<Option<SuppressionView>, StoreError> {
+        let row = sqlx::query("SELECT chat, since, source, note FROM suppressions WHERE chat = ?1")
+            .bind(chat.to_owned())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(StoreError::database("look whether somebody is not to be written to"))?;
+        row.as_ref().map(suppression).transpose()
+    }
+
+    /// What was said about writing to a chat, the earliest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn consents(&self, chat: &str) -> Result<Vec<ConsentView>, StoreError> {
+        let rows = sqlx::query("SELECT at, verdict, source, note FROM consents WHERE chat = ?1 ORDER BY id")
+            .bind(chat.to_owned())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("read what was said about writing to somebody"))?;
+        let one = |row: &SqliteRow| {
+            let out = get::<&str>(row, 1)? == Consent::Out.name();
+            Ok(ConsentView {
+                at: Timestamp(get(row, 0)?),
+                verdict: if out { Consent::Out } else { Consent::In },
+                source: source(get(row, 2)?)?,
+                note: get(row, 3)?,
+            })
+        };
+        rows.iter().map(one).collect()
+    }
+}
+
+async fn record(connection: &mut SqliteConnection, news: &[ConsentNews]) -> Result<u64, StoreError> {
+    let mut new = 0;
+    for said in news {
+        let row = vec![json!([said.chat.as_str(), said.at, said.source.name(), said.note, said.verdict.name()])];
+        let changed = match said.verdict {
+            Consent::Out => {
+                let statement = "INSERT INTO suppressions (chat, since, source, note)
+                    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1) WHERE true
+                    ON CONFLICT DO NOTHING";
+                insert(connection, statement, row.clone(), "write down who is not to be written to").await?
+            }
+            Consent::In => {
+                let statement = "DELETE FROM suppressions WHERE chat IN (SELECT value ->> 0 FROM json_each(?1))";
+                insert(connection, statement, row.clone(), "write down who may be written to again").await?
+            }
+        };
+        if changed > 0 {
+            let statement = "INSERT INTO consents (chat, at, source, note, verdict)
+                SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)";
+            insert(connection, statement, row, "note what was said about writing to somebody").await?;
+        }
+        if changed > 0 && said.verdict == Consent::Out {
+            skip_typing(connection, &said.chat, said.at).await?;
+        }
+        new += changed;
+    }
+    Ok(new)
+}
+
+/// Whoever is being typed to gets nothing.
+async fn skip_typing(connection: &mut SqliteConnection, chat: &Chat, now: Timestamp) -> Result<(), StoreError> {
+    let typed: Vec<(Vec<u8>, u32)> = sqlx::query_as(
+        "SELECT id, attempts FROM messages
+         WHERE state IN ('typing', 'sending', 'in_doubt') AND state = 'typing' AND chat = ?1",
+    )
+    .bind(chat.as_str().to_owned())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::database("find what is being typed to somebody"))?;
+    let event = Event::Unsendable { reason: Reason::OptedOut };
+    let mut changes = Vec::with_capacity(typed.len());
+    for (id, attempts) in typed {
+        let Ok(transition) = state::apply(&State::Typing, &event) else { continue };
+        let facts = Facts::Note("its recipient opted out while being typed to".to_owned());
+        let Ok(id) = id.try_into().map(MessageId) else { continue };
+        changes.push(Change { id, attempts, at: now, transition, facts });
+    }
+    if !changes.is_empty() {
+        apply_changes(connection, &changes).await?;
+    }
+    Ok(())
+}
+
+fn suppression(row: &SqliteRow) -> Result<SuppressionView, StoreError> {
+    Ok(SuppressionView {
+        chat: get(row, 0)?,
+        since: Timestamp(get(row, 1)?),
+        source: source(get(row, 2)?)?,
+        note: get(row, 3)?,
+    })
+}
+
+fn source(name: &str) -> Result<ConsentSource, StoreError> {
+    let wrong = || StoreError::Inconsistent { table: "consents", column: "source", what: format!("'{name}'") };
+    ConsentSource::from_name(name).ok_or_else(wrong)
+}

@@ -1,0 +1,110 @@
+//! Whoever opted out gets nothing: by command or in their own words, also while they are being typed to.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
+
+#[path = "support/process.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
+mod process;
+
+use std::time::Duration;
+
+use process::{Bench, Running, until};
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn begin(jobs: &str, scenario: &str) -> (Bench, Running) {
+    let bench = Bench::new();
+    bench.write("scenario.yaml", scenario);
+    bench.write(
+        "jobs.yaml",
+        &format!("version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox }} }}\njobs:\n{jobs}"),
+    );
+    let arguments = [
+        "run",
+        "jobs.yaml",
+        "--sandbox",
+        "--scenario",
+        "scenario.yaml",
+        "--journal",
+        "journal",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let daemon = bench.start(&arguments);
+    until("the daemon is ready", LIMIT, || bench.log().contains(" ready ms="));
+    (bench, daemon)
+}
+
+/// The only message of a job.
+fn message(bench: &Bench, job: &str) -> Value {
+    bench.json(&["list", "--job", job])["messages"][0].clone()
+}
+
+fn sends_to(bench: &Bench, chat: &str) -> usize {
+    bench.journal().iter().filter(|l| l.path == "/v2/send/text" && l.chat.starts_with(chat)).count()
+}
+
+#[test]
+fn who_is_suppressed_while_being_typed_to_gets_nothing_and_typing_stops() {
+    let jobs = "  slow: { in: 4s, to: \"201000000001\", text: hi, typing: { lead: 3s } }\n  \
+                more: { in: 4s, to: \"201000000002\", messages: [{ text: one }, { text: two }], typing: { lead: 3s } }\n";
+    let (bench, _daemon) = begin(jobs, "acks: { levels: [] }\n");
+    until("both are being typed to", LIMIT, || {
+        message(&bench, "slow")["state"] == "typing"
+            && bench.json(&["list", "--job", "more", "--state", "typing"])["messages"][0].is_object()
+    });
+    let done = bench.json(&["contact", "suppress", "201000000001", "+201000000002", "--note", "asked by phone"]);
+    assert_eq!(done["changed"].as_array().unwrap().len(), 2);
+    let skipped = message(&bench, "slow");
+    assert_eq!((&skipped["state"], &skipped["reason"]), (&"skipped".into(), &"opted_out".into()), "when it returns");
+    until("what followed rests", LIMIT, || {
+        bench.json(&["list", "--job", "more"])["messages"].as_array().unwrap().iter().all(|m| m["state"] == "skipped")
+    });
+    until("typing is taken back", LIMIT, || {
+        bench.journal().iter().filter(|l| l.path == "/v2/send/stop-typing").count() == 2
+    });
+    assert_eq!((sends_to(&bench, "201000000001"), sends_to(&bench, "201000000002")), (0, 0));
+    let shown = bench.json(&["contact", "show", "201000000001"]);
+    assert_eq!(shown["suppressed"]["note"], "asked by phone");
+    assert_eq!(shown["consents"][0]["verdict"], "out");
+}
+
+#[test]
+fn a_campaign_skips_who_is_suppressed_and_accounts_for_them() {
+    let jobs = "  launch: { in: 4s, to: [\"201000000001\", \"201000000002\", \"201000000003\"], text: hi, typing: { lead: 200ms } }\n";
+    let (bench, _daemon) = begin(jobs, "acks: { levels: [] }\n");
+    bench.json(&["contact", "suppress", "201000000002", "201000000003"]);
+    bench.json(&["contact", "unsuppress", "201000000003", "--note", "a mistake"]);
+    until("the campaign is finished", LIMIT, || bench.json(&["campaign", "show", "launch"])["state"] == "finished");
+    let shown = bench.json(&["campaign", "show", "launch"]);
+    assert_eq!((&shown["counts"]["sent"], &shown["counts"]["skipped"]), (&2.into(), &1.into()));
+    assert_eq!(shown["reasons"][0]["reason"], "opted_out");
+    assert_eq!((sends_to(&bench, "201000000002"), sends_to(&bench, "201000000003")), (0, 1));
+    let listed = bench.json(&["contact", "list"]);
+    assert_eq!(listed["suppressed"].as_array().unwrap().len(), 1);
+    let typed =
+        bench.journal().iter().filter(|l| l.path.contains("typing") && l.chat.starts_with("201000000002")).count();
+    assert_eq!(typed, 0, "nobody is shown typing in vain");
+}
+
+#[test]
+fn who_writes_stop_gets_no_more_and_who_writes_of_something_else_does() {
+    let two = |name: &str, to: &str| {
+        format!(
+            "  {name}: {{ in: 1s, to: \"{to}\", text: first, typing: off }}\n  {name}-again: {{ in: 6s, to: \"{to}\", text: second, typing: off }}\n"
+        )
+    };
+    let jobs = two("stops", "201000000001") + &two("stays", "201000000002");
+    let scenario = "acks: { levels: [] }\nreplies:\n  - { chat: \"201000000001*\", text: first, after: 200ms, say: \"Stop!\" }\n  \
+                    - { chat: \"201000000002*\", text: first, after: 200ms, say: \"stop, o Zé não vem\" }\n";
+    let (bench, _daemon) = begin(&jobs, scenario);
+    until("the second ones rest", LIMIT, || {
+        ["stops-again", "stays-again"].iter().all(|job| message(&bench, job)["state"] != "scheduled")
+    });
+    assert_eq!(message(&bench, "stops-again")["reason"], "opted_out");
+    assert_eq!(message(&bench, "stays-again")["state"], "sent");
+    assert_eq!((sends_to(&bench, "201000000001"), sends_to(&bench, "201000000002")), (1, 2));
+    let shown = bench.json(&["contact", "show", "201000000001"]);
+    assert_eq!((&shown["suppressed"]["source"], &shown["suppressed"]["note"]), (&"keyword".into(), &"Stop!".into()));
+}
