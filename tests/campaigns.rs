@@ -127,3 +127,22 @@ fn an_export_has_a_line_for_everybody_and_no_cell_that_a_spreadsheet_carries_out
     let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
     assert_eq!((&first["vars"]["state"], &first["state"]), (&"=1+0".into(), &"sent".into()));
 }
+
+#[test]
+fn the_predicted_finish_is_when_the_last_message_leaves_and_a_faster_rate_ends_earlier() {
+    let (bench, _daemon) = begin();
+    let instant = |v: &Value| chrono::DateTime::parse_from_rfc3339(v.as_str().unwrap()).unwrap().timestamp_millis();
+    let told = bench.json(&["campaign", "eta", "launch", "--rate", "20/s"]);
+    assert_eq!(told["waiting"], told["leave"]);
+    assert!(instant(&told["what_if"]["finish_at"]) < instant(&told["finish_at"]), "{told}");
+    bench.json(&["campaign", "pause", "launch"]);
+    assert!(bench.json(&["campaign", "eta", "launch"])["finish_at"].is_null(), "nobody knows when it goes on");
+    bench.json(&["campaign", "resume", "launch"]);
+    let told = bench.json(&["campaign", "eta", "launch"]);
+    until("all of it left", LIMIT, || sent(&bench) == GUESTS as u64);
+    let (last, foretold) = (instant(&show(&bench)["last_sent_at"]), instant(&told["finish_at"]));
+    // Slots count from sends before them, each a millisecond or two after its own slot.
+    assert!((0..=250).contains(&(last - foretold)), "foretold {told}, and the last left {} ms later", last - foretold);
+    let after = bench.json(&["campaign", "eta", "launch"]);
+    assert_eq!((&after["waiting"], &after["finish_at"]), (&0.into(), &Value::Null));
+}

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::cli::campaign_eta::{EtaArgs, campaign_eta};
 use crate::cli::campaign_export::{ExportArgs, export};
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted, safe, table};
@@ -60,6 +61,8 @@ pub(super) enum CampaignCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Say when a campaign will be finished, as it stands and as it might be
+    Eta(EtaArgs),
     /// Write every message of a campaign, with its recipient's variables, as CSV or JSON lines
     Export(ExportArgs),
 }
@@ -74,6 +77,7 @@ pub(super) async fn campaign(global: &Global, command: CampaignCommand, out: &Ou
             resume_scope(global, scope(global, &name).await?, dry_run, out).await
         }
         CampaignCommand::Cancel { name, dry_run } => cancel(global, &name, dry_run, out).await,
+        CampaignCommand::Eta(args) => campaign_eta(global, &args, out).await,
         CampaignCommand::Export(args) => export(global, &args, out).await,
     }
 }
@@ -187,7 +191,7 @@ fn stopped<'p>(view: &CampaignView, instance: &str, pauses: &'p [Pause]) -> impl
 }
 
 /// How many messages are in a state.
-fn of(view: &CampaignView, state: StateName) -> u64 {
+pub(super) fn of(view: &CampaignView, state: StateName) -> u64 {
     view.counts.iter().filter(|c| c.state == state).map(|c| c.messages).sum()
 }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod campaign;
+mod campaign_eta;
 mod campaign_export;
 mod check;
 mod chores;

@@ -299,17 +299,7 @@ impl Reading<'_> {
 
     fn rate(&mut self, node: &Node) -> Option<Rate> {
         let text = self.text(node, "pacing.rate")?;
-        let parsed = text.split_once('/').and_then(|(count, unit)| {
-            let window = match unit.trim() {
-                "s" => Millis::seconds(1),
-                "min" => Millis::seconds(60),
-                "h" => Millis::seconds(3_600),
-                "day" => DAY,
-                _ => return None,
-            };
-            let count = count.trim().parse::<u32>().ok().filter(|n| (1..=100_000).contains(n))?;
-            Some(Rate { count, window })
-        });
+        let parsed = Rate::parse(&text);
         if parsed.is_none() {
             let hint = "write a whole number and /s, /min, /h or /day, such as 20/min".to_owned();
             self.error(node, format!("pacing.rate cannot be '{}'", short(&text)), Some(hint));

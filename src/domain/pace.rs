@@ -36,6 +36,22 @@ pub struct Rate {
     pub window: Millis,
 }
 
+impl Rate {
+    /// Reads `20/min`: a whole number of 1 to 100,000 and `/s`, `/min`, `/h` or `/day`.
+    pub fn parse(text: &str) -> Option<Rate> {
+        let (count, unit) = text.split_once('/')?;
+        let window = match unit.trim() {
+            "s" => Millis::seconds(1),
+            "min" => Millis::seconds(60),
+            "h" => Millis::seconds(3_600),
+            "day" => Millis::seconds(86_400),
+            _ => return None,
+        };
+        let count = count.trim().parse::<u32>().ok().filter(|n| (1..=100_000).contains(n))?;
+        Some(Rate { count, window })
+    }
+}
+
 /// A rule that keeps a send waiting.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Rule {

@@ -6,6 +6,7 @@
 
 mod assertion;
 mod blocks;
+mod eta;
 mod judge;
 mod lane;
 mod of_file;
@@ -35,6 +36,7 @@ use crate::store::Recipient;
 
 pub use assertion::{Assertion, FORMS, NotAnAssertion};
 pub use blocks::{Block, blocks};
+pub use eta::{Finish, WhatIf, eta};
 pub use judge::{Judge, Verdict};
 pub use of_file::{Known, of_file};
 pub use of_store::{NotForeseeable, all_recipients, of_store};

@@ -1,0 +1,132 @@
+//! When a campaign will be finished: its messages, and everything that shares its lanes, played to their end.
+
+use crate::domain::campaign::CampaignName;
+use crate::domain::pace::Rate;
+use crate::domain::time::{Millis, Timestamp};
+use crate::domain::window::{Days, Hours, OpenHours};
+use crate::engine::LaneStart;
+use crate::future::{Foreseen, LanePremise, NotForeseeable, Premise, Waiting, of_store, play};
+use crate::store::SqliteStore;
+
+/// How far it is looked, step by step: most campaigns end within the first, and a play costs what happens in it.
+const SPANS: [Millis; 3] = [Millis(2 * 86_400_000), Millis(40 * 86_400_000), Millis(400 * 86_400_000)];
+
+/// What is supposed to be otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WhatIf {
+    /// The rate of the campaign's instances.
+    pub rate: Option<Rate>,
+    /// The only window of its messages, on the clock of the file's zone.
+    pub window: Option<(Days, Hours)>,
+    /// Through how many instances like its own it goes.
+    pub instances: Option<u32>,
+}
+
+/// What is foreseen of a campaign.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Finish {
+    /// Messages that wait.
+    pub waiting: u64,
+    /// Those of them that are foreseen to leave.
+    pub leave: u64,
+    /// When the next of them leaves.
+    pub next: Option<Timestamp>,
+    /// When the last of them leaves; `None` where some are not foreseen to leave: nobody knows when, not within 400 days, or there are
+    /// too many to look at.
+    pub last: Option<Timestamp>,
+}
+
+/// When the messages of a campaign leave of which so many wait at `now`.
+///
+/// # Errors
+/// [`NotForeseeable`] when the database cannot be read, or holds too much.
+pub async fn eta(
+    store: &SqliteStore,
+    campaign: &CampaignName,
+    waiting: u64,
+    what_if: WhatIf,
+    now: Timestamp,
+) -> Result<Finish, NotForeseeable> {
+    let mut found = Finish::default();
+    for span in SPANS {
+        let mut premise = of_store(store, now, now + span).await?;
+        suppose(&mut premise, campaign, what_if);
+        found = Finish { waiting, ..finish(&premise, campaign) };
+        if found.leave == waiting {
+            return Ok(found);
+        }
+    }
+    Ok(Finish { last: None, ..found })
+}
+
+/// All of a campaign left: the rest of the play is of no interest.
+struct AllLeft;
+
+fn finish(premise: &Premise, campaign: &CampaignName) -> Finish {
+    let all = premise.lanes.iter().flat_map(|lane| &lane.waiting).filter(|w| is_of(w, campaign));
+    let waiting = all.map(|w| 1 + w.then.len()).sum::<usize>();
+    let mut found = Finish { waiting: u64::try_from(waiting).unwrap_or(u64::MAX), ..Finish::default() };
+    let of_it = |f: &Foreseen| f.job.as_deref() == Some(&*campaign.job) && f.occurrence == Some(campaign.nominal);
+    let _ = play(premise, |f| {
+        let Some(at) = f.sends_at.filter(|_| of_it(f)) else { return Ok(()) };
+        found.leave += 1;
+        found.next = Some(found.next.map_or(at, |next| next.min(at)));
+        found.last = Some(found.last.map_or(at, |last| last.max(at)));
+        if found.leave == found.waiting { Err(AllLeft) } else { Ok(()) }
+    });
+    found
+}
+
+fn is_of(waiting: &Waiting, campaign: &CampaignName) -> bool {
+    waiting.job.as_deref() == Some(&*campaign.job) && waiting.nominal == Some(campaign.nominal)
+}
+
+/// Changes the premise as somebody wonders.
+fn suppose(premise: &mut Premise, campaign: &CampaignName, what_if: WhatIf) {
+    let mut more = Vec::new();
+    for lane in &mut premise.lanes {
+        if !lane.waiting.iter().any(|w| is_of(w, campaign)) {
+            continue;
+        }
+        lane.start.pacing.rate = what_if.rate.or(lane.start.pacing.rate);
+        if let Some((days, hours)) = what_if.window {
+            let zone = lane.start.zone.clone();
+            for w in lane.waiting.iter_mut().filter(|w| is_of(w, campaign)) {
+                let open = vec![OpenHours { days, hours, zone: zone.clone() }];
+                for due in w.then.iter_mut().chain([&mut w.due]) {
+                    due.hours.clone_from(&open);
+                    // Its wake may have been moved to the opening of the window it has.
+                    due.target = if due.attempts == 0 { due.due_at } else { due.target };
+                }
+            }
+        }
+        more.extend(spread(lane, campaign, what_if.instances.unwrap_or(1)));
+    }
+    premise.lanes.extend(more);
+}
+
+/// Spreads a campaign over a lane and others like it that have nothing else to do. Answers the others.
+fn spread(lane: &mut LanePremise, campaign: &CampaignName, lanes: u32) -> Vec<LanePremise> {
+    let lanes = usize::try_from(lanes.max(1)).unwrap_or(1);
+    let mut others: Vec<LanePremise> = (1..lanes)
+        .map(|_| {
+            let start = LaneStart { recent_sends: Vec::new(), ..lane.start.clone() };
+            LanePremise { start, window: lane.window.clone(), stops: lane.stops.clone(), waiting: Vec::new() }
+        })
+        .collect();
+    let (mut kept, mut n) = (Vec::with_capacity(lane.waiting.len()), 0);
+    for waiting in lane.waiting.drain(..) {
+        // What is being typed is in its place.
+        if !is_of(&waiting, campaign) || waiting.typed.is_some() {
+            kept.push(waiting);
+            continue;
+        }
+        match n % lanes {
+            0 => kept.push(waiting),
+            other => others[other - 1].waiting.push(waiting),
+        }
+        n += 1;
+    }
+    lane.waiting = kept;
+    others
+}
