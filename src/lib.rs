@@ -37,6 +37,7 @@ pub mod rendering;
 pub mod repair;
 pub mod repeats;
 pub mod report;
+pub mod resend;
 pub mod sandbox;
 pub mod store;
 pub mod table;

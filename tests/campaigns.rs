@@ -146,3 +146,57 @@ fn the_predicted_finish_is_when_the_last_message_leaves_and_a_faster_rate_ends_e
     let after = bench.json(&["campaign", "eta", "launch"]);
     assert_eq!((&after["waiting"], &after["finish_at"]), (&0.into(), &Value::Null));
 }
+
+#[test]
+fn those_whom_a_campaign_did_not_reach_get_it_once_more_and_nobody_else_does() {
+    let bench = Bench::new();
+    let scenario = "acks: { levels: [server, device, read], first: 20ms, step: 20ms }\n\
+        acks_of: [{ chat: \"201000000002*\", levels: [server, device] }, { chat: \"201000000003*\", levels: [server] }]\n\
+        not_on_whatsapp: [\"201000000004*\"]\n";
+    bench.write("scenario.yaml", scenario);
+    let to: Vec<String> = (1..=5).map(|n| format!("\"20100000000{n}\"")).collect();
+    bench.write(
+        "jobs.yaml",
+        &format!(
+            "version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox }} }}\njobs:\n  \
+             launch: {{ in: 500ms, to: [{}], text: hi, typing: off }}\n",
+            to.join(", ")
+        ),
+    );
+    let arguments = [
+        "run",
+        "jobs.yaml",
+        "--sandbox",
+        "--scenario",
+        "scenario.yaml",
+        "--journal",
+        "journal",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let _daemon = bench.start(&arguments);
+    let stands = |name: &str, acks: [u64; 3], failed: u64| {
+        let c: Value =
+            serde_json::from_slice(&bench.run(&["campaign", "show", name, "--json"]).stdout).unwrap_or_default();
+        let found = ["server", "device", "read"].map(|a| c["acks"][a].as_u64().unwrap_or(0));
+        found == acks && c["counts"]["failed"] == failed
+    };
+    until("the acks rest", LIMIT, || stands("launch", [1, 1, 2], 1));
+    let name = show(&bench)["name"].as_str().unwrap().to_owned();
+    bench.json(&["contact", "suppress", "201000000003"]);
+    let would = bench.json(&["campaign", "resend", &name, "--only", "failed,undelivered,unread", "--dry-run"]);
+    assert_eq!((&would["retried"], &would["again"], &would["suppressed"]), (&1.into(), &1.into(), &1.into()));
+    bench.json(&["contact", "unsuppress", "201000000003"]);
+    let done = bench.json(&["campaign", "resend", &name, "--only", "failed,undelivered,unread"]);
+    assert_eq!((&done["retried"], &done["again"]), (&1.into(), &2.into()));
+    let new = done["new_campaign"].as_str().unwrap().to_owned();
+    until("it went to two once more", LIMIT, || stands(&new, [1, 1, 0], 0));
+    until("what failed was tried", LIMIT, || stands(&name, [1, 1, 2], 1));
+    let sends =
+        |chat: &str| bench.journal().iter().filter(|l| l.path == "/v2/send/text" && l.chat.starts_with(chat)).count();
+    let each = ["1", "2", "3", "4", "5"].map(|n| sends(&format!("20100000000{n}")));
+    assert_eq!(each, [1, 2, 2, 2, 1]);
+    let nobody = bench.json(&["campaign", "resend", &new, "--only", "failed"]);
+    assert!(nobody["new_campaign"].is_null() && nobody["again"] == 0);
+    assert_eq!(bench.run(&["campaign", "resend", &new, "--only", "read"]).status.code(), Some(2));
+}

@@ -16,6 +16,7 @@ use crate::domain::campaign::{CampaignName, Standing};
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
 use crate::repair::{self, CalledOff};
+use crate::resend::{Resent, Unreached, resend};
 use crate::store::view::CampaignView;
 use crate::store::{Opening, Pause, PauseScope, SqliteStore};
 
@@ -63,6 +64,17 @@ pub(super) enum CampaignCommand {
     },
     /// Say when a campaign will be finished, as it stands and as it might be
     Eta(EtaArgs),
+    /// Once more for those whom a campaign did not reach: what failed gets another chance, what was sent becomes a new campaign
+    Resend {
+        /// The campaign, or its job
+        name: String,
+        /// Whom: failed, undelivered (no device has it), unread; parted by commas
+        #[arg(long, value_name = "WHOM,…", required = true)]
+        only: String,
+        /// Say how many there are
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Write every message of a campaign, with its recipient's variables, as CSV or JSON lines
     Export(ExportArgs),
 }
@@ -77,6 +89,7 @@ pub(super) async fn campaign(global: &Global, command: CampaignCommand, out: &Ou
             resume_scope(global, scope(global, &name).await?, dry_run, out).await
         }
         CampaignCommand::Cancel { name, dry_run } => cancel(global, &name, dry_run, out).await,
+        CampaignCommand::Resend { name, only, dry_run } => once_more(global, &name, &only, dry_run, out).await,
         CampaignCommand::Eta(args) => campaign_eta(global, &args, out).await,
         CampaignCommand::Export(args) => export(global, &args, out).await,
     }
@@ -150,6 +163,40 @@ async fn cancel(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow
         if left > 0 {
             out.note(&format!("{} on the way cannot be taken back", counted(left, "message")));
         }
+    }
+    Ok(Exit::Ok)
+}
+
+async fn once_more(global: &Global, name: &str, only: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
+    let known = Unreached::ALL.map(|(_, word)| word).join(", ");
+    let wrong = |word: &str| told(Exit::Usage, format!("--only: '{word}' is none of {known}"));
+    let find = |word: &str| Unreached::ALL.iter().find(|(_, known)| *known == word).map(|(whom, _)| *whom);
+    let words = only.split(',').map(str::trim).filter(|w| !w.is_empty());
+    let only: Vec<Unreached> = words.map(|word| find(word).ok_or_else(|| wrong(word))).collect::<Result<_, _>>()?;
+    let store = place::open(global, Opening::Beside).await?;
+    let found = found(&store, name, clock::now()).await;
+    let done = match &found {
+        Ok(view) => Some(resend(&store, view, &only, dry_run).await),
+        Err(_) => None,
+    };
+    store.close().await;
+    let (view, Some(done)) = (found?, done) else { return Ok(Exit::NotFound) };
+    let Resent { retried, again, suppressed, campaign } = done?;
+    if out.json {
+        out.document(&json!({
+            "campaign": view.name.to_string(), "retried": retried, "again": again, "suppressed": suppressed,
+            "new_campaign": campaign.map(|c| c.to_string()), "dry_run": dry_run,
+        }))?;
+        return Ok(Exit::Ok);
+    }
+    let would = if dry_run { "would be " } else { "" };
+    let new = campaign.map_or(String::new(), |c| format!(" as '{}'", safe(&c.to_string())));
+    out.data(&format!(
+        "{} {would}tried once more, {again} {would}sent again{new}",
+        counted(retried, "failed message")
+    ))?;
+    if suppressed > 0 {
+        out.note(&format!("{} suppressed: nothing is sent to them", counted(suppressed, "recipient")));
     }
     Ok(Exit::Ok)
 }

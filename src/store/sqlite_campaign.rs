@@ -131,7 +131,12 @@ impl SqliteStore {
         let one = |row: &SqliteRow| {
             let message = message(row)?;
             let place = Place { chat: message.chat.clone(), step: get(row, 21)? };
-            Ok(CampaignMessage { message, vars: read_vars(get::<Option<String>>(row, 20)?.as_deref()), place })
+            Ok(CampaignMessage {
+                message,
+                vars: read_vars(get::<Option<String>>(row, 20)?.as_deref()),
+                place,
+                content: get(row, 22)?,
+            })
         };
         rows.iter().map(one).collect()
     }

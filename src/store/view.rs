@@ -164,6 +164,8 @@ pub struct CampaignMessage {
     pub message: MessageView,
     /// Its recipient's variables.
     pub vars: Vars,
+    /// The row of its content.
+    pub content: i64,
     /// Where it stands.
     pub place: Place,
 }

@@ -1,0 +1,183 @@
+//! A campaign once more, for those whom it did not reach: what failed gets another chance where it is; what was sent and not
+//! delivered, or not read, becomes a campaign of its own, so that the first one keeps saying what happened.
+
+use std::collections::BTreeMap;
+
+use crate::clock;
+use crate::domain::ack::Ack;
+use crate::domain::campaign::CampaignName;
+use crate::domain::recipient::Chat;
+use crate::domain::state::StateName;
+use crate::domain::time::Timestamp;
+use crate::intake::IdMaker;
+use crate::repair::{Repair, Repaired, repair};
+use crate::store::view::{CampaignMessage, CampaignView, MessageView, Place};
+use crate::store::{
+    ImportEnd, ImportLock, NewMessage, NewMessages, OpenImport, Recipient, SqliteStore, Store, StoreError, guard,
+    vars_json,
+};
+
+/// Messages looked at, and stored, in one step: some milliseconds of the writer.
+const AT_ONCE: u32 = 400;
+
+/// Whom a campaign did not reach.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unreached {
+    /// The message failed.
+    Failed,
+    /// It was sent, and no device is known to have it.
+    Undelivered,
+    /// It was sent, and is not known to have been read.
+    Unread,
+}
+
+impl Unreached {
+    /// All of them, with the words they are chosen by.
+    pub const ALL: [(Unreached, &'static str); 3] =
+        [(Unreached::Failed, "failed"), (Unreached::Undelivered, "undelivered"), (Unreached::Unread, "unread")];
+
+    /// Whether a message is one of these.
+    fn is(self, m: &MessageView) -> bool {
+        let sent = m.state == StateName::Sent;
+        match self {
+            Unreached::Failed => m.state == StateName::Failed,
+            Unreached::Undelivered => sent && !matches!(m.ack, Some(Ack::Device | Ack::Read | Ack::Played)),
+            Unreached::Unread => sent && !matches!(m.ack, Some(Ack::Read | Ack::Played)),
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Resent {
+    /// Failed messages that got another chance.
+    pub retried: u64,
+    /// Messages that are sent again.
+    pub again: u64,
+    /// Recipients who are suppressed meanwhile.
+    pub suppressed: u64,
+    /// The campaign in which they are sent again.
+    pub campaign: Option<CampaignName>,
+}
+
+/// Gives those whom a campaign did not reach another chance. In a dry run nothing is changed.
+///
+/// # Errors
+/// When the database cannot be read or written, or somebody imports meanwhile: nothing is sent again then, and calling it once more
+/// is harmless.
+pub async fn resend(
+    store: &SqliteStore,
+    campaign: &CampaignView,
+    only: &[Unreached],
+    dry_run: bool,
+) -> Result<Resent, StoreError> {
+    let mut done = Resent::default();
+    let _lock = if dry_run { None } else { Some(ImportLock::take(store.path())?) };
+    let now = clock::now();
+    let mut open = None;
+    let mut again = Again { campaign, now, ids: IdMaker::default(), chat: None, step: 0, place: 0 };
+    let mut after = Place::START;
+    loop {
+        let states = [StateName::Failed, StateName::Sent];
+        let page = store.campaign_messages(campaign.occurrence, &states, &after, AT_ONCE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.place.clone();
+        let mut chosen: Vec<CampaignMessage> = Vec::with_capacity(page.len());
+        for m in page.into_iter().filter(|m| only.iter().any(|o| o.is(&m.message))) {
+            match store.suppression(&m.message.chat).await? {
+                Some(_) => done.suppressed += 1,
+                None => chosen.push(m),
+            }
+        }
+        let (failed, sent): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|m| m.message.state == StateName::Failed);
+        let failed: Vec<MessageView> = failed.into_iter().map(|m| m.message).collect();
+        let answers = repair(store, Repair::Retry, &failed, dry_run, now).await?;
+        done.retried += count(answers.iter().filter(|a| matches!(a, Repaired::Done { .. })));
+        done.again += count(sent.iter());
+        if dry_run || sent.is_empty() {
+            continue;
+        }
+        let import = match open {
+            Some(import) => import,
+            None => {
+                let file = format!("resend of {}", campaign.name);
+                *open.insert(store.begin_import(campaign.name.job.clone(), file, now).await?)
+            }
+        };
+        again.store(store, import, sent).await?;
+    }
+    if let Some(import) = open {
+        let end = ImportEnd { imported: done.again, ..ImportEnd::default() };
+        store.publish_import(import, end, clock::now()).await?;
+        done.campaign = Some(CampaignName { job: campaign.name.job.clone(), nominal: now });
+    }
+    Ok(done)
+}
+
+fn count<T>(all: impl Iterator<Item = T>) -> u64 {
+    u64::try_from(all.count()).unwrap_or(u64::MAX)
+}
+
+/// Makes the messages of the new campaign, by chat as they come.
+struct Again<'c> {
+    campaign: &'c CampaignView,
+    now: Timestamp,
+    ids: IdMaker,
+    /// The chat of the message before, whose messages are told apart by their steps.
+    chat: Option<String>,
+    step: i32,
+    place: i64,
+}
+
+impl Again<'_> {
+    async fn store(
+        &mut self,
+        store: &SqliteStore,
+        import: OpenImport,
+        sent: Vec<CampaignMessage>,
+    ) -> Result<(), StoreError> {
+        let mut recipients = Vec::with_capacity(sent.len());
+        let mut batches: BTreeMap<(String, i64), Vec<NewMessage>> = BTreeMap::new();
+        for m in sent {
+            let content = store.content(m.content).await?;
+            let body = serde_json::to_string(&content.content).unwrap_or_default();
+            let chat = Chat::from_stored(&m.message.chat);
+            self.step = if self.chat.as_deref() == Some(chat.as_str()) { self.step - 1 } else { 0 };
+            self.chat = Some(chat.as_str().to_owned());
+            self.place += 1;
+            let (due_at, lead) = (self.now + m.message.lead, m.message.lead);
+            let message = NewMessage {
+                id: self.ids.make(self.now),
+                guard: guard(&chat, &body, vars_json(&m.vars).as_deref()),
+                chat: chat.clone(),
+                place: Some(self.place),
+                due_at,
+                wake_at: self.now,
+                lead,
+                expires_at: content.manner.expires.map(|e| e.of(due_at)),
+                class: m.message.class,
+                key: None,
+                step: self.step,
+                state: StateName::Scheduled,
+                reason: None,
+                followed: false,
+                follows: None,
+            };
+            recipients.push((self.place, Recipient { chat, vars: m.vars }));
+            batches.entry((m.message.instance, m.content)).or_default().push(message);
+        }
+        let batches = batches.into_iter().map(|((instance, content), rows)| NewMessages {
+            job: Some(self.campaign.name.job.clone()),
+            nominal_at: Some(self.now),
+            instance: crate::domain::id::InstanceName::new(&instance),
+            content,
+            steps: 1,
+            audience: Some(import.audience),
+            rows,
+            publish: None,
+            now: self.now,
+        });
+        store.import_chunk(import, recipients, batches.collect()).await?;
+        Ok(())
+    }
+}
