@@ -1,5 +1,6 @@
 //! A campaign once more, for those whom it did not reach: what failed gets another chance where it is; what was sent and not
-//! delivered, or not read, becomes a campaign of its own, so that the first one keeps saying what happened.
+//! delivered, or not read, becomes a campaign of its own, so that the first one keeps saying what happened. Who opted out meanwhile is
+//! skipped in it when its time comes, as everywhere.
 
 use std::collections::BTreeMap;
 
@@ -54,8 +55,6 @@ pub struct Resent {
     pub retried: u64,
     /// Messages that are sent again.
     pub again: u64,
-    /// Recipients who are suppressed meanwhile.
-    pub suppressed: u64,
     /// The campaign in which they are sent again.
     pub campaign: Option<CampaignName>,
 }
@@ -82,14 +81,8 @@ pub async fn resend(
         let page = store.campaign_messages(campaign.occurrence, &states, &after, AT_ONCE).await?;
         let Some(last) = page.last() else { break };
         after = last.place.clone();
-        let mut chosen: Vec<CampaignMessage> = Vec::with_capacity(page.len());
-        for m in page.into_iter().filter(|m| only.iter().any(|o| o.is(&m.message))) {
-            match store.suppression(&m.message.chat).await? {
-                Some(_) => done.suppressed += 1,
-                None => chosen.push(m),
-            }
-        }
-        let (failed, sent): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|m| m.message.state == StateName::Failed);
+        let chosen = page.into_iter().filter(|m| only.iter().any(|o| o.is(&m.message)));
+        let (failed, sent): (Vec<_>, Vec<_>) = chosen.partition(|m| m.message.state == StateName::Failed);
         let failed: Vec<MessageView> = failed.into_iter().map(|m| m.message).collect();
         let answers = repair(store, Repair::Retry, &failed, dry_run, now).await?;
         done.retried += count(answers.iter().filter(|a| matches!(a, Repaired::Done { .. })));

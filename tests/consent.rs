@@ -15,23 +15,11 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 fn begin(jobs: &str, scenario: &str) -> (Bench, Running) {
     let bench = Bench::new();
-    bench.write("scenario.yaml", scenario);
     bench.write(
         "jobs.yaml",
         &format!("version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox }} }}\njobs:\n{jobs}"),
     );
-    let arguments = [
-        "run",
-        "jobs.yaml",
-        "--sandbox",
-        "--scenario",
-        "scenario.yaml",
-        "--journal",
-        "journal",
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    let daemon = bench.start(&arguments);
+    let daemon = bench.start_sandboxed(scenario);
     until("the daemon is ready", LIMIT, || bench.log().contains(" ready ms="));
     (bench, daemon)
 }
@@ -56,8 +44,9 @@ fn who_is_suppressed_while_being_typed_to_gets_nothing_and_typing_stops() {
     });
     let done = bench.json(&["contact", "suppress", "201000000001", "+201000000002", "--note", "asked by phone"]);
     assert_eq!(done["changed"].as_array().unwrap().len(), 2);
-    let skipped = message(&bench, "slow");
-    assert_eq!((&skipped["state"], &skipped["reason"]), (&"skipped".into(), &"opted_out".into()), "when it returns");
+    until("it is skipped, before it would have left", Duration::from_secs(2), || {
+        message(&bench, "slow")["reason"] == "opted_out"
+    });
     until("what followed rests", LIMIT, || {
         bench.json(&["list", "--job", "more"])["messages"].as_array().unwrap().iter().all(|m| m["state"] == "skipped")
     });
@@ -107,4 +96,28 @@ fn who_writes_stop_gets_no_more_and_who_writes_of_something_else_does() {
     assert_eq!((sends_to(&bench, "201000000001"), sends_to(&bench, "201000000002")), (1, 2));
     let shown = bench.json(&["contact", "show", "201000000001"]);
     assert_eq!((&shown["suppressed"]["source"], &shown["suppressed"]["note"]), (&"keyword".into(), &"Stop!".into()));
+}
+
+#[test]
+fn who_is_suppressed_between_the_claim_and_the_mark_is_skipped_in_time() {
+    let (bench, _daemon) =
+        begin("  now: { in: 3s, to: \"201000000001\", text: hi, typing: off }\n", "acks: { levels: [] }\n");
+    let due = message(&bench, "now")["due_at"].as_str().unwrap().to_owned();
+    let due = chrono::DateTime::parse_from_rfc3339(&due).unwrap().timestamp_millis();
+    // It is in hand from two seconds before it is due.
+    until("it is in hand", LIMIT, || process::now_ms() > due - 1_000);
+    bench.json(&["contact", "suppress", "201000000001"]);
+    until("it is skipped", Duration::from_secs(10), || message(&bench, "now")["reason"] == "opted_out");
+    assert_eq!(sends_to(&bench, "201000000001"), 0);
+}
+
+#[test]
+fn a_failed_message_that_gets_another_chance_after_an_opt_out_is_skipped() {
+    let scenario = "acks: { levels: [] }\nnot_on_whatsapp: [\"201000000001*\"]\n";
+    let (bench, _daemon) = begin("  now: { in: 500ms, to: \"201000000001\", text: hi, typing: off }\n", scenario);
+    until("it failed", LIMIT, || message(&bench, "now")["state"] == "failed");
+    bench.json(&["contact", "suppress", "201000000001"]);
+    bench.json(&["retry", message(&bench, "now")["id"].as_str().unwrap()]);
+    until("it is skipped", LIMIT, || message(&bench, "now")["reason"] == "opted_out");
+    assert_eq!(sends_to(&bench, "201000000001"), 1);
 }

@@ -181,10 +181,10 @@ async fn once_more(global: &Global, name: &str, only: &str, dry_run: bool, out: 
     };
     store.close().await;
     let (view, Some(done)) = (found?, done) else { return Ok(Exit::NotFound) };
-    let Resent { retried, again, suppressed, campaign } = done?;
+    let Resent { retried, again, campaign } = done?;
     if out.json {
         out.document(&json!({
-            "campaign": view.name.to_string(), "retried": retried, "again": again, "suppressed": suppressed,
+            "campaign": view.name.to_string(), "retried": retried, "again": again,
             "new_campaign": campaign.map(|c| c.to_string()), "dry_run": dry_run,
         }))?;
         return Ok(Exit::Ok);
@@ -195,9 +195,6 @@ async fn once_more(global: &Global, name: &str, only: &str, dry_run: bool, out: 
         "{} {would}tried once more, {again} {would}sent again{new}",
         counted(retried, "failed message")
     ))?;
-    if suppressed > 0 {
-        out.note(&format!("{} suppressed: nothing is sent to them", counted(suppressed, "recipient")));
-    }
     Ok(Exit::Ok)
 }
 

@@ -66,20 +66,24 @@ pub(super) async fn campaign_eta(global: &Global, args: &EtaArgs, out: &Out) -> 
     let zone = place::zone(&store).await?;
     let looked = async {
         let view = found(&store, &args.name, now).await?;
-        let waits =
-            [StateName::Scheduled, StateName::Claimed, StateName::Typing].map(|state| of(&view, state)).iter().sum();
+        let waits = [StateName::Scheduled, StateName::Claimed, StateName::Typing].map(|state| of(&view, state));
+        // They are skipped when their time comes.
+        let suppressed = store.suppressed_of_campaign(view.occurrence).await?;
+        let waits = waits.iter().sum::<u64>().saturating_sub(suppressed);
         let as_is = eta(&store, &view.name, waits, WhatIf::default(), now).await?;
         let supposed = match what_if == WhatIf::default() {
             true => None,
             false => Some(eta(&store, &view.name, waits, what_if, now).await?),
         };
-        Ok::<_, anyhow::Error>((view, as_is, supposed))
+        Ok::<_, anyhow::Error>((view, suppressed, as_is, supposed))
     };
     let looked = looked.await;
     store.close().await;
-    let (view, as_is, supposed) = looked?;
+    let (view, suppressed, as_is, supposed) = looked?;
     if out.json {
-        let mut document = json!({ "campaign": view.name.to_string(), "what_if": supposed.as_ref().map(json_of) });
+        let mut document = json!({
+            "campaign": view.name.to_string(), "what_if": supposed.as_ref().map(json_of), "suppressed": suppressed,
+        });
         if let (Value::Object(all), Value::Object(own)) = (&mut document, json_of(&as_is)) {
             all.extend(own);
         }
@@ -91,6 +95,9 @@ pub(super) async fn campaign_eta(global: &Global, args: &EtaArgs, out: &Out) -> 
         format!("waiting    {}", counted(as_is.waiting, "message")),
         format!("finish     {}", words(&as_is, &zone, now)),
     ];
+    if suppressed > 0 {
+        lines.push(format!("skipped    {} more: their recipients are suppressed", counted(suppressed, "message")));
+    }
     if let Some(supposed) = &supposed {
         lines.push(format!("what if    {}", words(supposed, &zone, now)));
     }

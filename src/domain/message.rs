@@ -230,6 +230,6 @@ pub enum Verdict {
     Applied,
     /// The row had moved on; nothing was written.
     Stale,
-    /// A mark was refused because sending is paused; nothing was written.
+    /// A mark was refused because sending is paused, or its recipient is suppressed; nothing was written.
     Paused,
 }

@@ -446,7 +446,7 @@ impl Engine {
             }
             (Phase::Marking, Some(Verdict::Paused)) => {
                 hand.phase = Phase::Begun;
-                self.hand_back(id, "sending is paused", now);
+                self.hand_back(id, "sending is paused, or its recipient opted out", now);
             }
             (Phase::Marking, None) => {
                 hand.phase = Phase::Begun;

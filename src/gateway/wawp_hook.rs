@@ -63,7 +63,15 @@ fn reply(payload: &Value) -> Option<HookEvent> {
     let from = payload.get("from").and_then(Value::as_str).filter(|f| !f.is_empty())?;
     let gateway_id = payload.get("id").and_then(Value::as_str).map(bare_id).filter(|id| !id.is_empty())?;
     let text = payload.get("body").and_then(Value::as_str).unwrap_or("").to_owned();
-    Some(HookEvent::Reply { chat: Chat::from_stored(from), gateway_id, text })
+    Some(HookEvent::Reply { chat: chat_of(from), gateway_id, text })
+}
+
+/// A chat by the name under which it is written to: some engines call it by WhatsApp's own, with the device it came from.
+fn chat_of(from: &str) -> Chat {
+    match from.strip_suffix("@s.whatsapp.net") {
+        Some(number) => Chat::from_stored(&format!("{}@c.us", number.split(':').next().unwrap_or(number))),
+        None => Chat::from_stored(from),
+    }
 }
 
 /// A message that this account sent. Its chat stands in its id: `to` and `from` differ between engines.
@@ -120,6 +128,14 @@ mod tests {
                 "its id says that somebody else sent it"
             );
         }
+    }
+
+    #[test]
+    fn who_writes_under_whatsapp_s_own_name_is_whom_we_write_to() {
+        for from in ["201234567890@s.whatsapp.net", "201234567890:12@s.whatsapp.net", "201234567890@c.us"] {
+            assert_eq!(chat_of(from).as_str(), "201234567890@c.us");
+        }
+        assert_eq!(chat_of("222@lid").as_str(), "222@lid");
     }
 
     #[test]

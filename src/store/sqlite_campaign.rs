@@ -141,6 +141,23 @@ impl SqliteStore {
         rows.iter().map(one).collect()
     }
 
+    /// How many messages of a campaign wait for somebody who is suppressed.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn suppressed_of_campaign(&self, occurrence: i64) -> Result<u64, StoreError> {
+        let found: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM suppressions AS s
+             CROSS JOIN messages AS m ON m.occurrence = ?1 AND m.chat = s.chat AND m.reason IS NOT 'replaced'
+             WHERE m.state = 'scheduled' AND m.follows IS NULL",
+        )
+        .bind(occurrence)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(StoreError::database("count who is suppressed in a campaign"))?;
+        Ok(found.try_into().unwrap_or(0))
+    }
+
     /// The names of the variables of a campaign's recipients, in the order of the alphabet.
     ///
     /// # Errors

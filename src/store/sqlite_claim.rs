@@ -100,18 +100,28 @@ fn unreadable(row: &SqliteRow, error: &StoreError, now: Timestamp) -> Result<Opt
 /// The change that ends a message whose recipient is suppressed.
 fn opted_out(row: &SqliteRow, now: Timestamp) -> Result<Option<Change>, StoreError> {
     tracing::info!(id = %id(row, 0)?, "its recipient is suppressed, and gets nothing");
-    skipped(row, Reason::OptedOut, "its recipient is suppressed".to_owned(), now)
+    skipped(row, Reason::OptedOut, SUPPRESSED.to_owned(), now)
 }
 
 fn skipped(row: &SqliteRow, reason: Reason, note: String, now: Timestamp) -> Result<Option<Change>, StoreError> {
-    let id = id(row, 0)?;
     let numbers = get::<String>(row, 2).unwrap_or_default();
     let number = |place| numbers.split(' ').nth(place).and_then(|n| n.parse::<i64>().ok());
     let before = State::Scheduled { wake_at: number(3).map_or(now, Timestamp) };
     let attempts = number(5).and_then(|n| n.try_into().ok()).unwrap_or(0);
-    let event = Event::Unsendable { reason };
+    Ok(skip(id(row, 0)?, (&before, attempts), (reason, note), now))
+}
+
+/// The note of a message whose recipient is suppressed.
+const SUPPRESSED: &str = "its recipient is suppressed";
+
+fn skip(
+    id: MessageId,
+    (before, attempts): (&State, u32),
+    (reason, note): (Reason, String),
+    now: Timestamp,
+) -> Option<Change> {
     let change = |transition| Change { id, attempts, at: now, transition, facts: Facts::Note(note) };
-    Ok(state::apply(&before, &event).ok().map(change))
+    state::apply(before, &Event::Unsendable { reason }).ok().map(change)
 }
 
 /// Whether a pause that is over kept a message past the instant it was meant for. Where the pause ended before it, the
@@ -336,15 +346,25 @@ pub(super) async fn verify(
         .map_err(StoreError::database("verify messages in hand"))?;
     let pauses = store.pauses(now).await?;
     let mut verified = Verified::default();
-    let mut ours = HashSet::new();
+    let (mut ours, mut opted_out) = (HashSet::new(), Vec::new());
     for row in &rows {
         let id = id(row, 0)?;
+        if get::<i64>(row, 7)? != 0 {
+            let wake_at = Timestamp(get(row, 6)?);
+            let before = if get::<&str>(row, 4)? == "typing" { State::Typing } else { State::Scheduled { wake_at } };
+            opted_out.extend(skip(id, (&before, get(row, 5)?), (Reason::OptedOut, SUPPRESSED.to_owned()), now));
+            continue;
+        }
         ours.insert(id);
         let (instance, job): (String, Option<String>) = (get(row, 1)?, get(row, 2)?);
         let nominal = get::<Option<i64>>(row, 3)?.map(Timestamp);
         if pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref(), nominal)) {
             verified.paused.push(id);
         }
+    }
+    // What is in hand already is not claimed again, where it would be skipped.
+    if let (false, Some(writer)) = (opted_out.is_empty(), &store.writer) {
+        writer.apply(opted_out).await?;
     }
     verified.gone = asked.iter().copied().filter(|i| !ours.contains(i)).collect();
     Ok(verified)

@@ -5,19 +5,15 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::consent::{Consent, ConsentSource};
-use crate::domain::id::MessageId;
-use crate::domain::message::{Change, Facts};
-use crate::domain::recipient::Chat;
-use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::Timestamp;
-use crate::store::sqlite_apply::{apply_changes, insert};
+use crate::store::sqlite_apply::insert;
 use crate::store::sqlite_claim::get;
 use crate::store::view::{ConsentView, SuppressionView};
 use crate::store::{ConsentNews, SqliteStore, StoreError};
 
 impl SqliteStore {
-    /// Writes down who is not to be written to any more, or again. Whoever is being typed to is skipped in the same step, so that
-    /// nothing leaves to them after this returns; what waits is skipped when its time comes. Answers of how many that is new.
+    /// Writes down who is not to be written to any more, or again. Nothing is marked for them once this returns; what the daemon has in
+    /// hand is skipped at once, and what waits when its time comes. Answers of how many that is new.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -100,36 +96,9 @@ async fn record(connection: &mut SqliteConnection, news: &[ConsentNews]) -> Resu
                 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)";
             insert(connection, statement, row, "note what was said about writing to somebody").await?;
         }
-        if changed > 0 && said.verdict == Consent::Out {
-            skip_typing(connection, &said.chat, said.at).await?;
-        }
         new += changed;
     }
     Ok(new)
-}
-
-/// Whoever is being typed to gets nothing.
-async fn skip_typing(connection: &mut SqliteConnection, chat: &Chat, now: Timestamp) -> Result<(), StoreError> {
-    let typed: Vec<(Vec<u8>, u32)> = sqlx::query_as(
-        "SELECT id, attempts FROM messages
-         WHERE state IN ('typing', 'sending', 'in_doubt') AND state = 'typing' AND chat = ?1",
-    )
-    .bind(chat.as_str().to_owned())
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(StoreError::database("find what is being typed to somebody"))?;
-    let event = Event::Unsendable { reason: Reason::OptedOut };
-    let mut changes = Vec::with_capacity(typed.len());
-    for (id, attempts) in typed {
-        let Ok(transition) = state::apply(&State::Typing, &event) else { continue };
-        let facts = Facts::Note("its recipient opted out while being typed to".to_owned());
-        let Ok(id) = id.try_into().map(MessageId) else { continue };
-        changes.push(Change { id, attempts, at: now, transition, facts });
-    }
-    if !changes.is_empty() {
-        apply_changes(connection, &changes).await?;
-    }
-    Ok(())
 }
 
 fn suppression(row: &SqliteRow) -> Result<SuppressionView, StoreError> {

@@ -80,6 +80,13 @@ impl Bench {
         Running(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
 
+    /// Starts the daemon on `jobs.yaml` with the embedded sandbox, its scenario and its journal.
+    pub(crate) fn start_sandboxed(&self, scenario: &str) -> Running {
+        self.write("scenario.yaml", scenario);
+        let played = ["--sandbox", "--scenario", "scenario.yaml", "--journal", "journal"];
+        self.start(&[&["run", "jobs.yaml", "--listen", "127.0.0.1:0"], &played[..]].concat())
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
