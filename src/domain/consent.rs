@@ -60,33 +60,35 @@ const OUT: &[&str] = &[
     "remove me",
     "unsubscribe me",
     "stop it",
-    "please stop",
-    "stop please",
+    "no more messages",
     // German
     "stopp",
     "abmelden",
     "abbestellen",
     "austragen",
-    "bitte stopp",
-    "stopp bitte",
-    "bitte abmelden",
     "keine nachrichten mehr",
     // Spanish
     "alto",
     "baja",
     "darme de baja",
+    "dame de baja",
+    "denme de baja",
     "cancelar",
     "cancelar suscripcion",
     "no mas mensajes",
+    "no quiero mas mensajes",
     // Portuguese
     "parar",
     "pare",
     "sair",
+    "sair da lista",
     "remover",
     "descadastrar",
     "cancelar inscricao",
     "cancelar assinatura",
     "me remova",
+    "nao quero mais mensagens",
+    "nao quero mais receber mensagens",
     // Italian
     "ferma",
     "cancellami",
@@ -95,6 +97,8 @@ const OUT: &[&str] = &[
     "disiscriviti",
     "cancella iscrizione",
     "rimuovimi",
+    "basta messaggi",
+    "non scrivetemi piu",
     // French
     "arret",
     "arreter",
@@ -104,12 +108,17 @@ const OUT: &[&str] = &[
     "desinscription",
     "me desabonner",
     "se desabonner",
+    "desabonnement",
+    "desabonnez moi",
+    "plus de messages",
     // Arabic
     "توقف",
     "ايقاف",
     "الغاء",
     "الغاء الاشتراك",
+    "الغاء اشتراكي",
     "اوقف",
+    "اوقفوا الرسائل",
 ];
 
 /// Messages that opt in again.
@@ -131,34 +140,90 @@ const IN: &[&str] = &[
     "ابدا",
 ];
 
-/// What a whole message says about being written to, if it says just that.
+/// What may stand before or after a keyword and says nothing of its own, as [`plain`] leaves it.
+const POLITE: &[&str] = &[
+    "please",
+    "pls",
+    "thanks",
+    "thank you",
+    "bitte",
+    "danke",
+    "por favor",
+    "gracias",
+    "obrigado",
+    "obrigada",
+    "per favore",
+    "per piacere",
+    "grazie",
+    "svp",
+    "sil vous plait",
+    "s il vous plait",
+    "merci",
+    "من فضلك",
+    "لو سمحت",
+    "شكرا",
+];
+
+/// What a whole message says about being written to, if it says just that. A question asks and says nothing.
 pub fn read(text: &str) -> Option<Consent> {
-    let said = plain(text)?;
-    match said.as_str() {
+    if text.chars().count() > LONGEST || text.contains(['?', '؟']) {
+        return None;
+    }
+    let said = plain(text);
+    match once(without_politeness(&said)) {
         said if OUT.contains(&said) => Some(Consent::Out),
         said if IN.contains(&said) => Some(Consent::In),
         _ => None,
     }
 }
 
-/// Longer messages say more than a keyword, in characters.
-const LONGEST: usize = 60;
+/// Longer messages say more than a keyword, whatever they consist of, in characters.
+const LONGEST: usize = 200;
 
-/// A message without case, accents and punctuation, with single spaces. `None` where that leaves nothing, or it is too long.
-fn plain(text: &str) -> Option<String> {
-    if text.chars().count() > LONGEST {
-        return None;
-    }
+/// A message in small letters without accents and punctuation, its words parted by single spaces.
+fn plain(text: &str) -> String {
     let mut said = String::new();
-    for c in text.chars().flat_map(char::to_lowercase) {
+    for c in text.chars().flat_map(|c| half_width(c).to_lowercase()) {
         match base(c) {
             Some(c) if c.is_alphanumeric() => said.push(c),
-            Some(c) if (c.is_whitespace() || c == '-') && !said.ends_with(' ') => said.push(' '),
-            _ => {}
+            // An apostrophe belongs to its word; what cannot be seen parts none.
+            Some('\'' | '’' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}') | None => {}
+            Some(_) if !said.is_empty() && !said.ends_with(' ') => said.push(' '),
+            Some(_) => {}
         }
     }
-    let said = said.trim().to_owned();
-    (!said.is_empty()).then_some(said)
+    said.truncate(said.trim_end().len());
+    said
+}
+
+/// What is said without the words of courtesy around it.
+fn without_politeness(said: &str) -> &str {
+    let mut rest = said;
+    loop {
+        let before = |word: &&&str| rest.strip_prefix(**word).is_some_and(|r| r.starts_with(' '));
+        let after = |word: &&&str| rest.strip_suffix(**word).is_some_and(|r| r.ends_with(' '));
+        if let Some(word) = POLITE.iter().find(before) {
+            rest = rest[word.len()..].trim_start();
+        } else if let Some(word) = POLITE.iter().find(after) {
+            rest = rest[..rest.len() - word.len()].trim_end();
+        } else {
+            return rest;
+        }
+    }
+}
+
+/// What is said again and again, once.
+fn once(said: &str) -> &str {
+    let first = said.split(' ').next().unwrap_or_default();
+    if said.split(' ').all(|word| word == first) { first } else { said }
+}
+
+/// A full-width letter of East Asian keyboards as the ordinary one (Unicode, "Halfwidth and Fullwidth Forms").
+fn half_width(c: char) -> char {
+    match u32::from(c) {
+        wide @ 0xff01..=0xff5e => char::from_u32(wide - 0xfee0).unwrap_or(c),
+        _ => c,
+    }
 }
 
 /// A letter without its accent; nothing of a mark by itself.
@@ -206,6 +271,9 @@ mod tests {
             "توقّف",
             "STOP 🛑",
             "de\u{301}sabonner",
+            "Please unsubscribe me, thanks!",
+            "stop stop STOP",
+            "ＳＴＯＰ",
         ] {
             assert_eq!(read(text), Some(Consent::Out), "{text}");
         }
@@ -235,6 +303,9 @@ mod tests {
             "stop\nbut later",
             "can you start at nine?",
             "no",
+            "Stop?",
+            "please",
+            "Please don't stop sending",
         ] {
             assert_eq!(read(text), None, "{text}");
         }
