@@ -5,6 +5,7 @@
 //! that changed in between stores nothing.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -174,20 +175,26 @@ struct Met {
 
 impl Met {
     /// How many messages the chat had before this one, or `None` when this very one was met.
-    fn meet(&mut self, chat: &Chat, due: Option<Timestamp>) -> Option<i32> {
+    fn times(&self, chat: &Chat, due: Option<Timestamp>) -> Option<i32> {
+        let (of_chat, of_both) = Met::hashes(chat, due);
+        let Some(first) = self.first.get(&of_chat) else { return Some(0) };
+        let again = self.again.get(&of_chat).map_or(&[][..], Vec::as_slice);
+        (*first != of_both && !again.contains(&of_both)).then(|| i32::try_from(again.len() + 1).unwrap_or(i32::MAX))
+    }
+
+    /// Meets a message that was not met before.
+    fn meet(&mut self, chat: &Chat, due: Option<Timestamp>) {
+        let (of_chat, of_both) = Met::hashes(chat, due);
+        match self.first.entry(of_chat) {
+            Entry::Vacant(empty) => *empty.insert(of_both),
+            Entry::Occupied(_) => return self.again.entry(of_chat).or_default().push(of_both),
+        };
+    }
+
+    fn hashes(chat: &Chat, due: Option<Timestamp>) -> (u64, u64) {
         let moment = due.map_or(i64::MIN, |t| t.0);
         let of_chat = halves(hash(&[chat.as_str().as_bytes()])).0;
-        let of_both = halves(hash(&[chat.as_str().as_bytes(), &moment.to_le_bytes()])).1;
-        let Some(first) = self.first.get(&of_chat) else {
-            self.first.insert(of_chat, of_both);
-            return Some(0);
-        };
-        let again = self.again.entry(of_chat).or_default();
-        if *first == of_both || again.contains(&of_both) {
-            return None;
-        }
-        again.push(of_both);
-        i32::try_from(again.len()).ok()
+        (of_chat, halves(hash(&[chat.as_str().as_bytes(), &moment.to_le_bytes()])).1)
     }
 }
 
@@ -249,18 +256,14 @@ impl<'i> Walk<'i> {
             })?,
         };
         let key = row.get("key").map(|k| k.trim().to_owned());
-        if let Some(key) = &key {
-            if key.len() > KEY_LIMIT {
-                return Err(flaw("key", format!("the key is longer than {KEY_LIMIT} bytes")));
-            }
-            if let Some(first) = self.keys.insert(hash(&[key.as_bytes()]), row.line) {
-                return Err(flaw(
-                    "key",
-                    format!("the key '{key}' stands twice: on line {first} and on line {}", row.line),
-                ));
-            }
+        if key.as_ref().is_some_and(|k| k.len() > KEY_LIMIT) {
+            return Err(flaw("key", format!("the key is longer than {KEY_LIMIT} bytes")));
         }
-        let Some(times) = self.met.meet(&chat, due) else { return Ok(Verdict::Merged) };
+        let Some(times) = self.met.times(&chat, due) else { return Ok(Verdict::Merged) };
+        if let Some((key, first)) = key.as_ref().and_then(|k| Some((k, self.keys.get(&hash(&[k.as_bytes()]))?))) {
+            let message = format!("the key '{key}' stands twice: on line {first} and on line {}", row.line);
+            return Err(flaw("key", message));
+        }
         let step = -times;
         if step < 0 && self.import.contents.len() > 1 {
             return Err(flaw(chat_column, format!("{chat} stands twice, and this job sends a sequence")));
@@ -268,6 +271,14 @@ impl<'i> Walk<'i> {
         let own = |name: &str| name == chat_column || OWN_COLUMNS.contains(&name);
         let vars = row.cells.iter().filter(|(name, _)| !own(name)).cloned().collect();
         Ok(Verdict::Message(Box::new(Planned { chat, vars, key, class, due }), step))
+    }
+
+    /// Keeps a message that is good, so that a later row that says the same is found. One with something wrong is not kept.
+    fn keep(&mut self, message: &Planned, line: u64) {
+        self.met.meet(&message.chat, message.due);
+        if let Some(key) = &message.key {
+            self.keys.insert(hash(&[key.as_bytes()]), line);
+        }
     }
 
     fn zone_named(&mut self, name: &str) -> Option<TimeZone> {
@@ -338,6 +349,7 @@ fn check(import: &Import, now: Timestamp) -> Result<(Imported, Vec<u8>), Flaw> {
             if let Verdict::Message(m, _) = &verdict {
                 moments.due = m.due.unwrap_or(now);
                 try_for(import, &compiled, m, &moments).map_err(|e| Flaw::new(row.line, 0, e))?;
+                walk.keep(m, row.line);
             }
             Ok(verdict)
         });
@@ -425,6 +437,7 @@ fn read_again(
         if import.allow_partial && try_for(import, &compiled, &m, &moments).is_err() {
             return Ok(());
         }
+        walk.keep(&m, row.line);
         chunk.push((*m, step));
         if chunk.len() == CHUNK {
             let _ = sender.blocking_send(std::mem::take(&mut chunk));

@@ -102,6 +102,9 @@ pub fn parse_number(text: &str) -> Result<String, &'static str> {
             _ => return Err("write +<country code> <number>, or the bare digits of an international number"),
         }
     }
+    if rest.ends_with(".0") && rest.matches('.').count() == 1 {
+        return Err("it ends in .0, as a number that was calculated with; write its digits alone");
+    }
     if digits.starts_with("00") {
         return Err("write + instead of the leading 00");
     }

@@ -78,9 +78,10 @@ impl SqliteStore {
         self.writer()?
             .run(move |c| {
                 Box::pin(async move {
+                    // Nothing is planned from this audience again, so that the chat need not stand there beside the message.
                     let rows: Vec<Value> = recipients
                         .iter()
-                        .map(|(place, r)| json!([import.audience, place, r.chat.as_str(), vars_json(&r.vars)]))
+                        .map(|(place, r)| json!([import.audience, place, "", vars_json(&r.vars)]))
                         .collect();
                     let statement = "INSERT INTO recipients (audience, place, chat, vars)
                                      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)";

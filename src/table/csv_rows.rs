@@ -5,49 +5,48 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use crate::table::cells::as_written;
-use crate::table::{Flaw, ROW_LIMIT, Row};
+use crate::table::lines::Lines;
+use crate::table::{BOM, Flaw, ROW_LIMIT, Row};
 
 /// Most columns of a file.
 const COLUMNS_LIMIT: usize = 1_000;
-
-const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// Finds out by the header whether cells are parted by commas, semicolons or tabs.
 pub(super) fn delimiter(path: &Path) -> std::io::Result<u8> {
     let mut header = Vec::new();
     BufReader::new(File::open(path)?).take(ROW_LIMIT as u64).read_to_end(&mut header)?;
-    // What stands in quotes parts nothing, nor does a newline there end the header.
-    let mut quoted = false;
+    // What stands in quotes parts nothing, nor does a newline there end the header. Quotes open where a cell begins.
+    let (mut quoted, mut opens, mut begun) = (false, true, false);
     let mut counts = [0_usize; 3];
-    let mut begun = false;
-    for byte in header {
-        begun |= !matches!(byte, b'\n' | b'\r' | 0xef | 0xbb | 0xbf);
+    for byte in header.strip_prefix(&BOM).unwrap_or(&header) {
+        if matches!(byte, b'\n' | b'\r') && !quoted {
+            match begun {
+                true => break,
+                false => continue,
+            }
+        }
+        begun = true;
         match byte {
-            b'\n' | b'\r' if counts == [0; 3] && !quoted && !begun => {}
-            b'\n' | b'\r' if !quoted => break,
-            b'"' => quoted = !quoted,
+            b'"' if quoted || opens => quoted = !quoted,
             b',' if !quoted => counts[0] += 1,
             b';' if !quoted => counts[1] += 1,
             b'\t' if !quoted => counts[2] += 1,
             _ => {}
         }
+        // A quote after a closing one is a quote within the cell: it opens again.
+        opens = matches!(byte, b'"' | b',' | b';' | b'\t');
     }
     let best = (0..3).max_by_key(|i| (counts[*i], *i == 0)).unwrap_or(0);
     Ok([b',', b';', b'\t'][best])
 }
 
-fn reader(path: &Path, delimiter: u8) -> Result<csv::Reader<Box<dyn Read>>, Flaw> {
+fn reader(path: &Path, delimiter: u8) -> Result<csv::Reader<Lines<BufReader<File>>>, Flaw> {
     let unreadable = |e: std::io::Error| Flaw::whole(format!("the file {} cannot be read: {e}", path.display()));
     let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
-    let begins = file.fill_buf().map_err(unreadable)?;
-    if begins.starts_with(&[0xff, 0xfe]) || begins.starts_with(&[0xfe, 0xff]) {
-        let hint = Some("save it as \"CSV UTF-8\"".to_owned());
-        return Err(Flaw { hint, ..Flaw::whole("the file is UTF-16, which is not read") });
-    }
-    if begins.starts_with(&BOM) {
+    if file.fill_buf().map_err(unreadable)?.starts_with(&BOM) {
         file.consume(BOM.len());
     }
-    let file: Box<dyn Read> = Box::new(file);
+    let file = Lines::new(file, delimiter);
     Ok(csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(file))
 }
 
@@ -85,18 +84,25 @@ pub(super) fn each(
     let mut record = csv::ByteRecord::new();
     let mut header = true;
     loop {
-        match reader.read_byte_record(&mut record) {
+        let read = reader.read_byte_record(&mut record);
+        let start = record.position().map_or(0, csv::Position::byte);
+        let end = reader.position().byte();
+        match read {
             Ok(false) => return Ok(()),
             Ok(true) if std::mem::take(&mut header) => {}
+            Ok(true) if record.iter().all(|c| c.iter().all(u8::is_ascii_whitespace)) => {}
             Ok(true) => {
-                let line = record.position().map_or(0, csv::Position::line);
-                if record.iter().all(|c| c.iter().all(u8::is_ascii_whitespace)) {
-                    continue;
-                }
-                each(row(&record, line, windows_1252, columns))?;
+                let lines = reader.get_mut();
+                let line = lines.line_from(start);
+                // Where the quote was forgotten is anybody's guess; the row whose cell it opens is the first to look at.
+                let row = match lines.open_quote().is_some_and(|quote| quote < end) {
+                    true if record.as_slice().len() <= ROW_LIMIT => Err(Flaw::new(line, 0, "a quote is not closed")),
+                    _ => row(&record, line, windows_1252, columns),
+                };
+                each(row)?;
             }
             Err(e) => {
-                let line = e.position().map_or(0, csv::Position::line);
+                let line = reader.get_mut().line_from(e.position().map_or(0, csv::Position::byte));
                 each(Err(Flaw::new(line, 0, e.to_string())))?;
                 if e.is_io_error() {
                     return Ok(());

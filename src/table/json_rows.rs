@@ -4,9 +4,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use serde_json::Value;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
-use crate::table::{Cell, Flaw, ROW_LIMIT, Row};
+use crate::table::{BOM, Cell, Flaw, ROW_LIMIT, Row};
+
+/// The two bytes that may end a line.
+const ENDING: usize = 2;
 
 pub(super) fn each(path: &Path, each: &mut dyn FnMut(Result<Row, Flaw>) -> Result<(), Flaw>) -> Result<(), Flaw> {
     let unreadable = |e: std::io::Error| Flaw::whole(format!("the file {} cannot be read: {e}", path.display()));
@@ -26,7 +30,7 @@ pub(super) fn each(path: &Path, each: &mut dyn FnMut(Result<Row, Flaw>) -> Resul
         }
         let mut text = line.as_slice();
         if number == 1 {
-            text = text.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(text);
+            text = text.strip_prefix(&BOM).unwrap_or(text);
         }
         if text.iter().all(u8::is_ascii_whitespace) {
             continue;
@@ -41,51 +45,89 @@ fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<boo
     loop {
         let piece = file.fill_buf()?;
         if piece.is_empty() {
-            return Ok(whole);
+            return Ok(whole && is_short(line));
         }
         let (length, ends) = match piece.iter().position(|b| *b == b'\n') {
             Some(at) => (at + 1, true),
             None => (piece.len(), false),
         };
-        if line.len() + length <= ROW_LIMIT {
+        if line.len() + length <= ROW_LIMIT + ENDING {
             line.extend_from_slice(&piece[..length]);
         } else {
             whole = false;
         }
         file.consume(length);
         if ends {
-            return Ok(whole);
+            return Ok(whole && is_short(line));
         }
     }
 }
 
-fn row(text: &[u8], line: u64) -> Result<Row, Flaw> {
-    if std::str::from_utf8(text).is_err() {
-        return Err(Flaw::new(line, 0, "the line is not UTF-8"));
+/// Whether a line is short enough without what ends it.
+fn is_short(line: &[u8]) -> bool {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    text.strip_suffix(b"\r").unwrap_or(text).len() <= ROW_LIMIT
+}
+
+/// The members of an object in their order, each value as it is written.
+struct Members<'t>(Vec<(String, &'t RawValue)>);
+
+impl<'t> serde::Deserialize<'t> for Members<'t> {
+    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'t> Visitor<'t> for Each {
+            type Value = Members<'t>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Members<'t>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Each)
     }
-    let value: Value = serde_json::from_slice(text.trim_ascii_end()).map_err(|e| {
+}
+
+fn row(text: &[u8], line: u64) -> Result<Row, Flaw> {
+    let Ok(text) = std::str::from_utf8(text) else { return Err(Flaw::new(line, 0, "the line is not UTF-8")) };
+    let no_json = |e: serde_json::Error| {
+        // Read for good, a line is told more clearly what is wrong with it.
+        let e = serde_json::from_str::<serde_json::Value>(text.trim_ascii_end()).err().unwrap_or(e);
         let message = e.to_string();
         let message = message.split(" at line ").next().unwrap_or("").to_owned();
         Flaw::new(line, e.column(), format!("the line is no JSON: {message}"))
-    })?;
-    let Value::Object(map) = value else {
+    };
+    let whole: &RawValue = serde_json::from_str(text.trim_ascii_end()).map_err(no_json)?;
+    if !whole.get().starts_with('{') {
         let hint = Some("such as {\"to\": \"+49 170 1234567\", \"name\": \"Ada\"}".to_owned());
         return Err(Flaw { hint, ..Flaw::new(line, 0, "the line is no JSON object") });
-    };
-    let mut cells: Vec<Cell> = Vec::with_capacity(map.len());
-    for (name, value) in map {
-        let text = match value {
-            Value::Null => continue,
-            Value::String(s) => s,
-            Value::Number(n) => n.to_string(),
-            Value::Bool(b) => b.to_string(),
-            Value::Array(_) | Value::Object(_) => {
+    }
+    let Members(members) = serde_json::from_str(whole.get()).map_err(no_json)?;
+    let mut cells: Vec<Cell> = Vec::with_capacity(members.len());
+    let mut met = std::collections::HashSet::new();
+    for (name, value) in members {
+        if !met.insert(name.clone()) {
+            return Err(Flaw::new(line, 0, format!("'{name}' stands twice")));
+        }
+        let written = value.get();
+        let text = match written.as_bytes().first() {
+            Some(b'n') => continue,
+            Some(b'"') => serde_json::from_str(written).map_err(no_json)?,
+            Some(b'[' | b'{') => {
                 return Err(Flaw::new(
                     line,
                     0,
                     format!("'{name}' must be a text or a number, not a list or an object"),
                 ));
             }
+            // A number stays as it is written, however long.
+            _ => written.to_owned(),
         };
         if text.contains('\0') {
             return Err(Flaw::new(line, 0, format!("'{name}' holds a NUL character")));

@@ -7,6 +7,7 @@
 mod cells;
 mod csv_rows;
 mod json_rows;
+mod lines;
 
 pub use cells::harmless;
 
@@ -16,6 +17,12 @@ use std::path::{Path, PathBuf};
 
 /// Longest row, in bytes.
 pub const ROW_LIMIT: usize = 64 * 1024;
+
+/// What begins a file that says it is UTF-8.
+const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
+
+/// So much of a file is looked at to tell its encoding, in bytes.
+const LOOKED_AT: u64 = 4_096;
 
 /// A cell: the column's name and what stands there. Empty ones are left out.
 pub type Cell = (String, String);
@@ -92,11 +99,21 @@ impl Table {
         if meta.len() == 0 {
             return Err(Flaw::whole("the file is empty"));
         }
+        let mut begins = Vec::new();
+        File::open(path).and_then(|f| f.take(LOOKED_AT).read_to_end(&mut begins)).map_err(unreadable)?;
+        if is_utf16(&begins) {
+            let hint = Some("save it as \"CSV UTF-8\", or convert it with iconv -f UTF-16 -t UTF-8".to_owned());
+            return Err(Flaw { hint, ..Flaw::whole("the file is UTF-16, which is not read") });
+        }
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
         if matches!(extension.as_str(), "jsonl" | "ndjson") {
             return Ok(Table { path: path.to_owned(), shape: Shape::JsonLines, columns: None });
         }
         let windows_1252 = !is_utf8(path).map_err(unreadable)?;
+        if windows_1252 && begins.starts_with(&BOM) {
+            let hint = Some("save it again as UTF-8, or take away the three bytes at its beginning".to_owned());
+            return Err(Flaw { hint, ..Flaw::whole("the file begins as UTF-8 does, but is not UTF-8 throughout") });
+        }
         let delimiter = csv_rows::delimiter(path).map_err(unreadable)?;
         let columns = csv_rows::columns(path, windows_1252, delimiter)?;
         Ok(Table { path: path.to_owned(), shape: Shape::Csv { windows_1252, delimiter }, columns: Some(columns) })
@@ -119,6 +136,14 @@ impl Table {
             _ => json_rows::each(&self.path, &mut each),
         }
     }
+}
+
+/// Whether the beginning of a file is that of UTF-16: with its mark, or every other byte of ordinary letters being zero.
+fn is_utf16(begins: &[u8]) -> bool {
+    let zeros = |from: usize| begins.iter().skip(from).step_by(2).filter(|b| **b == 0).count();
+    let marked = begins.starts_with(&[0xff, 0xfe]) || begins.starts_with(&[0xfe, 0xff]);
+    // A NUL here and there is a flaw of its row.
+    marked || (begins.len() >= 4 && zeros(0).max(zeros(1)) * 4 > begins.len())
 }
 
 /// Whether a file is UTF-8 from beginning to end, read in pieces.
