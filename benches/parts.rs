@@ -153,7 +153,7 @@ fn files(c: &mut Criterion) {
     let mut group = c.benchmark_group("jobs file");
     group.throughput(Throughput::Elements(1_000));
     group.bench_function("a thousand jobs", |b| {
-        b.iter(|| config::parse(Path::new("jobs.yaml"), black_box(&file), &|_| None, true, NOW).unwrap());
+        b.iter(|| config::parse(Path::new("jobs.yaml"), black_box(&file), &|_| None, (true, None), NOW).unwrap());
     });
     group.finish();
 }

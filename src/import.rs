@@ -186,9 +186,11 @@ impl Met {
     fn meet(&mut self, chat: &Chat, due: Option<Timestamp>) {
         let (of_chat, of_both) = Met::hashes(chat, due);
         match self.first.entry(of_chat) {
-            Entry::Vacant(empty) => *empty.insert(of_both),
-            Entry::Occupied(_) => return self.again.entry(of_chat).or_default().push(of_both),
-        };
+            Entry::Vacant(empty) => {
+                empty.insert(of_both);
+            }
+            Entry::Occupied(_) => self.again.entry(of_chat).or_default().push(of_both),
+        }
     }
 
     fn hashes(chat: &Chat, due: Option<Timestamp>) -> (u64, u64) {

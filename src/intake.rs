@@ -186,7 +186,7 @@ async fn store_audiences(store: &SqliteStore, jobs: &[JobSettings]) -> Result<Ve
                 gathered += list.len();
                 short.push((print.clone(), list.clone()));
             }
-            Source::Inline(_) | Source::Csv(_) => {
+            Source::Inline(_) | Source::Csv(_) | Source::List(_) => {
                 known.insert(print.clone(), store_audience(store, job).await?);
             }
         }

@@ -17,6 +17,7 @@ pub mod chores;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod contacts;
 pub mod crash_point;
 pub mod daemon;
 pub mod domain;

@@ -70,7 +70,7 @@ fn a_campaign_skips_who_is_suppressed_and_accounts_for_them() {
     assert_eq!((&shown["counts"]["sent"], &shown["counts"]["skipped"]), (&2.into(), &1.into()));
     assert_eq!(shown["reasons"][0]["reason"], "opted_out");
     assert_eq!((sends_to(&bench, "201000000002"), sends_to(&bench, "201000000003")), (0, 1));
-    let listed = bench.json(&["contact", "list"]);
+    let listed = bench.json(&["contact", "list", "--suppressed"]);
     assert_eq!(listed["suppressed"].as_array().unwrap().len(), 1);
     let typed =
         bench.journal().iter().filter(|l| l.path.contains("typing") && l.chat.starts_with("201000000002")).count();

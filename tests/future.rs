@@ -20,7 +20,7 @@ fn at(text: &str) -> Timestamp {
 fn premise(zone: &str, settings: &str, jobs: &str, from: &str, until: &str) -> Premise {
     let text =
         format!("version: 1\ntimezone: {zone}\ninstances: {{ shop: {{ gateway: sandbox{settings} }} }}\njobs:\n{jobs}");
-    let parsed = config::parse(Path::new("jobs.yaml"), &text, &|_| None, true, at(from));
+    let parsed = config::parse(Path::new("jobs.yaml"), &text, &|_| None, (true, None), at(from));
     let settings = parsed.unwrap_or_else(|e| panic!("{e:?}"));
     of_file(&settings, &Known::default(), at(from), at(until)).unwrap()
 }

@@ -1,6 +1,8 @@
 //! Nasty files, each in a file of its own, with the exact report it must get: what was expected was written down before
 //! the files were first imported.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
+
 use serde_json::{Map, Value};
 
 #[path = "support/process.rs"]

@@ -16,7 +16,7 @@ const NOW: Timestamp = Timestamp(1_772_323_200_000);
 
 fuzz_target!(|text: &str| {
     let env = |name: &str| name.starts_with("SET").then(|| "value".to_owned());
-    match config::parse(Path::new(PATH), text, &env, true, NOW) {
+    match config::parse(Path::new(PATH), text, &env, (true, None), NOW) {
         Ok(settings) => {
             for job in settings.jobs.iter().take(4) {
                 let mut met = 0;

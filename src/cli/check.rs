@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use crate::cli::Global;
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted};
+use crate::cli::{Global, place};
 use crate::clock;
 use crate::config::{self, Finding, JobSettings, Settings};
 use crate::domain::chore::{Chore, next_run};
@@ -40,7 +40,7 @@ pub(super) fn check(global: &Global, args: &CheckArgs, out: &Out) -> anyhow::Res
         return Err(told(Exit::Usage, "which file? `onthedot check jobs.yaml`"));
     };
     let now = clock::now();
-    match config::load(path, args.sandbox, now) {
+    match config::load(path, args.sandbox, place::lists(global).as_deref(), now) {
         Ok(settings) if out.json => {
             let jobs: Vec<Value> = settings.jobs.iter().map(|j| job_json(j, now)).collect();
             let warnings: Vec<Value> = settings.warnings.iter().map(finding_json).collect();

@@ -99,7 +99,7 @@ async fn run(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow::R
         return Err(told(Exit::NotFound, format!("there is no chore '{}'; known: {}", safe(name), known.join(", "))));
     };
     let from_file = match &global.config {
-        Some(path) => Some(config::load(path, true, clock::now())?),
+        Some(path) => Some(config::load(path, true, place::lists(global).as_deref(), clock::now())?),
         None => None,
     };
     let store = place::open(global, Opening::Beside).await?;

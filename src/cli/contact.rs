@@ -1,16 +1,18 @@
-//! `contact`: who is not to be written to, and what was said about it.
+//! `contact`: what is known of somebody, who is not to be written to, and what was said about it.
 
 use serde_json::{Value, json};
 
+use crate::cli::contact_import::{ContactImportArgs, contact_import};
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted, safe, table};
 use crate::cli::{Global, place};
 use crate::clock;
+use crate::config::read::suggest;
 use crate::domain::consent::{Consent, ConsentSource};
 use crate::domain::recipient::Chat;
 use crate::domain::time::Timestamp;
 use crate::gateway::Kind;
-use crate::store::view::{ConsentView, MessageFilter, SuppressionView};
+use crate::store::view::{ConsentView, ContactView, MessageFilter, SuppressionView};
 use crate::store::{ConsentNews, Opening};
 
 /// Messages shown of a contact, the latest.
@@ -18,8 +20,16 @@ const SHOWN: u32 = 10;
 
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum ContactCommand {
-    /// List who is suppressed: nothing is sent to them
+    /// Import contacts from a CSV or JSON lines file: all of them or none
+    Import(ContactImportArgs),
+    /// List contacts by chat, or who is suppressed
     List {
+        /// Members of this list only
+        #[arg(long, value_name = "NAME", conflicts_with = "suppressed")]
+        list: Option<String>,
+        /// Who is not written to, also such as are no contacts
+        #[arg(long)]
+        suppressed: bool,
         /// At most so many, 1 to 1000
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
@@ -60,7 +70,13 @@ pub(super) enum ContactCommand {
 
 pub(super) async fn contact(global: &Global, command: ContactCommand, out: &Out) -> anyhow::Result<Exit> {
     match command {
-        ContactCommand::List { limit, cursor } => list(global, limit, cursor.as_deref().unwrap_or(""), out).await,
+        ContactCommand::Import(args) => contact_import(global, args, out).await,
+        ContactCommand::List { suppressed: true, limit, cursor, .. } => {
+            suppressed(global, limit, cursor.as_deref().unwrap_or(""), out).await
+        }
+        ContactCommand::List { list: name, limit, cursor, .. } => {
+            list(global, name.as_deref(), (limit, cursor.as_deref().unwrap_or("")), out).await
+        }
         ContactCommand::Show { chat } => show(global, &chat, out).await,
         ContactCommand::Suppress { chats, note, dry_run } => {
             record(global, Consent::Out, &chats, note, dry_run, out).await
@@ -71,7 +87,56 @@ pub(super) async fn contact(global: &Global, command: ContactCommand, out: &Out)
     }
 }
 
-async fn list(global: &Global, limit: u32, after: &str, out: &Out) -> anyhow::Result<Exit> {
+async fn list(global: &Global, name: Option<&str>, (limit, after): (u32, &str), out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Reading).await?;
+    let list = match name {
+        None => None,
+        Some(name) => match store.find_list(name).await? {
+            Some(list) => Some(list),
+            None => {
+                let known = store.lists().await?;
+                let names: Vec<&str> = known.iter().map(|l| l.name.as_str()).collect();
+                let near = if names.is_empty() { "there is none".to_owned() } else { suggest(name, &names) };
+                return Err(told(Exit::NotFound, format!("there is no list '{name}' ({near})")));
+            }
+        },
+    };
+    let mut found = store.contacts(list, after, limit + 1).await?;
+    let lists = store.lists().await?;
+    store.close().await;
+    let more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next = found.last().filter(|_| more).map(|c| c.chat.clone());
+    if out.json {
+        let all: Vec<Value> = found.iter().map(contact_json).collect();
+        let lists: Vec<Value> = lists.iter().map(|l| json!({ "name": l.name, "members": l.members })).collect();
+        out.document(&json!({ "contacts": all, "lists": lists, "next": next }))?;
+        return Ok(Exit::Ok);
+    }
+    if found.is_empty() {
+        out.note("no contacts: `onthedot contact import FILE --list NAME` brings some");
+        return Ok(Exit::Ok);
+    }
+    let row = |c: &ContactView| {
+        let known: Vec<String> = c.vars.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let state = if c.suppressed { "suppressed" } else { "" };
+        vec![safe(&c.chat), safe(&c.lists.join(", ")), state.to_owned(), safe(&known.join("  "))]
+    };
+    out.data(&table(&["chat", "lists", "state", "attributes"], found.iter().map(row).collect()))?;
+    if let Some(next) = next {
+        out.note(&format!("more: --cursor {next}"));
+    }
+    Ok(Exit::Ok)
+}
+
+fn contact_json(c: &ContactView) -> Value {
+    json!({
+        "chat": c.chat, "attributes": c.vars, "lists": c.lists, "suppressed": c.suppressed, "opted_in": c.opted_in,
+        "added_at": c.added_at.to_rfc3339(), "changed_at": c.changed_at.to_rfc3339(),
+    })
+}
+
+async fn suppressed(global: &Global, limit: u32, after: &str, out: &Out) -> anyhow::Result<Exit> {
     let store = place::open(global, Opening::Reading).await?;
     let zone = place::zone(&store).await?;
     let mut found = store.suppressions(after, limit + 1).await?;
@@ -105,16 +170,18 @@ async fn show(global: &Global, chat: &str, out: &Out) -> anyhow::Result<Exit> {
     let zone = place::zone(&store).await?;
     let suppressed = store.suppression(chat.as_str()).await?;
     let said = store.consents(chat.as_str()).await?;
+    let known = store.contact(chat.as_str()).await?;
     let filter = MessageFilter { chat: Some(chat.as_str().to_owned()), limit: SHOWN, ..MessageFilter::default() };
     let (messages, _) = store.list(&filter).await?;
     store.close().await;
-    if suppressed.is_none() && said.is_empty() && messages.is_empty() {
+    if suppressed.is_none() && known.is_none() && said.is_empty() && messages.is_empty() {
         return Err(told(Exit::NotFound, format!("nothing is known of {chat}: no message, and nothing was said")));
     }
     if out.json {
         out.document(&json!({
             "chat": chat.as_str(),
             "suppressed": suppressed.as_ref().map(suppression),
+            "contact": known.as_ref().map(contact_json),
             "consents": said.iter().map(consent).collect::<Vec<_>>(),
             "messages": messages.iter().map(crate::report::message).collect::<Vec<_>>(),
         }))?;
@@ -125,6 +192,10 @@ async fn show(global: &Global, chat: &str, out: &Out) -> anyhow::Result<Exit> {
         None => "may be written to".to_owned(),
     };
     let mut lines = vec![format!("contact    {}", safe(chat.as_str())), format!("state      {may}")];
+    if let Some(known) = &known {
+        lines.push(format!("lists      {}", safe(&known.lists.join(", "))));
+        lines.extend(known.vars.iter().map(|(name, value)| format!("{:<10} {}", safe(name), safe(value))));
+    }
     lines.extend(said.iter().map(|c| {
         let note = safe(c.note.as_deref().unwrap_or(""));
         format!("opted {:<4} {}  by {}  {note}", c.verdict.name(), zone.show_exactly(c.at), c.source.name())

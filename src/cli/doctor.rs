@@ -186,7 +186,7 @@ fn open_to_others(path: &std::path::Path) -> Option<Finding> {
 
 fn jobs_file(global: &Global) -> Vec<Finding> {
     let Some(path) = &global.config else { return Vec::new() };
-    match config::load(path, false, clock::now()) {
+    match config::load(path, false, place::lists(global).as_deref(), clock::now()) {
         Ok(settings) => {
             let text = {
                 let (jobs, instances) = (settings.jobs.len(), settings.instances.len());

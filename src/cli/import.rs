@@ -159,7 +159,7 @@ async fn run(global: &Global, args: &ImportArgs, store: &SqliteStore) -> anyhow:
     Ok(import::import(store, import, now).await?)
 }
 
-fn write_report(path: &PathBuf, flaws: &[Flaw]) -> anyhow::Result<()> {
+pub(super) fn write_report(path: &PathBuf, flaws: &[Flaw]) -> anyhow::Result<()> {
     let unwritable =
         |e: std::io::Error| told(Exit::Failed, format!("the report {} cannot be written: {e}", path.display()));
     let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(unwritable)?);
@@ -176,34 +176,14 @@ fn tell(args: &ImportArgs, done: &Imported, out: &Out) -> anyhow::Result<()> {
     let refused = done.bad > 0 && !args.allow_partial;
     let imported = if done.stored || (args.dry_run && !refused) { done.imported } else { 0 };
     if out.json {
-        let flaws: Vec<serde_json::Value> = done
-            .flaws
-            .iter()
-            .take(SHOWN_JSON)
-            .map(|f| {
-                let (line, column) = ((f.line > 0).then_some(f.line), (f.column > 0).then_some(f.column));
-                json!({ "file": file, "line": line, "column": column, "message": f.message, "hint": f.hint })
-            })
-            .collect();
+        let flaws = flaws_json(&file, &done.flaws);
         return out.document(&json!({
             "job": args.job, "stored": done.stored, "occurrence": done.nominal.map(Timestamp::to_rfc3339),
             "rows": done.rows, "imported": imported, "merged": done.merged,
             "known": done.known, "expired": done.expired, "bad": done.bad, "errors": flaws,
         }));
     }
-    for f in done.flaws.iter().take(SHOWN) {
-        let place = match (f.line, f.column) {
-            (0, _) => String::new(),
-            (line, 0) => format!(":{line}"),
-            (line, column) => format!(":{line}:{column}"),
-        };
-        let hint = f.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
-        out.note(&format!("error: {}{place}: {}{hint}", safe(&file), safe(&f.message)));
-    }
-    let shown = u64::try_from(done.flaws.len().min(SHOWN)).unwrap_or(0);
-    if done.bad > shown {
-        out.note(&format!("error: and {}; --report FILE lists them", counted(done.bad - shown, "more bad row")));
-    }
+    tell_flaws(&file, &done.flaws, done.bad, out);
     let mut said = Vec::new();
     let counts = [(done.merged, "merged"), (done.known, "known before"), (done.expired, "too late"), (done.bad, "bad")];
     for (n, word) in counts.into_iter().filter(|(n, _)| *n > 0) {
@@ -216,4 +196,30 @@ fn tell(args: &ImportArgs, done: &Imported, out: &Out) -> anyhow::Result<()> {
         (false, false) => "nothing was imported".to_owned(),
     };
     out.data(&format!("{}: {verb}{rest}", counted(done.rows, "row")))
+}
+
+/// What is wrong with rows, as the JSON document has it: the first thousand.
+pub(super) fn flaws_json(file: &str, flaws: &[Flaw]) -> Vec<serde_json::Value> {
+    let one = |f: &Flaw| {
+        let (line, column) = ((f.line > 0).then_some(f.line), (f.column > 0).then_some(f.column));
+        json!({ "file": file, "line": line, "column": column, "message": f.message, "hint": f.hint })
+    };
+    flaws.iter().take(SHOWN_JSON).map(one).collect()
+}
+
+/// Says what is wrong with rows: the first twenty, and how many more there are.
+pub(super) fn tell_flaws(file: &str, flaws: &[Flaw], bad: u64, out: &Out) {
+    for f in flaws.iter().take(SHOWN) {
+        let place = match (f.line, f.column) {
+            (0, _) => String::new(),
+            (line, 0) => format!(":{line}"),
+            (line, column) => format!(":{line}:{column}"),
+        };
+        let hint = f.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
+        out.note(&format!("error: {}{place}: {}{hint}", safe(file), safe(&f.message)));
+    }
+    let shown = u64::try_from(flaws.len().min(SHOWN)).unwrap_or(0);
+    if bad > shown {
+        out.note(&format!("error: and {}; --report FILE lists them", counted(bad - shown, "more bad row")));
+    }
 }

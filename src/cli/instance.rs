@@ -170,7 +170,7 @@ async fn test(global: &Global, name: Option<&str>, out: &Out) -> anyhow::Result<
             "the gateway's credentials are in no database: name the jobs file with --config JOBS.yaml",
         ));
     };
-    let settings = config::load(path, false, clock::now())?;
+    let settings = config::load(path, false, place::lists(global).as_deref(), clock::now())?;
     let chosen: Vec<&InstanceSettings> =
         settings.instances.iter().filter(|i| name.is_none_or(|n| *i.name.0 == *n)).collect();
     if let (true, Some(name)) = (chosen.is_empty(), name) {

@@ -106,7 +106,7 @@ pub(super) async fn job(global: &Global, command: JobCommand, out: &Out) -> anyh
         JobCommand::List => list(global, out).await,
         JobCommand::Show { name, missed } => show(global, &name, missed, out).await,
         JobCommand::Apply { file, prune, sandbox, dry_run } => {
-            let settings = config::load(&file, sandbox, clock::now())?;
+            let settings = config::load(&file, sandbox, place::lists(global).as_deref(), clock::now())?;
             plan::apply(global, &settings, prune, dry_run, out).await
         }
         JobCommand::Pause { name, how } => pause_scope(global, PauseScope::Job(name), how, out).await,

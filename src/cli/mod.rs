@@ -7,6 +7,7 @@ mod campaign_export;
 mod check;
 mod chores;
 mod contact;
+mod contact_import;
 mod content_args;
 mod db;
 mod doctor;

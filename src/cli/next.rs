@@ -86,7 +86,7 @@ fn asked(job: Job, first_applied: Timestamp, called_off: bool) -> Asked {
 
 async fn of_job(global: &Global, name: &str, now: Timestamp) -> anyhow::Result<Asked> {
     if let Some(path) = &global.config {
-        let settings = config::load(path, true, now)?;
+        let settings = config::load(path, true, place::lists(global).as_deref(), now)?;
         let found = settings.jobs.into_iter().find(|j| j.job.name == name);
         let job =
             found.ok_or_else(|| told(Exit::NotFound, format!("{} declares no job '{name}'", path.display())))?.job;

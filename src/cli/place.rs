@@ -30,6 +30,11 @@ pub(super) fn database(global: &Global) -> anyhow::Result<PathBuf> {
     }
 }
 
+/// The database in which the lists of a jobs file stand, where it can be told which that is.
+pub(super) fn lists(global: &Global) -> Option<PathBuf> {
+    database(global).ok()
+}
+
 fn local(named: &str) -> anyhow::Result<PathBuf> {
     if let Some(path) = named.strip_prefix("sqlite://").or_else(|| named.strip_prefix("sqlite:")) {
         return Ok(PathBuf::from(path));

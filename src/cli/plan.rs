@@ -37,7 +37,7 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs, out: &Out) -> anyhow:
     let Some(path) = args.file.as_ref().or(global.config.as_ref()) else {
         return Err(told(Exit::Usage, "which file? `onthedot plan jobs.yaml`"));
     };
-    let settings = config::load(path, args.sandbox, clock::now())?;
+    let settings = config::load(path, args.sandbox, place::lists(global).as_deref(), clock::now())?;
     apply(global, &settings, args.prune, true, out).await
 }
 

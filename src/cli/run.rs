@@ -71,7 +71,7 @@ pub(super) async fn run(global: &Global, args: RunArgs, out: &Out) -> anyhow::Re
     }
     let file = args.file.clone().or_else(|| global.config.clone());
     let settings = match &file {
-        Some(path) => Some(config::load(path, args.sandbox, clock::now())?),
+        Some(path) => Some(config::load(path, args.sandbox, place::lists(global).as_deref(), clock::now())?),
         None => None,
     };
     if let Some(settings) = &settings {

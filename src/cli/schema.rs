@@ -133,14 +133,20 @@ fn schedule() -> Vec<(&'static str, Value)> {
         (
             "to",
             json!({
-                "description": "Who gets it: a chat, a list of chats, or the rows of a CSV file.",
+                "description": "Who gets it: a chat, a list of chats, the rows of a CSV file, or a list of contacts.",
                 "anyOf": [
                     { "type": ["string", "integer"] },
                     { "type": "array", "items": { "type": ["string", "integer"] }, "minItems": 1 },
                     object("The rows of a file.", &[
                         ("csv", text("The file, relative to the folder of this one.")),
                         ("chat", text("The column that names the chat.")),
+                        ("country", text("Where numbers without a country code are dialled: its two letters.")),
+                        ("where", text("Which rows: a condition on their columns.")),
                     ], &["csv"]),
+                    object("The members of a list.", &[
+                        ("list", text("The list, made by `onthedot contact import --list`.")),
+                        ("where", text("Which members: a condition on their attributes.")),
+                    ], &["list"]),
                 ],
             }),
         ),

@@ -120,7 +120,7 @@ pub(super) async fn known(
     now: Timestamp,
 ) -> anyhow::Result<(Vec<(InstanceName, Kind)>, Defaults)> {
     if let Some(path) = &global.config {
-        let settings = config::load(path, true, now)?;
+        let settings = config::load(path, true, place::lists(global).as_deref(), now)?;
         let rows = settings.instances.iter().map(config::InstanceSettings::row).collect();
         store.store_instances(rows, now).await?;
         let defaults = intake::defaults(&settings);

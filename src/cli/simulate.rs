@@ -73,7 +73,7 @@ pub(super) async fn simulate(global: &Global, args: &SimulateArgs, out: &Out) ->
         return Err(told(Exit::Usage, "which file? `onthedot simulate jobs.yaml --until T`"));
     };
     let now = clock::now();
-    let settings = config::load(path, true, now)?;
+    let settings = config::load(path, true, place::lists(global).as_deref(), now)?;
     settings.warnings.iter().for_each(|w| out.note(&format!("warning: {w}")));
     let zone = clock::zone(&settings.zone).unwrap_or(TimeZone::UTC);
     let from = match &args.from {

@@ -8,6 +8,7 @@ mod finding;
 mod follow;
 mod instance;
 mod job;
+mod list;
 mod maintenance;
 mod manner;
 pub(crate) mod read;
@@ -82,11 +83,12 @@ pub struct DaemonSettings {
 /// How long open sends may take when the daemon stops, unless the file says otherwise.
 pub const DEFAULT_SHUTDOWN: Millis = Millis::seconds(20);
 
-/// Reads a jobs file. With `sandbox`, unset secrets are fine: nothing will leave the machine.
+/// Reads a jobs file. With `sandbox`, unset secrets are fine: nothing will leave the machine. `lists` is the database in
+/// which its lists of contacts stand; reading one needs the program's runtime.
 ///
 /// # Errors
 /// [`ConfigError`] with every error found.
-pub fn load(path: &Path, sandbox: bool, now: Timestamp) -> Result<Settings, ConfigError> {
+pub fn load(path: &Path, sandbox: bool, lists: Option<&Path>, now: Timestamp) -> Result<Settings, ConfigError> {
     let env = |name: &str| std::env::var(name).ok();
     let whole = |message: String, hint: Option<&str>| {
         let (file, hint) = (path.display().to_string(), hint.map(str::to_owned));
@@ -118,10 +120,10 @@ pub fn load(path: &Path, sandbox: bool, now: Timestamp) -> Result<Settings, Conf
         error.0[0].line = line;
         error
     })?;
-    parse(path, &text, &env, sandbox, now)
+    parse(path, &text, &env, (sandbox, lists), now)
 }
 
-/// Reads the text of a jobs file; `path` names it in errors and is where relative paths start from.
+/// Reads the text of a jobs file as [`load`] does; `path` names it in errors and is where relative paths start from.
 ///
 /// # Errors
 /// [`ConfigError`] with every error found.
@@ -129,10 +131,11 @@ pub fn parse(
     path: &Path,
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
-    sandbox: bool,
+    (sandbox, lists): (bool, Option<&Path>),
     now: Timestamp,
 ) -> Result<Settings, ConfigError> {
     let mut reading = Reading::new(path, env, sandbox);
+    reading.lists = lists.map(Path::to_owned);
     let root = match tree::parse(text.trim_start_matches('\u{feff}')) {
         Ok(Some(root)) => root,
         Ok(None) => {

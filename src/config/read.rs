@@ -22,6 +22,8 @@ pub(crate) struct Reading<'e> {
     pub env: EnvLookup<'e>,
     /// Whether unset secrets are fine because nothing leaves the machine.
     pub sandbox: bool,
+    /// The database in which lists of contacts stand, if any.
+    pub lists: Option<PathBuf>,
     /// Errors so far.
     pub errors: Vec<Finding>,
     /// Warnings so far.
@@ -51,7 +53,8 @@ impl<'e> Reading<'e> {
     /// Begins a reading.
     pub(crate) fn new(path: &Path, env: EnvLookup<'e>, sandbox: bool) -> Reading<'e> {
         let folder = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-        Reading { file: path.display().to_string(), folder, env, sandbox, errors: Vec::new(), warnings: Vec::new() }
+        let (file, errors, warnings) = (path.display().to_string(), Vec::new(), Vec::new());
+        Reading { file, folder, env, sandbox, lists: None, errors, warnings }
     }
 
     /// Notes an error at a node.
@@ -75,7 +78,8 @@ impl<'e> Reading<'e> {
         }
     }
 
-    fn finding(&self, line: usize, column: usize, message: String, hint: Option<String>) -> Finding {
+    /// Something to be told about a place of the file.
+    pub(crate) fn finding(&self, line: usize, column: usize, message: String, hint: Option<String>) -> Finding {
         Finding { file: self.file.clone(), line, column, message, hint }
     }
 

@@ -8,10 +8,13 @@ use sha2::Digest;
 use crate::clock;
 use crate::config::content::Said;
 use crate::config::finding::Finding;
-use crate::config::read::{Reading, describe, suggest};
+use crate::config::list::ListSource;
+use crate::config::read::{Map, Reading, describe, suggest};
 use crate::config::tree::{Node, Value};
 use crate::config::whereabouts::Whereabouts;
+use crate::domain::country::Country;
 use crate::domain::recipient::Chat;
+use crate::domain::selection::Selection;
 use crate::domain::template::{Moments, ZONE_VAR};
 use crate::gateway::Kind;
 use crate::store::Recipient;
@@ -26,6 +29,8 @@ pub struct Recipients {
     pub size: u64,
     /// SHA-256 over all of them, by which a stored list is found again.
     pub fingerprint: Vec<u8>,
+    /// Which of them are meant.
+    selection: Option<Selection>,
     /// Finds out the zones of those that do not say theirs, where they matter.
     whereabouts: Option<Whereabouts>,
 }
@@ -37,6 +42,8 @@ pub enum Source {
     Inline(Vec<Recipient>),
     /// The rows of a file, read again each time so that a hundred thousand never stand in memory.
     Csv(CsvSource),
+    /// The members of a list, as they are when the file is applied.
+    List(ListSource),
 }
 
 /// A CSV file of recipients.
@@ -48,6 +55,7 @@ pub struct CsvSource {
     shown: String,
     chat_column: String,
     kind: Kind,
+    country: Option<Country>,
 }
 
 impl Recipients {
@@ -58,29 +66,77 @@ impl Recipients {
     pub fn for_each(&self, mut each: impl FnMut(Recipient)) -> Result<(), Finding> {
         match &self.source {
             Source::Inline(list) => list.iter().cloned().for_each(each),
-            Source::Csv(csv) => {
+            Source::Csv(_) | Source::List(_) => {
                 let mut print = Fingerprint::default();
-                let mut whereabouts = self.whereabouts.clone();
-                csv.rows(|_, row| {
-                    let mut recipient = row?;
-                    if let Some(w) = &mut whereabouts {
-                        w.fill_in(&recipient.chat, &mut recipient.vars);
-                    }
+                self.read(&mut self.whereabouts.clone(), &mut |_, recipient| {
+                    let recipient = recipient?;
                     print.add(&recipient);
                     each(recipient);
                     Ok(())
                 })?;
                 if print.finish() != self.fingerprint {
-                    return Err(csv.finding(
-                        0,
-                        0,
-                        "the file changed while it was read; run the command again".to_owned(),
-                        None,
-                    ));
+                    return Err(self.changed());
                 }
             }
         }
         Ok(())
+    }
+
+    /// Hands the recipients that are meant to `each`, with their lines, and what is wrong with the others.
+    fn read(
+        &self,
+        whereabouts: &mut Option<Whereabouts>,
+        each: &mut dyn FnMut(u64, Result<Recipient, Finding>) -> Result<(), Finding>,
+    ) -> Result<(), Finding> {
+        let mut one = |line: u64, mut recipient: Recipient| {
+            let meant = self.selection.as_ref().map_or(Ok(true), |s| s.takes(&recipient.vars));
+            match meant {
+                Ok(false) => Ok(()),
+                Ok(true) => {
+                    if let Some(w) = whereabouts {
+                        w.fill_in(&recipient.chat, &mut recipient.vars);
+                    }
+                    each(line, Ok(recipient))
+                }
+                Err(e) => each(line, Err(self.finding(line, format!("for {}: {e}", recipient.chat), None))),
+            }
+        };
+        match &self.source {
+            Source::Inline(list) => list.iter().cloned().try_for_each(|r| one(0, r)),
+            Source::Csv(csv) => {
+                let mut wrong = Vec::new();
+                csv.rows(|line, row| match row {
+                    Ok(recipient) => one(line, recipient),
+                    Err(finding) => {
+                        wrong.push((line, finding));
+                        Ok(())
+                    }
+                })?;
+                wrong.into_iter().try_for_each(|(line, finding)| each(line, Err(finding)))
+            }
+            Source::List(list) => {
+                let mut ended = Ok(());
+                let read = list.members(&mut |recipient| {
+                    if ended.is_ok() {
+                        ended = one(0, recipient);
+                    }
+                });
+                read.map_err(|e| self.finding(0, e.message, e.hint))?;
+                ended
+            }
+        }
+    }
+
+    fn finding(&self, line: u64, message: String, hint: Option<String>) -> Finding {
+        match &self.source {
+            Source::Csv(csv) => csv.finding(line, 0, message, hint),
+            Source::List(list) => Finding { file: format!("list '{}'", list.name), line: 0, column: 0, message, hint },
+            Source::Inline(_) => Finding { file: String::new(), line: 0, column: 0, message, hint },
+        }
+    }
+
+    fn changed(&self) -> Finding {
+        self.finding(0, "the recipients changed while they were read; run the command again".to_owned(), None)
     }
 }
 
@@ -117,7 +173,7 @@ impl Reading<'_> {
         whereabouts: Option<&mut Whereabouts>,
     ) -> Option<Recipients> {
         match &node.value {
-            Value::Map(_) => self.csv(node, what, kind, texts, whereabouts),
+            Value::Map(_) => self.many(node, what, kind, texts, whereabouts),
             Value::List(list) if list.is_empty() => {
                 self.error(node, format!("{what} has an empty list of recipients"), None);
                 None
@@ -172,47 +228,50 @@ impl Reading<'_> {
         let size = u64::try_from(list.len()).unwrap_or(0);
         let clean = self.errors.len() == before;
         let fingerprint = print.finish();
-        clean.then_some(Recipients { source: Source::Inline(list), size, fingerprint, whereabouts: None })
+        clean.then_some(Recipients {
+            source: Source::Inline(list),
+            size,
+            fingerprint,
+            selection: None,
+            whereabouts: None,
+        })
     }
 
-    fn csv(
+    fn many(
         &mut self,
         node: &Node,
         what: &str,
         kind: Kind,
         (said, moments): (Option<&Said>, &Moments),
-        mut whereabouts: Option<&mut Whereabouts>,
+        whereabouts: Option<&mut Whereabouts>,
     ) -> Option<Recipients> {
-        let map = self.map(node, &format!("to of {what}"), &["csv", "chat"], &["list"])?;
-        let Some(path_node) = map.get("csv") else {
-            self.error(node, format!("to of {what} needs csv: FILE"), None);
-            return None;
+        let map = self.map(node, &format!("to of {what}"), &["csv", "chat", "country", "list", "where"], &[])?;
+        let selection = match map.get("where") {
+            Some(n) => Some(self.selection(n)?),
+            None => None,
         };
-        let shown = self.text(path_node, "csv")?;
-        let chat_column = map.get("chat").map_or(Some("to".to_owned()), |n| self.text(n, "chat"))?;
-        let source = CsvSource { path: self.folder.join(&shown), shown, chat_column, kind };
+        let source = self.source(&map, what, kind)?;
+        let mut learned = whereabouts.as_deref().cloned();
+        let mut all = Recipients { source, size: 0, fingerprint: Vec::new(), selection, whereabouts: None };
         let mut met: HashMap<Chat, u64> = HashMap::new();
-        let mut print = Fingerprint::default();
-        let mut size = 0;
-        let mut errors = Vec::new();
-        let read = source.rows(|line, row| {
-            let mut recipient = match row {
+        let (mut print, mut errors, mut size) = (Fingerprint::default(), Vec::new(), 0);
+        let read = all.read(&mut learned, &mut |line, recipient| {
+            let recipient = match recipient {
                 Ok(recipient) => recipient,
                 Err(finding) => {
                     errors.push(finding);
                     return Ok(());
                 }
             };
-            if let Some(w) = whereabouts.as_deref_mut() {
-                w.fill_in(&recipient.chat, &mut recipient.vars);
-            }
-            if let Some(first) = met.insert(recipient.chat.clone(), line) {
+            if let Source::Csv(_) = &all.source
+                && let Some(first) = met.insert(recipient.chat.clone(), line)
+            {
                 let message = format!("{} stands twice: on line {first} and on line {line}", recipient.chat);
-                errors.push(source.finding(line, 0, message, None));
+                errors.push(all.finding(line, message, None));
                 return Ok(());
             }
             if let Some(Err(e)) = said.map(|s| s.try_for(kind, &recipient.vars, moments)) {
-                errors.push(source.finding(line, 0, format!("the content for {}: {e}", recipient.chat), None));
+                errors.push(all.finding(line, format!("the content for {}: {e}", recipient.chat), None));
             }
             print.add(&recipient);
             size += 1;
@@ -221,12 +280,83 @@ impl Reading<'_> {
         if let Err(finding) = read {
             errors.push(finding);
         } else if size == 0 && errors.is_empty() {
-            errors.push(source.finding(0, 0, "the file holds no recipients".to_owned(), None));
+            errors.push(self.nobody(node, &all));
         }
+        if let (Some(given), Some(learned)) = (whereabouts, &learned) {
+            given.clone_from(learned);
+        }
+        (all.size, all.fingerprint, all.whereabouts) = (size, print.finish(), learned);
         let clean = errors.is_empty();
-        errors.into_iter().for_each(|e| self.push_error(e));
-        let (fingerprint, whereabouts) = (print.finish(), whereabouts.map(|w| w.clone()));
-        clean.then_some(Recipients { source: Source::Csv(source), size, fingerprint, whereabouts })
+        for e in errors {
+            let e = match (&all.source, map.get("list")) {
+                (Source::List(_), Some(n)) => self.finding(n.line, n.column, e.message, e.hint),
+                _ => e,
+            };
+            self.push_error(e);
+        }
+        clean.then_some(all)
+    }
+
+    fn nobody(&self, node: &Node, all: &Recipients) -> Finding {
+        match (&all.selection, &all.source) {
+            (Some(selection), _) => {
+                let message = format!("the condition \"{}\" takes nobody", selection.text());
+                self.finding(node.line, node.column, message, None)
+            }
+            (None, Source::List(list)) => {
+                let hint = format!("onthedot contact import FILE --list {}", list.name);
+                self.finding(node.line, node.column, format!("the list '{}' has no members", list.name), Some(hint))
+            }
+            (None, _) => all.finding(0, "the file holds no recipients".to_owned(), None),
+        }
+    }
+
+    fn selection(&mut self, node: &Node) -> Option<Selection> {
+        let text = self.text(node, "where")?;
+        match Selection::read(&text) {
+            Ok(selection) => Some(selection),
+            Err(e) => {
+                let hint = "such as \"city == 'Rome' and not tag('vip')\"".to_owned();
+                self.error(node, e.to_string(), Some(hint));
+                None
+            }
+        }
+    }
+
+    fn source(&mut self, map: &Map<'_>, what: &str, kind: Kind) -> Option<Source> {
+        match (map.get("csv"), map.get("list")) {
+            (Some(path_node), None) => {
+                let shown = self.text(path_node, "csv")?;
+                let chat_column = map.get("chat").map_or(Some("to".to_owned()), |n| self.text(n, "chat"))?;
+                let country = match map.get("country") {
+                    Some(n) => Some(self.country(n)?),
+                    None => None,
+                };
+                Some(Source::Csv(CsvSource { path: self.folder.join(&shown), shown, chat_column, kind, country }))
+            }
+            (None, Some(n)) => {
+                for key in ["chat", "country"] {
+                    if let Some(n) = map.get(key) {
+                        self.error(n, format!("{key} belongs to csv; the members of a list are chats already"), None);
+                    }
+                }
+                let name = self.text(n, "list")?;
+                let Some(database) = self.lists.clone() else {
+                    self.error(n, format!("the list '{name}' stands in no database that is known here"), None);
+                    return None;
+                };
+                Some(Source::List(ListSource { database, name }))
+            }
+            _ => {
+                self.error(map.node, format!("to of {what} needs either csv: FILE or list: NAME"), None);
+                None
+            }
+        }
+    }
+
+    fn country(&mut self, node: &Node) -> Option<Country> {
+        let code = self.text(node, "country")?;
+        Country::from_code(code.trim()).map_err(|e| self.error(node, e, None)).ok()
     }
 }
 
@@ -271,7 +401,7 @@ impl CsvSource {
     fn recipient(&self, row: Row, columns: Option<&[String]>) -> Result<Recipient, Finding> {
         let place = |name: &str| columns.and_then(|c| c.iter().position(|n| n == name)).map_or(0, |i| i + 1);
         let given = row.get(&self.chat_column).unwrap_or("");
-        let chat = self.kind.parse_recipient(given).map_err(|e| {
+        let chat = self.kind.parse_recipient_in(given, self.country).map_err(|e| {
             self.finding(row.line, place(&self.chat_column), format!("column '{}': {e}", self.chat_column), None)
         })?;
         if let Some(Err(e)) = row.get(ZONE_VAR).map(|name| clock::zone(name.trim())) {

@@ -376,7 +376,7 @@ async fn reload(options: &DaemonOptions, store: &SqliteStore) {
         return;
     };
     clock::forget_zones();
-    let mut settings = match config::load(&path, options.sandbox.is_some(), clock::now()) {
+    let mut settings = match config::load(&path, options.sandbox.is_some(), Some(&options.database), clock::now()) {
         Ok(settings) => settings,
         Err(e) => {
             for finding in e.0 {

@@ -26,6 +26,8 @@ pub enum ConsentSource {
     Person,
     /// The recipient, by a keyword.
     Keyword,
+    /// A file in which it was recorded.
+    Import,
 }
 
 impl ConsentSource {
@@ -34,12 +36,13 @@ impl ConsentSource {
         match self {
             ConsentSource::Person => "person",
             ConsentSource::Keyword => "keyword",
+            ConsentSource::Import => "import",
         }
     }
 
     /// The source of a word.
     pub fn from_name(name: &str) -> Option<ConsentSource> {
-        [ConsentSource::Person, ConsentSource::Keyword].into_iter().find(|s| s.name() == name)
+        [ConsentSource::Person, ConsentSource::Keyword, ConsentSource::Import].into_iter().find(|s| s.name() == name)
     }
 }
 

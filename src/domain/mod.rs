@@ -15,6 +15,9 @@
 //!
 //! **Consent** is what a recipient said about being written to; whoever opted out is **suppressed**: nothing is sent to them.
 //!
+//! A **contact** is what is known of somebody: **attributes** by name, among them **tags**. A **list** names contacts, its
+//! **members**; a **selection** is a condition on attributes that takes some of them.
+//!
 //! (Other queues call what we call a message a *job*; here a job is the declaration.)
 
 pub mod ack;
@@ -42,6 +45,7 @@ pub mod render;
 pub mod retry;
 pub mod sane;
 pub mod schedule;
+pub mod selection;
 pub mod shift;
 pub mod state;
 pub mod template;

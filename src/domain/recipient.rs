@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::country::Country;
+
 /// A chat as its gateway names it, such as `491701234567@c.us`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -59,6 +61,18 @@ pub fn parse_whatsapp(given: &str) -> Result<Chat, AddressError> {
     match text.split_once('@') {
         Some((id, server)) => parse_with_server(id, server).map_err(refuse),
         None => parse_number(text).map(|digits| Chat(format!("{digits}@c.us").into())).map_err(refuse),
+    }
+}
+
+/// Reads a WhatsApp address as [`parse_whatsapp`] does, and a number without its country code as it is dialled in a country.
+///
+/// # Errors
+/// [`AddressError`] saying what to write.
+pub fn parse_whatsapp_in(given: &str, country: Country) -> Result<Chat, AddressError> {
+    match country.dialled(given) {
+        None => parse_whatsapp(given),
+        Some(Ok(digits)) => Ok(Chat(format!("{digits}@c.us").into())),
+        Some(Err(reason)) => Err(AddressError { given: given.trim().chars().take(80).collect(), reason }),
     }
 }
 

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use crate::domain::ack::Ack;
+use crate::domain::country::Country;
 use crate::domain::doubt::HistoryMessage;
 use crate::domain::outcome::{DownCause, Outcome};
 use crate::domain::recipient::{AddressError, Chat};
@@ -208,6 +209,17 @@ impl Kind {
     pub fn parse_recipient(self, given: &str) -> Result<Chat, AddressError> {
         match self {
             Kind::Wawp | Kind::Sandbox => crate::domain::recipient::parse_whatsapp(given),
+        }
+    }
+
+    /// Reads an address as [`Kind::parse_recipient`] does; where a country is given, also a number as it is dialled there.
+    ///
+    /// # Errors
+    /// [`AddressError`] saying what to write.
+    pub fn parse_recipient_in(self, given: &str, country: Option<Country>) -> Result<Chat, AddressError> {
+        match (self, country) {
+            (Kind::Wawp | Kind::Sandbox, Some(country)) => crate::domain::recipient::parse_whatsapp_in(given, country),
+            (_, None) => self.parse_recipient(given),
         }
     }
 }

@@ -84,11 +84,19 @@ async fn record(connection: &mut SqliteConnection, news: &[ConsentNews]) -> Resu
                 let statement = "INSERT INTO suppressions (chat, since, source, note)
                     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1) WHERE true
                     ON CONFLICT DO NOTHING";
+                let gone = "DELETE FROM opt_ins WHERE chat IN (SELECT value ->> 0 FROM json_each(?1))";
+                insert(connection, gone, row.clone(), "write down who is not to be written to").await?;
                 insert(connection, statement, row.clone(), "write down who is not to be written to").await?
             }
             Consent::In => {
                 let statement = "DELETE FROM suppressions WHERE chat IN (SELECT value ->> 0 FROM json_each(?1))";
-                insert(connection, statement, row.clone(), "write down who may be written to again").await?
+                let doing = "write down who may be written to again";
+                let changed = insert(connection, statement, row.clone(), doing).await?;
+                // That a person takes an opt-out back is not the recipient's own wish.
+                let statement = "INSERT INTO opt_ins (chat, since, source)
+                    SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1) WHERE value ->> 2 <> 'person'
+                    ON CONFLICT DO NOTHING";
+                changed.max(insert(connection, statement, row.clone(), doing).await?)
             }
         };
         if changed > 0 {

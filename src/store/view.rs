@@ -143,6 +143,36 @@ pub struct ConsentView {
     pub note: Option<String>,
 }
 
+/// What is known of somebody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContactView {
+    /// Who.
+    pub chat: String,
+    /// Attributes by name.
+    pub vars: Vars,
+    /// Since when they are known.
+    pub added_at: Timestamp,
+    /// When something else was said of them.
+    pub changed_at: Timestamp,
+    /// Whether they are not to be written to.
+    pub suppressed: bool,
+    /// Whether it is recorded that they want to be written to.
+    pub opted_in: bool,
+    /// The lists they are in.
+    pub lists: Vec<String>,
+}
+
+/// A list of contacts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListView {
+    /// Its name.
+    pub name: String,
+    /// How many contacts are in it.
+    pub members: u64,
+    /// When it was made.
+    pub made_at: Timestamp,
+}
+
 /// Where in a campaign a reader is: its messages come by chat, and those of one chat by step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {

@@ -134,8 +134,8 @@ pub(crate) const WHEN_AND_WHO: [(&str, &str); 24] = [
     ("{ in: 3s, to: [\"201234567890\", §\"+20 123 456 7890\"], text: hi }", "stands twice"),
     ("{ in: 3s, to: [§{ a: b }], text: hi }", "must be a chat"),
     ("{ in: 3s, to: { csv: absent.csv }, text: hi }", "cannot be read"),
-    ("{ in: 3s, to: §{ chat: phone }, text: hi }", "needs csv: FILE"),
-    ("{ in: 3s, to: { §list: vip }, text: hi }", "'list' of to of job 'a' is not honoured"),
+    ("{ in: 3s, to: §{ chat: phone }, text: hi }", "needs either csv: FILE or list: NAME"),
+    ("{ in: 3s, to: { list: §vip }, text: hi }", "there is no list 'vip'"),
 ];
 
 /// The same for whole files.

@@ -1,0 +1,104 @@
+//! Lists: contacts of a file, in a list that a job writes to, with a condition on what is known of them.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
+
+#[path = "support/process.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
+mod process;
+
+use process::Bench;
+use serde_json::Value;
+
+const HEAD: &str = "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs:\n";
+
+const PEOPLE: &str = "phone,name,city,tags\n\
+    0170 1234501,Ada,Rome,\"vip, press\"\n\
+    +49 170 1234502,Bob,Rome,\n\
+    0049 170 1234503,Cleo,Oslo,press\n\
+    +39 340 1234567,Dino,Rome,\n\
+    +49 170 1234502,Robert,,\n";
+
+fn import(bench: &Bench, more: &[&str]) -> (Option<i32>, Value) {
+    let args = [&["--json", "contact", "import", "people.csv", "--chat", "phone", "--country", "DE"], more].concat();
+    let output = bench.run(&args);
+    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_default())
+}
+
+fn chats(bench: &Bench, job: &str) -> Vec<String> {
+    let listed = bench.json(&["list", "--job", job, "--state", "scheduled"]);
+    let all = listed["messages"].as_array().unwrap().iter();
+    let mut chats: Vec<String> = all.map(|m| m["to"].as_str().unwrap().to_owned()).collect();
+    chats.sort();
+    chats
+}
+
+#[test]
+fn a_job_writes_to_those_of_a_list_that_its_condition_takes() {
+    let bench = Bench::new();
+    bench.write("people.csv", PEOPLE);
+    let (code, done) = import(&bench, &["--list", "customers"]);
+    let counts = ["rows", "contacts", "merged", "added", "joined", "bad"].map(|k| done[k].as_i64().unwrap());
+    assert_eq!((code, counts), (Some(0), [5, 4, 1, 4, 4, 0]));
+    bench.write(
+        "jobs.yaml",
+        &format!(
+            "{HEAD}  all: {{ at: 2099-01-01T10:00, to: {{ list: customers }}, text: \"Hi {{{{ name }}}}\" }}\n  \
+             rome:\n    at: 2099-01-01T10:00\n    text: hi\n    \
+             to: {{ list: customers, where: \"city == 'Rome' and not tag('VIP')\" }}\n"
+        ),
+    );
+    let daemon = ["run", "jobs.yaml", "--sandbox", "--listen", "off", "--until-idle=1s"];
+    let ran = bench.run(&daemon);
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(chats(&bench, "all").len(), 4);
+    assert_eq!(chats(&bench, "rome"), ["393401234567@c.us", "491701234502@c.us"]);
+    let bob = bench.json(&["contact", "show", "+49 170 1234502"])["contact"].clone();
+    assert_eq!(
+        (bob["attributes"]["name"].as_str(), bob["attributes"]["city"].as_str()),
+        (Some("Robert"), Some("Rome"))
+    );
+    assert_eq!(bob["lists"][0], "customers");
+
+    // Applied again after the list changed, the job goes to the list as it is now.
+    bench.write("people.csv", "phone,name,city\n+49 170 1234599,Eve,Rome\n");
+    assert_eq!(import(&bench, &["--list", "customers"]).1["joined"], 1);
+    assert!(bench.run(&daemon).status.success());
+    assert_eq!(chats(&bench, "rome"), ["393401234567@c.us", "491701234502@c.us", "491701234599@c.us"]);
+    let listed = bench.json(&["contact", "list", "--list", "customers", "--limit", "2"]);
+    assert_eq!((listed["contacts"].as_array().unwrap().len(), listed["lists"][0]["members"].as_i64()), (2, Some(5)));
+    let next = listed["next"].as_str().unwrap();
+    let rest = bench.json(&["contact", "list", "--list", "customers", "--cursor", next]);
+    assert_eq!((rest["contacts"].as_array().unwrap().len(), rest["next"].is_null()), (3, true));
+}
+
+#[test]
+fn bad_rows_let_nobody_join_and_what_a_file_asks_of_lists_is_checked() {
+    let bench = Bench::new();
+    bench.write("people.csv", &format!("{PEOPLE}0170,Fay,Bonn,\n"));
+    let (code, done) = import(&bench, &["--list", "customers"]);
+    assert_eq!((code, done["stored"].as_bool(), done["bad"].as_i64()), (Some(65), Some(false), Some(1)));
+    assert_eq!(done["errors"][0]["line"], 7);
+    assert_eq!(bench.run(&["contact", "list", "--list", "customers"]).status.code(), Some(3));
+    assert_eq!(import(&bench, &["--list", "customers", "--dry-run", "--allow-partial"]).1["joined"], 0);
+    assert_eq!(import(&bench, &["--list", "customers", "--allow-partial"]).0, Some(4));
+    assert_eq!(bench.json(&["contact", "list"])["contacts"].as_array().unwrap().len(), 4);
+    for (to, expected) in [
+        ("{ list: custmers }", "did you mean 'customers'?"),
+        ("{ list: customers, where: \"city = 'Rome'\" }", "cannot be read"),
+        ("{ list: customers, where: \"city == 'Bonn'\" }", "takes nobody"),
+        ("{ list: customers, chat: phone }", "chat belongs to csv"),
+        ("{ list: customers, csv: people.csv }", "needs either csv: FILE or list: NAME"),
+        ("{ csv: people.csv, chat: phone, country: XX }", "'XX' is no country"),
+        ("{ csv: people.csv, chat: phone, country: DE }", "the country hands out no such number"),
+    ] {
+        bench.write("jobs.yaml", &format!("{HEAD}  j: {{ at: 2099-01-01T10:00, to: {to}, text: hi }}\n"));
+        let said = bench.run(&["check", "jobs.yaml", "--sandbox"]);
+        assert_eq!(said.status.code(), Some(78), "{to}");
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.contains(expected), "{to}: {said}");
+    }
+    bench.write("few.csv", "to,city\n0170 1234501,Rome\n0170 1234502,Oslo\n");
+    let to = "{ csv: few.csv, country: DE, where: \"city != 'Oslo'\" }";
+    bench.write("jobs.yaml", &format!("{HEAD}  j: {{ at: 2099-01-01T10:00, to: {to}, text: hi }}\n"));
+    assert_eq!(bench.json(&["check", "jobs.yaml", "--sandbox"])["jobs"][0]["recipients"], 1);
+}
