@@ -86,6 +86,7 @@ fn bad_rows_let_nobody_join_and_what_a_file_asks_of_lists_is_checked() {
         ("{ list: custmers }", "did you mean 'customers'?"),
         ("{ list: customers, where: \"city = 'Rome'\" }", "cannot be read"),
         ("{ list: customers, where: \"city == 'Bonn'\" }", "takes nobody"),
+        ("{ list: customers, where: \"ctiy == 'Rome'\" }", "nobody has 'ctiy'; did you mean 'city'?"),
         ("{ list: customers, chat: phone }", "chat belongs to csv"),
         ("{ list: customers, csv: people.csv }", "needs either csv: FILE or list: NAME"),
         ("{ csv: people.csv, chat: phone, country: XX }", "'XX' is no country"),

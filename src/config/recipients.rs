@@ -1,6 +1,6 @@
 //! Who gets a job: one chat, a list of them, or the rows of a CSV file.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use sha2::Digest;
@@ -68,7 +68,7 @@ impl Recipients {
             Source::Inline(list) => list.iter().cloned().for_each(each),
             Source::Csv(_) | Source::List(_) => {
                 let mut print = Fingerprint::default();
-                self.read(&mut self.whereabouts.clone(), &mut |_, recipient| {
+                self.read(&mut BTreeSet::new(), &mut self.whereabouts.clone(), &mut |_, recipient| {
                     let recipient = recipient?;
                     print.add(&recipient);
                     each(recipient);
@@ -82,13 +82,19 @@ impl Recipients {
         Ok(())
     }
 
-    /// Hands the recipients that are meant to `each`, with their lines, and what is wrong with the others.
+    /// Hands the recipients that are meant to `each`, with their lines, and what is wrong with the others. Where only some are
+    /// meant, `names` gathers the variables that any of them has.
     fn read(
         &self,
+        names: &mut BTreeSet<String>,
         whereabouts: &mut Option<Whereabouts>,
         each: &mut dyn FnMut(u64, Result<Recipient, Finding>) -> Result<(), Finding>,
     ) -> Result<(), Finding> {
+        let named = self.selection.is_some();
         let mut one = |line: u64, mut recipient: Recipient| {
+            if named && !recipient.vars.keys().all(|name| names.contains(name)) {
+                names.extend(recipient.vars.keys().cloned());
+            }
             let meant = self.selection.as_ref().map_or(Ok(true), |s| s.takes(&recipient.vars));
             match meant {
                 Ok(false) => Ok(()),
@@ -255,7 +261,8 @@ impl Reading<'_> {
         let mut all = Recipients { source, size: 0, fingerprint: Vec::new(), selection, whereabouts: None };
         let mut met: HashMap<Chat, u64> = HashMap::new();
         let (mut print, mut errors, mut size) = (Fingerprint::default(), Vec::new(), 0);
-        let read = all.read(&mut learned, &mut |line, recipient| {
+        let mut names = BTreeSet::new();
+        let read = all.read(&mut names, &mut learned, &mut |line, recipient| {
             let recipient = match recipient {
                 Ok(recipient) => recipient,
                 Err(finding) => {
@@ -280,7 +287,7 @@ impl Reading<'_> {
         if let Err(finding) = read {
             errors.push(finding);
         } else if size == 0 && errors.is_empty() {
-            errors.push(self.nobody(node, &all));
+            errors.push(self.nobody(node, &all, &names));
         }
         if let (Some(given), Some(learned)) = (whereabouts, &learned) {
             given.clone_from(learned);
@@ -297,11 +304,14 @@ impl Reading<'_> {
         clean.then_some(all)
     }
 
-    fn nobody(&self, node: &Node, all: &Recipients) -> Finding {
+    fn nobody(&self, node: &Node, all: &Recipients, names: &BTreeSet<String>) -> Finding {
         match (&all.selection, &all.source) {
             (Some(selection), _) => {
                 let message = format!("the condition \"{}\" takes nobody", selection.text());
-                self.finding(node.line, node.column, message, None)
+                let known: Vec<&str> = names.iter().map(String::as_str).collect();
+                let unknown = selection.names().find(|name| !names.contains(*name));
+                let hint = unknown.map(|name| format!("nobody has '{name}'; {}", suggest(name, &known)));
+                self.finding(node.line, node.column, message, hint)
             }
             (None, Source::List(list)) => {
                 let hint = format!("onthedot contact import FILE --list {}", list.name);
