@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -180,8 +181,11 @@ pub async fn run(mut options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     tracing::info!(zones = clock::zones_version(), "time zones");
     zones::settle(&store, clock::now()).await?;
     let parts = Parts { store: Arc::clone(&store), instances, accounts, stop: stop.clone() };
+    // Before the first message is taken into hand: from then on a signal must find somebody who takes back what is typed. Not
+    // earlier, so that a start that takes long can be ended.
+    let signals = Signals::listen()?;
     let mut running = parts.start(listener, &options, took).await?;
-    let waited = wait(&options, &store, &mut running, started_at).await;
+    let waited = wait(&options, &store, &mut running, signals, started_at).await;
     if let Err(DaemonError::Store(e)) = &waited
         && e.storage_fault().is_some()
     {
@@ -301,16 +305,33 @@ fn tell_applied(applied: &AppliedFile, pruned: bool) {
     }
 }
 
+/// The signals a daemon listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on they are kept until somebody asks for them.
+    fn listen() -> Result<Signals, DaemonError> {
+        let listen = |kind| signal(kind).map_err(DaemonError::Signals);
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Waits for a signal, or for idleness where asked for. Answers whether it was idleness.
 async fn wait(
     options: &DaemonOptions,
     store: &SqliteStore,
     running: &mut Running,
+    Signals { mut terminate, mut interrupt, mut hangup }: Signals,
     started_at: Timestamp,
 ) -> Result<bool, DaemonError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
     let (activity, receipts, sends) = (running.activity.clone(), running.receipts.clone(), running.sends);
     let idle = async {
         match options.until_idle {
@@ -337,7 +358,6 @@ async fn wait(
             }
         }
     };
-    let mut hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
     tokio::pin!(idle, damaged, failed);
     let ended = loop {
         tokio::select! {
