@@ -63,6 +63,9 @@ pub(super) fn columns(path: &Path, windows_1252: bool, delimiter: u8) -> Result<
     }
     let names: Vec<String> = header.iter().map(|h| text(h, windows_1252).trim().to_owned()).collect();
     for (i, name) in names.iter().enumerate() {
+        if name.contains('\0') {
+            return Err(Flaw::new(1, i + 1, "the name of a column holds a NUL character"));
+        }
         if !name.is_empty() && names[..i].contains(name) {
             return Err(Flaw::new(1, i + 1, format!("the column '{name}' stands twice")));
         }
