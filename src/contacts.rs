@@ -15,7 +15,7 @@ use crate::domain::recipient::Chat;
 use crate::domain::template::ZONE_VAR;
 use crate::domain::time::Timestamp;
 use crate::gateway::Kind;
-use crate::import::{FLAWS_KEPT, ImportError};
+use crate::import::{FLAWS_KEPT, ImportError, add_to, has_chats};
 use crate::store::{ContactsStored, ImportLock, Joining, Recipient, SqliteStore, StoreError};
 use crate::table::{Flaw, Row, Table};
 
@@ -105,31 +105,20 @@ fn rows(
     mut each: impl FnMut(Result<Recipient, Flaw>) -> Result<(), Flaw>,
 ) -> Result<Print, Flaw> {
     let table = Table::open(&import.file)?;
-    let columns = table.columns.as_deref();
-    if let Some(columns) = columns.filter(|c| !c.contains(&import.chat_column)) {
-        let known: Vec<&str> = columns.iter().map(String::as_str).filter(|c| !c.is_empty()).collect();
-        let hint = Some(format!("--chat names it; the columns are {}", known.join(", ")));
-        return Err(Flaw { hint, ..Flaw::new(1, 0, format!("the file has no column '{}'", import.chat_column)) });
-    }
-    let place = |name: &str| columns.and_then(|c| c.iter().position(|n| n == name)).map_or(0, |i| i + 1);
+    has_chats(&table, &import.chat_column)?;
     let mut print = sha2::Sha256::new();
     table.rows(|row| {
         each(row.and_then(|row| {
-            for (name, value) in &row.cells {
-                print.update(name.as_bytes());
-                print.update([0]);
-                print.update(value.as_bytes());
-                print.update([0]);
-            }
-            contact(import, row, &place)
+            add_to(&mut print, &row);
+            contact(import, row, &table)
         }))
     })?;
     Ok(print.finalize())
 }
 
-fn contact(import: &ContactImport, row: Row, place: &impl Fn(&str) -> usize) -> Result<Recipient, Flaw> {
+fn contact(import: &ContactImport, row: Row, table: &Table) -> Result<Recipient, Flaw> {
     let column = import.chat_column.as_str();
-    let flaw = |column: &str, message: String| Flaw::new(row.line, place(column), message);
+    let flaw = |column: &str, message: String| Flaw::new(row.line, table.place(column), message);
     let given = row.get(column).ok_or_else(|| flaw(column, format!("'{column}' is empty")))?;
     let chat = import.kind.parse_recipient_in(given, import.country).map_err(|e| flaw(column, e.to_string()))?;
     if let Some(Err(e)) = row.get(ZONE_VAR).map(|name| clock::zone(name.trim())) {

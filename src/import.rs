@@ -234,12 +234,7 @@ impl<'i> Walk<'i> {
 
     /// Reads a row. `place` finds a column's number for errors.
     fn take(&mut self, row: &Row, place: &impl Fn(&str) -> usize) -> Result<Verdict, Flaw> {
-        for (name, value) in &row.cells {
-            self.print.update(name.as_bytes());
-            self.print.update([0]);
-            self.print.update(value.as_bytes());
-            self.print.update([0]);
-        }
+        add_to(&mut self.print, row);
         let flaw = |column: &str, message: String| Flaw::new(row.line, place(column), message);
         let chat_column = self.import.chat_column.as_str();
         let given = row.get(chat_column).ok_or_else(|| flaw(chat_column, format!("'{chat_column}' is empty")))?;
@@ -326,16 +321,26 @@ fn is_too_late(import: &Import, due: Option<Timestamp>, now: Timestamp) -> bool 
     due.is_some_and(|t| now.since(t) > limit)
 }
 
+/// That a file has the column that names the chat.
+pub(crate) fn has_chats(table: &Table, column: &str) -> Result<(), Flaw> {
+    let Some(known) = table.without(column) else { return Ok(()) };
+    let hint = Some(format!("--chat names it; the columns are {}", known.join(", ")));
+    Err(Flaw { hint, ..Flaw::new(1, 0, format!("the file has no column '{column}'")) })
+}
+
+/// Lays a row to the hash by which a file that changed between two readings is known.
+pub(crate) fn add_to(print: &mut sha2::Sha256, row: &Row) {
+    for part in row.cells.iter().flat_map(|(name, value)| [name, value]) {
+        print.update(part.as_bytes());
+        print.update([0]);
+    }
+}
+
 /// Checks every row and renders every content for it. Answers what importing would do, and the hash of what was read.
 fn check(import: &Import, now: Timestamp) -> Result<(Imported, Vec<u8>), Flaw> {
     let table = Table::open(&import.file)?;
-    let columns = table.columns.clone();
-    if let Some(columns) = columns.as_ref().filter(|c| !c.contains(&import.chat_column)) {
-        let known: Vec<&str> = columns.iter().map(String::as_str).filter(|c| !c.is_empty()).collect();
-        let hint = Some(format!("--chat names it; the columns are {}", known.join(", ")));
-        return Err(Flaw { hint, ..Flaw::new(1, 0, format!("the file has no column '{}'", import.chat_column)) });
-    }
-    let place = move |name: &str| columns.as_ref().and_then(|c| c.iter().position(|n| n == name)).map_or(0, |i| i + 1);
+    has_chats(&table, &import.chat_column)?;
+    let place = |name: &str| table.place(name);
     let mut compiled: Vec<CompiledContent> = Vec::new();
     for content in &import.contents {
         compiled.push(content.content.compile().map_err(|e| Flaw::whole(e.to_string()))?);

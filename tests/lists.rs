@@ -6,8 +6,18 @@
 #[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
 mod process;
 
-use process::Bench;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::process::Stdio;
+use std::time::Duration;
+
+use onthedot::clock::Stopwatch;
+use onthedot::domain::draw::Draw;
+use process::{Bench, Running, pause, until};
 use serde_json::Value;
+
+/// Longest that anything here may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 const HEAD: &str = "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs:\n";
 
@@ -102,4 +112,55 @@ fn bad_rows_let_nobody_join_and_what_a_file_asks_of_lists_is_checked() {
     let to = "{ csv: few.csv, country: DE, where: \"city != 'Oslo'\" }";
     bench.write("jobs.yaml", &format!("{HEAD}  j: {{ at: 2099-01-01T10:00, to: {to}, text: hi }}\n"));
     assert_eq!(bench.json(&["check", "jobs.yaml", "--sandbox"])["jobs"][0]["recipients"], 1);
+}
+
+#[test]
+fn a_rehearsal_without_a_database_of_its_own_reads_the_lists_of_the_real_one_and_reads_them_anew() {
+    let bench = Bench::new();
+    bench.write("people.csv", PEOPLE);
+    assert_eq!(import(&bench, &["--list", "customers"]).0, Some(0));
+    bench.write("jobs.yaml", &format!("{HEAD}  j: {{ at: 2099-01-01T10:00, to: {{ list: customers }}, text: hi }}\n"));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_onthedot"));
+    command.args(["run", "jobs.yaml", "--sandbox", "--listen", "off"]).current_dir(bench.path("."));
+    command.env("ONTHEDOT_DB", bench.path("db")).stdin(Stdio::null()).stdout(Stdio::null());
+    let daemon = Running(command.stderr(File::create(bench.path("log")).unwrap()).spawn().unwrap());
+    until("it is ready", LIMIT, || bench.log().contains(" ready ms="));
+    let pid = rustix::process::Pid::from_raw(i32::try_from(daemon.0.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    until("the file is read anew", LIMIT, || bench.log().matches("the jobs file is applied").count() == 2);
+    assert!(!bench.log().contains("there is no list"));
+}
+
+#[test]
+fn kill_9_at_any_moment_of_an_import_lets_all_join_a_list_or_nobody() {
+    let bench = Bench::new();
+    let mut people = "phone,name\n".to_owned();
+    for n in 0..20_000 {
+        writeln!(people, "+4917012{n:05},Ada {n}").unwrap();
+    }
+    bench.write("people.csv", &people);
+    let members = || bench.json(&["contact", "list", "--limit", "1"])["lists"][0]["members"].as_i64().unwrap_or(0);
+    let arguments = ["contact", "import", "people.csv", "--chat", "phone", "--list", "all"];
+    let took = Stopwatch::start();
+    assert!(bench.run(&[&arguments[..], &["--dry-run"]].concat()).status.success());
+    let check = took.elapsed().0;
+    let kills: i64 = std::env::var("KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(8);
+    let (draw, mut halfway) = (Draw::new(7, "kills of an import"), 0);
+    for n in 0..kills {
+        let mut running = bench.start(&arguments);
+        let life = draw.with_number(n).between(0, check * 4);
+        pause(Duration::from_millis(u64::try_from(life).unwrap()));
+        running.0.kill().unwrap();
+        running.0.wait().unwrap();
+        let (joined, known) = (members(), bench.run(&["contact", "list", "--limit", "1", "--json"]).stdout);
+        let known = serde_json::from_slice::<Value>(&known).unwrap_or_default()["contacts"][0].is_object();
+        if joined == 20_000 {
+            break;
+        }
+        assert_eq!(joined, 0, "kill {n} after {life} ms");
+        halfway += u64::from(known);
+    }
+    println!("after {halfway} kills some contacts were stored");
+    let done = bench.json(&arguments);
+    assert_eq!((done["contacts"].as_i64(), done["changed"].as_i64(), members()), (Some(20_000), Some(0), 20_000));
 }

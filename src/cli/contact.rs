@@ -104,9 +104,7 @@ async fn list(global: &Global, name: Option<&str>, (limit, after): (u32, &str), 
     let mut found = store.contacts(list, after, limit + 1).await?;
     let lists = store.lists().await?;
     store.close().await;
-    let more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| more).map(|c| c.chat.clone());
+    let next = page(&mut found, limit, |c| c.chat.clone());
     if out.json {
         let all: Vec<Value> = found.iter().map(contact_json).collect();
         let lists: Vec<Value> = lists.iter().map(|l| json!({ "name": l.name, "members": l.members })).collect();
@@ -129,6 +127,14 @@ async fn list(global: &Global, name: Option<&str>, (limit, after): (u32, &str), 
     Ok(Exit::Ok)
 }
 
+/// Cuts what was found, one more than is shown, to what is shown. Answers the last of it, where there is more.
+fn page<T>(found: &mut Vec<T>, limit: u32, chat: impl Fn(&T) -> String) -> Option<String> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = found.len() > limit;
+    found.truncate(limit);
+    found.last().filter(|_| more).map(chat)
+}
+
 fn contact_json(c: &ContactView) -> Value {
     json!({
         "chat": c.chat, "attributes": c.vars, "lists": c.lists, "suppressed": c.suppressed, "opted_in": c.opted_in,
@@ -141,9 +147,7 @@ async fn suppressed(global: &Global, limit: u32, after: &str, out: &Out) -> anyh
     let zone = place::zone(&store).await?;
     let mut found = store.suppressions(after, limit + 1).await?;
     store.close().await;
-    let more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| more).map(|s| s.chat.clone());
+    let next = page(&mut found, limit, |s| s.chat.clone());
     if out.json {
         let all: Vec<Value> = found.iter().map(suppression).collect();
         out.document(&json!({ "suppressed": all, "next": next }))?;

@@ -51,6 +51,8 @@ const VERSION: &str = "1";
 pub struct Settings {
     /// The file.
     pub path: PathBuf,
+    /// The database in which its lists of contacts stand.
+    pub lists: Option<PathBuf>,
     /// The zone of jobs that name none.
     pub zone: String,
     /// Whether the file named it; otherwise it is the system's.
@@ -236,6 +238,7 @@ impl Reading<'_> {
         let maintenance = self.maintenance(map.get("maintenance"));
         Some(Settings {
             path: path.to_owned(),
+            lists: self.lists.clone(),
             zone,
             zone_given: map.get("timezone").is_some(),
             instances,

@@ -64,20 +64,16 @@ impl Recipients {
     /// # Errors
     /// A [`Finding`] when the file cannot be read any more, or no longer says what was checked.
     pub fn for_each(&self, mut each: impl FnMut(Recipient)) -> Result<(), Finding> {
-        match &self.source {
-            Source::Inline(list) => list.iter().cloned().for_each(each),
-            Source::Csv(_) | Source::List(_) => {
-                let mut print = Fingerprint::default();
-                self.read(&mut BTreeSet::new(), &mut self.whereabouts.clone(), &mut |_, recipient| {
-                    let recipient = recipient?;
-                    print.add(&recipient);
-                    each(recipient);
-                    Ok(())
-                })?;
-                if print.finish() != self.fingerprint {
-                    return Err(self.changed());
-                }
-            }
+        let mut print = Fingerprint::default();
+        self.read(&mut BTreeSet::new(), &mut self.whereabouts.clone(), &mut |_, recipient| {
+            let recipient = recipient?;
+            print.add(&recipient);
+            each(recipient);
+            Ok(())
+        })?;
+        if print.finish() != self.fingerprint {
+            let message = "the recipients changed while they were read; run the command again";
+            return Err(self.finding(0, message.to_owned(), None));
         }
         Ok(())
     }
@@ -90,41 +86,36 @@ impl Recipients {
         whereabouts: &mut Option<Whereabouts>,
         each: &mut dyn FnMut(u64, Result<Recipient, Finding>) -> Result<(), Finding>,
     ) -> Result<(), Finding> {
-        let named = self.selection.is_some();
-        let mut one = |line: u64, mut recipient: Recipient| {
-            if named && !recipient.vars.keys().all(|name| names.contains(name)) {
-                names.extend(recipient.vars.keys().cloned());
-            }
-            let meant = self.selection.as_ref().map_or(Ok(true), |s| s.takes(&recipient.vars));
-            match meant {
-                Ok(false) => Ok(()),
-                Ok(true) => {
-                    if let Some(w) = whereabouts {
-                        w.fill_in(&recipient.chat, &mut recipient.vars);
-                    }
-                    each(line, Ok(recipient))
+        let mut one = |line: u64, row: Result<Recipient, Finding>| {
+            let mut recipient = match row {
+                Ok(recipient) => recipient,
+                Err(finding) => return each(line, Err(finding)),
+            };
+            if let Some(selection) = &self.selection {
+                if !recipient.vars.keys().all(|name| names.contains(name)) {
+                    names.extend(recipient.vars.keys().cloned());
                 }
-                Err(e) => each(line, Err(self.finding(line, format!("for {}: {e}", recipient.chat), None))),
+                match selection.takes(&recipient.vars) {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(()),
+                    Err(e) => {
+                        return each(line, Err(self.finding(line, format!("for {}: {e}", recipient.chat), None)));
+                    }
+                }
             }
+            if let Some(w) = whereabouts {
+                w.fill_in(&recipient.chat, &mut recipient.vars);
+            }
+            each(line, Ok(recipient))
         };
         match &self.source {
-            Source::Inline(list) => list.iter().cloned().try_for_each(|r| one(0, r)),
-            Source::Csv(csv) => {
-                let mut wrong = Vec::new();
-                csv.rows(|line, row| match row {
-                    Ok(recipient) => one(line, recipient),
-                    Err(finding) => {
-                        wrong.push((line, finding));
-                        Ok(())
-                    }
-                })?;
-                wrong.into_iter().try_for_each(|(line, finding)| each(line, Err(finding)))
-            }
+            Source::Inline(list) => list.iter().cloned().try_for_each(|r| one(0, Ok(r))),
+            Source::Csv(csv) => csv.rows(one),
             Source::List(list) => {
                 let mut ended = Ok(());
                 let read = list.members(&mut |recipient| {
                     if ended.is_ok() {
-                        ended = one(0, recipient);
+                        ended = one(0, Ok(recipient));
                     }
                 });
                 read.map_err(|e| self.finding(0, e.message, e.hint))?;
@@ -139,10 +130,6 @@ impl Recipients {
             Source::List(list) => Finding { file: format!("list '{}'", list.name), line: 0, column: 0, message, hint },
             Source::Inline(_) => Finding { file: String::new(), line: 0, column: 0, message, hint },
         }
-    }
-
-    fn changed(&self) -> Finding {
-        self.finding(0, "the recipients changed while they were read; run the command again".to_owned(), None)
     }
 }
 
@@ -385,15 +372,14 @@ impl CsvSource {
         mut each: impl FnMut(u64, Result<Recipient, Finding>) -> Result<(), Finding>,
     ) -> Result<(), Finding> {
         let table = Table::open(&self.path).map_err(|f| self.flaw(f))?;
-        if let Some(columns) = table.columns.as_ref().filter(|c| !c.contains(&self.chat_column)) {
-            let known: Vec<&str> = columns.iter().map(String::as_str).filter(|c| !c.is_empty()).collect();
+        if let Some(known) = table.without(&self.chat_column) {
             let message = format!("the file has no column '{}'", self.chat_column);
             return Err(self.finding(1, 0, message, Some(suggest(&self.chat_column, &known))));
         }
         let mut ended = None;
         let read = table.rows(|row| {
             let (line, recipient) = match row {
-                Ok(row) => (row.line, self.recipient(row, table.columns.as_deref())),
+                Ok(row) => (row.line, self.recipient(row, &table)),
                 Err(flaw) => (flaw.line, Err(self.flaw(flaw))),
             };
             each(line, recipient).map_err(|finding| {
@@ -408,14 +394,13 @@ impl CsvSource {
         }
     }
 
-    fn recipient(&self, row: Row, columns: Option<&[String]>) -> Result<Recipient, Finding> {
-        let place = |name: &str| columns.and_then(|c| c.iter().position(|n| n == name)).map_or(0, |i| i + 1);
+    fn recipient(&self, row: Row, table: &Table) -> Result<Recipient, Finding> {
         let given = row.get(&self.chat_column).unwrap_or("");
         let chat = self.kind.parse_recipient_in(given, self.country).map_err(|e| {
-            self.finding(row.line, place(&self.chat_column), format!("column '{}': {e}", self.chat_column), None)
+            self.finding(row.line, table.place(&self.chat_column), format!("column '{}': {e}", self.chat_column), None)
         })?;
         if let Some(Err(e)) = row.get(ZONE_VAR).map(|name| clock::zone(name.trim())) {
-            return Err(self.finding(row.line, place(ZONE_VAR), format!("column '{ZONE_VAR}': {e}"), None));
+            return Err(self.finding(row.line, table.place(ZONE_VAR), format!("column '{ZONE_VAR}': {e}"), None));
         }
         let vars = row.cells.into_iter().filter(|(name, _)| *name != self.chat_column).collect();
         Ok(Recipient { chat, vars })

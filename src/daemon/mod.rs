@@ -391,12 +391,12 @@ async fn wait(
 
 /// Reads the jobs file anew and applies its jobs. A file with errors changes nothing.
 async fn reload(options: &DaemonOptions, store: &SqliteStore) {
-    let Some(path) = options.settings.as_ref().map(|s| s.path.clone()) else {
+    let Some((path, lists)) = options.settings.as_ref().map(|s| (s.path.clone(), s.lists.clone())) else {
         tracing::warn!("there is no jobs file to read anew: this daemon serves the jobs of its database");
         return;
     };
     clock::forget_zones();
-    let mut settings = match config::load(&path, options.sandbox.is_some(), Some(&options.database), clock::now()) {
+    let mut settings = match config::load(&path, options.sandbox.is_some(), lists.as_deref(), clock::now()) {
         Ok(settings) => settings,
         Err(e) => {
             for finding in e.0 {

@@ -157,11 +157,13 @@ impl SqliteStore {
         after: &str,
         limit: u32,
     ) -> Result<Vec<ContactView>, StoreError> {
-        let of_list = format!("AND c.chat IN (SELECT chat FROM members WHERE list = ?3 AND {VISIBLE})");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(contacts_where(match list {
-            Some(_) => &of_list,
-            None => "",
-        })))
+        // Of a list its members are gone through, not everybody.
+        let members =
+            format!("members AS i CROSS JOIN contacts AS c ON c.chat = i.chat AND i.list = ?3 AND i.{VISIBLE}");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(match list {
+            Some(_) => contacts_from(&members, "i.chat > ?1 ORDER BY i.chat"),
+            None => contacts_from("contacts AS c", "c.chat > ?1 ORDER BY c.chat"),
+        }))
         .bind(after.to_owned())
         .bind(limit)
         .bind(list.map(|l| l.id))
@@ -176,10 +178,9 @@ impl SqliteStore {
     /// # Errors
     /// When the database cannot be read.
     pub async fn contact(&self, chat: &str) -> Result<Option<ContactView>, StoreError> {
-        let row = sqlx::query(sqlx::AssertSqlSafe(contacts_where("AND c.chat = ?3")))
-            .bind(String::new())
-            .bind(1)
+        let row = sqlx::query(sqlx::AssertSqlSafe(contacts_from("contacts AS c", "c.chat = ?1")))
             .bind(chat.to_owned())
+            .bind(1)
             .fetch_optional(&self.readers)
             .await
             .map_err(StoreError::database("read a contact"))?;
@@ -187,14 +188,14 @@ impl SqliteStore {
     }
 }
 
-fn contacts_where(more: &str) -> String {
+fn contacts_from(whom: &str, which: &str) -> String {
     format!(
         "SELECT c.chat, c.vars, c.added_at, c.changed_at,
                 EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = c.chat),
                 EXISTS (SELECT 1 FROM opt_ins AS o WHERE o.chat = c.chat),
                 (SELECT json_group_array(l.name) FROM members AS m JOIN lists AS l ON l.id = m.list
                  WHERE m.chat = c.chat AND m.{VISIBLE})
-         FROM contacts AS c WHERE c.chat > ?1 {more} ORDER BY c.chat LIMIT ?2"
+         FROM {whom} WHERE {which} LIMIT ?2"
     )
 }
 

@@ -119,6 +119,18 @@ impl Table {
         Ok(Table { path: path.to_owned(), shape: Shape::Csv { windows_1252, delimiter }, columns: Some(columns) })
     }
 
+    /// The number of a column, 1-based; 0 where columns have none, or there is no such.
+    pub fn place(&self, column: &str) -> usize {
+        let columns = self.columns.as_deref().unwrap_or_default();
+        columns.iter().position(|name| name == column).map_or(0, |i| i + 1)
+    }
+
+    /// The columns there are, where the file names its columns and this is none of them.
+    pub fn without(&self, column: &str) -> Option<Vec<&str>> {
+        let columns = self.columns.as_ref().filter(|c| !c.iter().any(|name| name == column))?;
+        Some(columns.iter().map(String::as_str).filter(|c| !c.is_empty()).collect())
+    }
+
     /// Whether the file is read as Windows-1252.
     pub fn is_windows_1252(&self) -> bool {
         matches!(self.shape, Shape::Csv { windows_1252: true, .. })
