@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use crate::clock;
 use crate::config;
+use crate::domain::claim::Wanted;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::Due;
 use crate::domain::pace::Pacing;
@@ -88,7 +89,8 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
     // What is more pressing goes before it, also what wakes only while it waits for its lane.
     for _ in 0..ROUNDS {
         let Some(leaves) = explanation.earliest.filter(|_| m.state == StateName::Scheduled) else { break };
-        let later = store.claim(&instance, leaves, leaves, 0, OTHERS, &[m.id]).await?;
+        let later =
+            store.claim(&instance, leaves, &Wanted { limit: 0, ..Wanted::up_to(leaves, OTHERS, vec![m.id]) }).await?;
         let known: HashSet<MessageId> = situation.others.iter().map(|o| o.id).collect();
         let new = later.messages.iter().filter(|c| !known.contains(&c.due.id)).map(|c| with_hours(c, window.as_ref()));
         let before = situation.others.len();
@@ -116,7 +118,8 @@ async fn others(
     // As it will be when the pauses that have an end are over.
     let free = pauses.iter().filter_map(|(until, _)| *until).fold(now, Timestamp::max);
     let horizon = claimed.due.target.max(free);
-    let answer = store.claim(&claimed.due.instance, free, horizon, OTHERS, OTHERS, &[claimed.due.id]).await?;
+    let answer =
+        store.claim(&claimed.due.instance, free, &Wanted::up_to(horizon, OTHERS, vec![claimed.due.id])).await?;
     Ok(answer.messages.iter().map(|c| with_hours(c, window)).collect())
 }
 

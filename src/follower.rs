@@ -174,6 +174,7 @@ impl Follower {
             content: id,
             steps: 1,
             audience: message.audience,
+            recipients: 1,
             rows: vec![row],
             publish: None,
             now,

@@ -511,6 +511,7 @@ fn batches(
                 content: content.id,
                 steps,
                 audience: Some(open.audience),
+                recipients: crate::domain::flow::OWN_FLOW_FROM,
                 rows,
                 publish: None,
                 now,

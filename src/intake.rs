@@ -347,6 +347,7 @@ pub async fn send_one(
         content,
         steps: 1,
         audience: None,
+        recipients: 1,
         rows: vec![row],
         publish: None,
         now,

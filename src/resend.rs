@@ -166,6 +166,7 @@ impl Again<'_> {
             content,
             steps: 1,
             audience: Some(import.audience),
+            recipients: crate::domain::flow::OWN_FLOW_FROM,
             rows,
             publish: None,
             now: self.now,

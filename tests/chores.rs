@@ -207,13 +207,13 @@ async fn pruning_beside_sends_makes_no_message_late_and_keeps_what_failed() {
     for statement in [
         format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {OLD})
-             INSERT INTO messages (id, instance, chat, class, rank, content, guard, state, due_at, wake_at, lead_ms, created_at, attempts, ack)
+             INSERT INTO messages (id, instance, chat, class, flow, content, guard, state, due_at, wake_at, lead_ms, created_at, attempts, ack)
              SELECT unhex(printf('%012X%020X', {old}, i)), 'shop', '201000000001@c.us', 2, 2, (SELECT min(id) FROM contents), 0,
                     CASE WHEN i % 100 = 0 THEN 'failed' ELSE 'sent' END, {old}, {old}, 0, {old}, 1, 3 FROM n",
             old = now_ms() - 40 * day
         ),
-        "INSERT INTO attempts (message, number, marked_at, slot_at, paced) SELECT id, 1, due_at, due_at, 0 FROM messages WHERE rank = 2 AND job IS NULL".to_owned(),
-        "INSERT INTO acks SELECT id, '', 3, due_at, 'webhook' FROM messages WHERE rank = 2 AND job IS NULL".to_owned(),
+        "INSERT INTO attempts (message, number, marked_at, slot_at, paced) SELECT id, 1, due_at, due_at, 0 FROM messages WHERE flow = 2 AND job IS NULL".to_owned(),
+        "INSERT INTO acks SELECT id, '', 3, due_at, 'webhook' FROM messages WHERE flow = 2 AND job IS NULL".to_owned(),
         "INSERT INTO audiences (id, fingerprint, size, complete) VALUES (99, x'99', 5000, 1)".to_owned(),
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
          INSERT INTO recipients (audience, place, chat) SELECT 99, i, '2010' || (1000000 + i) || '@c.us' FROM n".to_owned(),

@@ -5,6 +5,7 @@
 use jiff::tz::TimeZone;
 use onthedot::domain::class::Class;
 use onthedot::domain::draw::Draw;
+use onthedot::domain::flow::Flow;
 use onthedot::domain::id::{InstanceName, MessageId};
 use onthedot::domain::message::{Departure, Due};
 use onthedot::domain::pace::{Pacing, Rate};
@@ -33,6 +34,7 @@ fn due(n: u8, in_ms: i64) -> Due {
         id: MessageId([n; 16]),
         instance: InstanceName::new("shop"),
         class: Class::Normal,
+        flow: Flow::of_class(Class::Normal),
         due_at: t(in_ms),
         target: t(in_ms),
         lead: Millis(2_500),
@@ -173,8 +175,20 @@ fn waiting_for_others() -> Vec<Row> {
     let mut behind = paced(gap(20_000), &[]);
     behind.others = vec![due(1, 9_000), due(2, 9_500)];
     let mut urgent = paced(gap(20_000), &[]);
-    urgent.due.class = Class::Urgent;
+    (urgent.due.class, urgent.due.flow) = (Class::Urgent, Flow::of_class(Class::Urgent));
     urgent.others = vec![due(1, 9_990), due(2, 10_000), due(3, 9_995)];
+    let mut urgent_behind = paced(gap(20_000), &[0]);
+    (urgent_behind.due.class, urgent_behind.due.flow) = (Class::Urgent, Flow::of_class(Class::Urgent));
+    let mut in_the_way = paced(gap(20_000), &[]);
+    (in_the_way.due.class, in_the_way.due.flow) = (Class::Urgent, Flow::of_class(Class::Urgent));
+    in_the_way.due.target = t(9_500);
+    in_the_way.typed = vec![(due(1, 0), t(9_000)), (due(2, 0), t(29_020)), (due(3, 0), t(49_040))];
+    let mut beside = paced(gap(20_000), &[10_000]);
+    let campaign = Flow::of_occurrence(1, Class::Campaign, 100);
+    beside.others = (1..=10).map(|n| Due { class: Class::Campaign, flow: campaign, ..due(n, 0) }).collect();
+    let mut among = paced(gap(20_000), &[10_000]);
+    (among.due.class, among.due.flow) = (Class::Campaign, campaign);
+    among.others = (1..=10).map(|n| due(n, 9_000)).collect();
     let mut full = base();
     full.lane.pacing.concurrency = Some(1);
     full.others = vec![due(1, 9_000)];
@@ -198,7 +212,14 @@ fn waiting_for_others() -> Vec<Row> {
         // 9 s, 29.02 s, 49.04 s: every gap has a margin of 20 ms.
         ("two messages of its instance go first", behind, &["due", "line", "gap"], Some(49_040)),
         // One of the others leaves at 9.99 s, before it was due; then it goes before all that wait.
-        ("an urgent one waits for at most one send", urgent, &["due", "gap"], Some(30_010)),
+        ("an urgent one waits for at most one send", urgent, &["due", "line", "gap"], Some(30_010)),
+        // Three that are typed to leave at 9, 29.02 and 49.04 s: the latter two give way.
+        ("what is typed to gives way to an urgent one", in_the_way, &["due", "gap"], Some(29_020)),
+        ("an urgent one waits for the gap after a send that is out", urgent_behind, &["due", "gap"], Some(20_020)),
+        // Ten of a campaign have waited for the gap; it waits no longer than that.
+        ("a single message does not stand behind a campaign", beside, &["due", "gap"], Some(10_020)),
+        // Ten single ones wait before it: the first of them goes, then it is the campaign's turn.
+        ("a message of a campaign takes turns with single ones", among, &["due", "line", "gap"], Some(30_040)),
         ("all places are taken until the one before leaves", full, &["due", "line"], Some(11_500)),
         ("the gap is not over", paced(gap(60_000), &[20_000]), &["due", "gap"], Some(40_020)),
         ("the rate is used up", paced(rate, &[10_000, 5_000]), &["due", "rate"], Some(50_020)),

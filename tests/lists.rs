@@ -164,3 +164,79 @@ fn kill_9_at_any_moment_of_an_import_lets_all_join_a_list_or_nobody() {
     let done = bench.json(&arguments);
     assert_eq!((done["contacts"].as_i64(), done["changed"].as_i64(), members()), (Some(20_000), Some(0), 20_000));
 }
+
+/// Attributes that a spreadsheet would carry out, quotes, line breaks, apostrophes, other scripts, and a column named `to`.
+const ODD: &str = "phone,name,to,formula,note\n\
+    201000000001,\"Ada, \"\"the\"\" first\",home,=1+1,\"two\nlines\"\n\
+    201000000002,'twas,,+49 170,  spaces  \n\
+    201000000003,''=x,-5,@SUM(A1),Zoë 李\n\
+    201000000004,,,'=quoted,\n";
+
+#[test]
+fn contacts_that_are_exported_and_imported_again_are_the_same() {
+    let bench = Bench::new();
+    bench.write("odd.csv", ODD);
+    bench.json(&["contact", "import", "odd.csv", "--list", "odd", "--chat", "phone"]);
+    let contacts = |b: &Bench| -> Vec<Value> {
+        let all = b.json(&["contact", "list", "--list", "odd"])["contacts"].as_array().unwrap().clone();
+        all.into_iter().map(|c| serde_json::json!([c["chat"], c["attributes"], c["lists"]])).collect()
+    };
+    let before = contacts(&bench);
+    assert_eq!(before.len(), 4);
+    assert_eq!(before[0][1]["formula"], "=1+1");
+    assert_eq!(before[1][1]["name"], "'twas");
+    for format in ["csv", "jsonl"] {
+        let file = format!("out.{format}");
+        let wrote = bench.run(&["contact", "export", "--list", "odd", "--format", format, "--to-file", &file]);
+        assert!(String::from_utf8_lossy(&wrote.stderr).contains("--chat chat"), "{wrote:?}");
+        let other = Bench::new();
+        std::fs::copy(bench.path(&file), other.path(&file)).unwrap();
+        other.json(&["contact", "import", &file, "--list", "odd", "--chat", "chat"]);
+        assert_eq!(contacts(&other), before, "{format}");
+        let again = other.run(&["contact", "export", "--list", "odd", "--format", format]);
+        assert_eq!(again.stdout, std::fs::read(bench.path(&file)).unwrap(), "{format}");
+        let there = bench.run(&["contact", "export", "--to-file", &file]);
+        assert_eq!(there.status.code(), Some(1), "no file is written over");
+    }
+    let nobody = bench.run(&["contact", "export", "--list", "od"]);
+    assert_eq!(nobody.status.code(), Some(3));
+}
+
+#[test]
+fn a_forgotten_contact_is_named_nowhere_and_their_messages_are_still_accounted_for() {
+    let bench = Bench::new();
+    let rows: String = (0..30).map(|n| format!("2010000{n:05},Canary{n}\n")).collect();
+    bench.write("guests.csv", &format!("to,name\n{rows}"));
+    bench.json(&["contact", "import", "guests.csv", "--list", "guests"]);
+    bench.write(
+        "jobs.yaml",
+        "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\ndefaults: { typing: off }\njobs:\n  \
+         now: { in: 0s, to: { list: guests }, text: \"Hi {{ name }}\" }\n  \
+         later: { at: 2097-01-01T00:00, to: { list: guests }, text: \"Hi {{ name }}\" }\n",
+    );
+    {
+        let _daemon = bench.start(&["run", "jobs.yaml", "--sandbox", "--listen", "127.0.0.1:0"]);
+        let sent = || bench.json(&["stats"])["states"]["sent"] == 30;
+        until("all of it left", LIMIT, || bench.path("db").exists() && sent());
+        bench.json(&["send", "--to", "201000000007", "--text", "For Canary7 alone", "--in", "1h"]);
+        bench.json(&["contact", "suppress", "201000000007", "--note", "Canary7 said so"]);
+        let would = bench.json(&["contact", "erase", "201000000007", "--dry-run"])["erased"][0].clone();
+        let did = bench.json(&["contact", "erase", "+201000000007"])["erased"][0].clone();
+        assert_eq!(did, would);
+        assert_eq!((&did["messages"], &did["cancelled"], &did["lists"]), (&3.into(), &2.into(), &1.into()));
+        assert_eq!((&did["contact"], &did["suppressed"]), (&true.into(), &true.into()));
+        let campaign = bench.json(&["campaign", "show", "now"]);
+        assert_eq!((&campaign["messages"], &campaign["counts"]["sent"]), (&30.into(), &30.into()));
+        assert_eq!(bench.json(&["contact", "show", "201000000007"])["suppressed"]["note"], Value::Null);
+        assert_eq!(bench.json(&["list", "--to", "201000000007"])["messages"], serde_json::json!([]));
+        assert_eq!(bench.json(&["contact", "list", "--list", "guests"])["contacts"].as_array().unwrap().len(), 29);
+    }
+    bench.json(&["contact", "erase", "201000000009"]);
+    // What a backup holds.
+    bench.json(&["db", "backup", "copy"]);
+    let bytes = std::fs::read(bench.path("copy")).unwrap();
+    let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|w| w == needle);
+    assert!(holds(b"Canary8") && holds(b"201000000008"), "the search is broken");
+    assert!(!holds(b"Canary7"), "an attribute, a text or a note is left");
+    assert!(!holds(b"Canary9") && !holds(b"201000000009"), "and of who did not opt out not even the number");
+}

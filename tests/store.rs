@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
 
 use onthedot::domain::ack::Ack;
+use onthedot::domain::claim::Wanted;
 use onthedot::domain::class::Class;
 use onthedot::domain::content::Content;
 use onthedot::domain::id::{InstanceName, MessageId};
@@ -56,6 +57,7 @@ fn call(content: i64, row: NewMessage) -> NewMessages {
         content,
         steps: 1,
         audience: None,
+        recipients: 1,
         rows: vec![row],
         publish: None,
         now: Timestamp(1),
@@ -281,9 +283,15 @@ async fn a_claim_takes_the_most_pressing_first_and_leaves_what_is_in_hand() {
     let store = open(&folder).await;
     insert(&store, 4, Class::Normal).await;
     let shop = InstanceName::new(SHOP);
-    let early = store.claim(&shop, Timestamp(6_000), Timestamp(8_000), 10, 10, &[]).await.unwrap();
+    let early = store
+        .claim(&shop, Timestamp(6_000), &Wanted { limit: 10, ..Wanted::up_to(Timestamp(8_000), 10, vec![]) })
+        .await
+        .unwrap();
     assert_eq!((early.messages.len(), early.next_wake), (0, Some(Timestamp(9_000))));
-    let some = store.claim(&shop, Timestamp(7_000), Timestamp(9_000), 3, 10, &[id(1)]).await.unwrap();
+    let some = store
+        .claim(&shop, Timestamp(7_000), &Wanted { limit: 3, ..Wanted::up_to(Timestamp(9_000), 10, vec![id(1)]) })
+        .await
+        .unwrap();
     let ids: Vec<MessageId> = some.messages.iter().map(|m| m.due.id).collect();
     assert_eq!((ids, some.more), (vec![id(2), id(3), id(4)], true));
     assert_eq!(some.messages[0].due.target, Timestamp(10_000));
@@ -421,6 +429,11 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         "apply_changes",
         "claim",
         "next_wake",
+        "flows",
+        "coming",
+        "lanes",
+        "wakes_until",
+        "rests_until",
         "still_ours",
         "expiring",
         "recent_bodies",
@@ -447,7 +460,8 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         "campaign_messages",
     ] {
         let sql = std::fs::read_to_string(format!("src/store/sql/{name}.sql")).unwrap();
-        let sql = sql.replace("{rank}", "2").replace("{limit}", "?4");
+        let sql =
+            sql.replace("{flow}", "2").replace("{after}", " AND (m.wake_at, m.id) > (?8, ?9)").replace("{limit}", "?4");
         let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
             .fetch_all(&mut connection)
             .await
@@ -467,7 +481,10 @@ async fn a_pause_is_seen_by_claims_by_verification_and_by_the_mark_itself() {
     let pause = |scope, until| Pause { scope, note: Some("lunch".into()), since: Timestamp(1), until };
     for scope in [PauseScope::All, PauseScope::Instance(SHOP.to_owned())] {
         store.pause(pause(scope.clone(), Some(Timestamp(60_000)))).await.unwrap();
-        let none = store.claim(&shop, Timestamp(9_000), Timestamp(11_000), 10, 10, &[]).await.unwrap();
+        let none = store
+            .claim(&shop, Timestamp(9_000), &Wanted { limit: 10, ..Wanted::up_to(Timestamp(11_000), 10, vec![]) })
+            .await
+            .unwrap();
         assert_eq!((none.messages.len(), none.next_wake), (0, Some(Timestamp(62_000))), "asked again when it ends");
         let seen = store.verify(&[id(1)], Timestamp(9_000), Timestamp(11_000)).await.unwrap();
         assert_eq!((seen.gone, seen.paused), (vec![], vec![id(1)]));
@@ -476,7 +493,10 @@ async fn a_pause_is_seen_by_claims_by_verification_and_by_the_mark_itself() {
     }
     store.pause(pause(PauseScope::Job("other".into()), None)).await.unwrap();
     store.pause(pause(PauseScope::All, Some(Timestamp(5_000)))).await.unwrap();
-    let both = store.claim(&shop, Timestamp(9_000), Timestamp(11_000), 10, 10, &[]).await.unwrap();
+    let both = store
+        .claim(&shop, Timestamp(9_000), &Wanted { limit: 10, ..Wanted::up_to(Timestamp(11_000), 10, vec![]) })
+        .await
+        .unwrap();
     assert_eq!(both.messages.len(), 2, "another job's pause and one that is over stop nothing");
     assert_eq!(store.apply(vec![mark(1, 0, 10_000)]).await.unwrap(), [Verdict::Applied]);
     store.close().await;
@@ -522,7 +542,14 @@ async fn a_message_whose_content_cannot_be_read_ends_as_damaged_and_keeps_no_oth
     }
     other.close().await.unwrap();
     let store = open(&folder).await;
-    let claimed = store.claim(&InstanceName::new(SHOP), Timestamp(9_500), Timestamp(20_000), 9, 9, &[]).await.unwrap();
+    let claimed = store
+        .claim(
+            &InstanceName::new(SHOP),
+            Timestamp(9_500),
+            &Wanted { limit: 9, ..Wanted::up_to(Timestamp(20_000), 9, vec![]) },
+        )
+        .await
+        .unwrap();
     assert!(claimed.messages.is_empty());
     for n in [1, 2] {
         let m = store.show(id(n)).await.unwrap().unwrap().message;

@@ -7,9 +7,11 @@
 mod model_store;
 
 use model_store::ModelStore;
+use onthedot::domain::claim::Wanted;
 use onthedot::domain::class::Class;
 use onthedot::domain::content::Content;
 use onthedot::domain::draw::Draw;
+use onthedot::domain::flow::Flow;
 use onthedot::domain::id::{InstanceName, MessageId};
 use onthedot::domain::job::Manner;
 use onthedot::domain::message::{Change, DoubtVerdict, Due, Facts, SendFacts};
@@ -74,6 +76,7 @@ fn due(n: u8) -> Due {
         id: id(n),
         instance: shop(),
         class: Class::ALL[usize::from(n) % Class::ALL.len()],
+        flow: Flow::of_class(Class::ALL[usize::from(n) % Class::ALL.len()]),
         due_at,
         target: due_at,
         lead: Millis(1_000),
@@ -116,7 +119,8 @@ async fn insert(store: &SqliteStore, due: &Due) {
     };
     let (job, instance, rows) = (None, shop(), vec![row]);
     let (nominal_at, audience, publish, now) = (None, None, None, Timestamp(1));
-    let messages = NewMessages { job, nominal_at, instance, content, steps: 1, audience, rows, publish, now };
+    let messages =
+        NewMessages { job, nominal_at, instance, content, steps: 1, audience, recipients: 1, rows, publish, now };
     assert_eq!(store.insert(messages).await.unwrap(), 1);
 }
 
@@ -195,8 +199,9 @@ async fn compare(verbs: Vec<Verb>) {
             Verb::Claim { ahead, limit, strict, except } => {
                 let except: Vec<MessageId> = (0..*except).map(id).collect();
                 let horizon = now + Millis(*ahead);
-                let (expected, ..) = model.claim(&shop(), now, horizon, *limit, *strict, &except);
-                let found = store.claim(&shop(), now, horizon, *limit, *strict, &except).await.unwrap();
+                let wanted = Wanted { horizon, limit: *limit, strict_limit: *strict, except, held: Vec::new() };
+                let (expected, ..) = model.claim(&shop(), now, &wanted);
+                let found = store.claim(&shop(), now, &wanted).await.unwrap();
                 let told = |d: &Due| (d.id, d.target, d.attempts, d.tries, d.first_marked_at);
                 let found: Vec<_> = found.messages.iter().map(|c| told(&c.due)).collect();
                 assert_eq!(found, expected.iter().map(told).collect::<Vec<_>>(), "{verb:?} at {}", now.0);

@@ -5,6 +5,7 @@ use crate::bench::figures::{Beginning, Figures};
 use crate::bench::machine::{Bench, BenchError, Running, jobs_file};
 use crate::bench::supply::{Maker, Rest, instance};
 use crate::clock::{self, Stopwatch};
+use crate::domain::claim::Wanted;
 use crate::domain::time::Millis;
 use crate::store::{Opening, SqliteStore, Store};
 
@@ -42,7 +43,7 @@ impl Start {
         let store = SqliteStore::open(&folder.database(), Opening::Daemon).await?;
         let open = took.elapsed();
         let took = Stopwatch::start();
-        store.claim(&instance(0), now, now, IN_ONE_GO, IN_ONE_GO, &[]).await?;
+        store.claim(&instance(0), now, &Wanted::up_to(now, IN_ONE_GO, Vec::new())).await?;
         let claim = took.elapsed();
         let took = Stopwatch::start();
         store.check_whole(|| true).await?;

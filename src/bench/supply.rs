@@ -91,6 +91,7 @@ impl Maker {
             content: self.content,
             steps: 1,
             audience: None,
+            recipients: 1,
             rows: numbers.map(row).collect(),
             publish: None,
             now,

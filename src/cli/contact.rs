@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::cli::contact_erase::{EraseArgs, contact_erase};
+use crate::cli::contact_export::{ContactExportArgs, contact_export};
 use crate::cli::contact_import::{ContactImportArgs, contact_import};
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted, safe, table};
@@ -13,7 +15,7 @@ use crate::domain::recipient::Chat;
 use crate::domain::time::Timestamp;
 use crate::gateway::Kind;
 use crate::store::view::{ConsentView, ContactView, MessageFilter, SuppressionView};
-use crate::store::{ConsentNews, Opening};
+use crate::store::{ConsentNews, FoundList, Opening, SqliteStore};
 
 /// Messages shown of a contact, the latest.
 const SHOWN: u32 = 10;
@@ -37,6 +39,10 @@ pub(super) enum ContactCommand {
         #[arg(long, value_name = "CURSOR")]
         cursor: Option<String>,
     },
+    /// Write contacts with their attributes, as CSV or JSON lines, as `contact import` reads them
+    Export(ContactExportArgs),
+    /// Forget these: what names them is deleted, and that something was sent is kept without their names
+    Erase(EraseArgs),
     /// Show one contact: whether they may be written to, what was said about it, and their latest messages
     Show {
         /// The chat, or its number
@@ -71,6 +77,8 @@ pub(super) enum ContactCommand {
 pub(super) async fn contact(global: &Global, command: ContactCommand, out: &Out) -> anyhow::Result<Exit> {
     match command {
         ContactCommand::Import(args) => contact_import(global, args, out).await,
+        ContactCommand::Export(args) => contact_export(global, &args, out).await,
+        ContactCommand::Erase(args) => contact_erase(global, &args, out).await,
         ContactCommand::List { suppressed: true, limit, cursor, .. } => {
             suppressed(global, limit, cursor.as_deref().unwrap_or(""), out).await
         }
@@ -91,15 +99,7 @@ async fn list(global: &Global, name: Option<&str>, (limit, after): (u32, &str), 
     let store = place::open(global, Opening::Reading).await?;
     let list = match name {
         None => None,
-        Some(name) => match store.find_list(name).await? {
-            Some(list) => Some(list),
-            None => {
-                let known = store.lists().await?;
-                let names: Vec<&str> = known.iter().map(|l| l.name.as_str()).collect();
-                let near = if names.is_empty() { "there is none".to_owned() } else { suggest(name, &names) };
-                return Err(told(Exit::NotFound, format!("there is no list '{name}' ({near})")));
-            }
-        },
+        Some(name) => Some(list_named(&store, name).await?),
     };
     let mut found = store.contacts(list, after, limit + 1).await?;
     let lists = store.lists().await?;
@@ -125,6 +125,17 @@ async fn list(global: &Global, name: Option<&str>, (limit, after): (u32, &str), 
         out.note(&format!("more: --cursor {next}"));
     }
     Ok(Exit::Ok)
+}
+
+/// A list by its name, or an error with the nearest one.
+pub(super) async fn list_named(store: &SqliteStore, name: &str) -> anyhow::Result<FoundList> {
+    if let Some(list) = store.find_list(name).await? {
+        return Ok(list);
+    }
+    let known = store.lists().await?;
+    let names: Vec<&str> = known.iter().map(|l| l.name.as_str()).collect();
+    let near = if names.is_empty() { "there is none".to_owned() } else { suggest(name, &names) };
+    Err(told(Exit::NotFound, format!("there is no list '{name}' ({near})")))
 }
 
 /// Cuts what was found, one more than is shown, to what is shown. Answers the last of it, where there is more.
@@ -253,7 +264,7 @@ async fn record(
     Ok(Exit::Ok)
 }
 
-fn chat_of(text: &str) -> anyhow::Result<Chat> {
+pub(super) fn chat_of(text: &str) -> anyhow::Result<Chat> {
     Kind::Wawp.parse_recipient(text).map_err(|e| told(Exit::Usage, format!("{e}")))
 }
 

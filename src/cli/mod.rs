@@ -7,6 +7,8 @@ mod campaign_export;
 mod check;
 mod chores;
 mod contact;
+mod contact_erase;
+mod contact_export;
 mod contact_import;
 mod content_args;
 mod db;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The class of a message. Urgent goes before reminder, both go before the rest; the rest go in due order.
+/// The class of a message. Urgent goes before reminder, both go before the rest; the rest share a lane by weight.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
@@ -39,12 +39,18 @@ impl Class {
         Self::ALL.into_iter().find(|c| c.name() == name)
     }
 
-    /// Place in a lane: lower goes first. Classes of the same rank share it in due order.
-    pub fn rank(self) -> u8 {
+    /// Whether it goes before all classes behind it, however long they wait. Those that are not strict take turns.
+    pub fn is_strict(self) -> bool {
+        matches!(self, Class::Urgent | Class::Reminder)
+    }
+
+    /// Its part of a lane's sends where more than one class waits: of ten, normal ones have six, campaigns three and
+    /// bulk one. Of no meaning for a strict class.
+    pub fn weight(self) -> u32 {
         match self {
-            Class::Urgent => 0,
-            Class::Reminder => 1,
-            Class::Normal | Class::Campaign | Class::Bulk => 2,
+            Class::Urgent | Class::Reminder | Class::Normal => 6,
+            Class::Campaign => 3,
+            Class::Bulk => 1,
         }
     }
 

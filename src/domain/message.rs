@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::domain::ack::Ack;
 use crate::domain::class::Class;
 use crate::domain::draw::Draw;
+use crate::domain::flow::Flow;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::recipient::Chat;
 use crate::domain::retry::RetryPolicy;
@@ -24,6 +25,8 @@ pub struct Due {
     pub chat: Chat,
     /// How pressing.
     pub class: Class,
+    /// With which others it leaves in due order; those of other flows it takes turns with.
+    pub flow: Flow,
     /// When it should leave, for lateness.
     pub due_at: Timestamp,
     /// When it should leave now: due, or the next try.

@@ -23,6 +23,7 @@
 pub mod ack;
 pub mod campaign;
 pub mod chore;
+pub mod claim;
 pub mod class;
 pub mod consent;
 pub mod content;
@@ -31,6 +32,7 @@ pub mod cron;
 pub mod doubt;
 pub mod draw;
 pub mod event;
+pub mod flow;
 pub mod follow;
 pub mod id;
 pub mod job;

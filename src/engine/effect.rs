@@ -1,5 +1,6 @@
 //! What the engine wants done.
 
+use crate::domain::claim::Wanted;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::Change;
 use crate::domain::outcome::DownCause;
@@ -10,18 +11,12 @@ use crate::domain::time::Timestamp;
 /// an [`Input`](crate::engine::Input).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Hand over messages of an instance that wake up to `horizon`, most pressing first.
+    /// Hand over messages of an instance, most pressing first.
     Claim {
         /// Whose messages.
         instance: InstanceName,
-        /// Only those that wake no later.
-        horizon: Timestamp,
-        /// How many of the ordinary classes at most.
-        limit: usize,
-        /// How many urgent and reminder messages at most, on top.
-        strict_limit: usize,
-        /// Those already in hand.
-        except: Vec<MessageId>,
+        /// Which of them.
+        wanted: Wanted,
     },
     /// Say which of these may no longer be sent by us.
     Verify {

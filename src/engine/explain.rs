@@ -1,8 +1,10 @@
 //! Why a message waits, and when it leaves at the earliest: the gates it has to pass, one by one, and a forecast made
 //! by the very engine that will send it, run ahead in virtual time with a gateway that answers at once.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use crate::domain::claim::Wanted;
+use crate::domain::flow::{Flow, Room};
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Due, Verdict};
 use crate::domain::pace::Rule;
@@ -227,58 +229,65 @@ const STEPS: u32 = 5_000_000;
 /// How far ahead is looked.
 const HORIZON: Millis = Millis(400 * 86_400_000);
 
-/// The store of a forecast: what waits, in the order in which it is claimed.
+/// The store of a forecast: what waits, by flow and in the order in which it is claimed.
+#[derive(Default)]
 struct Waiting {
-    order: BTreeSet<(bool, Timestamp, MessageId)>,
+    flows: BTreeMap<Flow, BTreeSet<(Timestamp, MessageId)>>,
     rows: HashMap<MessageId, Due>,
 }
 
 impl Waiting {
     fn insert(&mut self, due: Due) {
-        self.order.insert(place(&due));
+        self.flows.entry(due.flow).or_default().insert((due.target - due.lead, due.id));
         self.rows.insert(due.id, due);
     }
 
     fn remove(&mut self, id: MessageId) -> Option<Due> {
         let due = self.rows.remove(&id)?;
-        self.order.remove(&place(&due));
+        self.flows.get_mut(&due.flow)?.remove(&(due.target - due.lead, due.id));
         Some(due)
     }
 
     fn claim(
         &self,
         instance: &InstanceName,
-        horizon: Timestamp,
-        limits: (usize, usize),
-        except: &[MessageId],
+        Wanted { horizon, limit, strict_limit, except, held: in_hand }: &Wanted,
     ) -> Input {
         let held: HashSet<&MessageId> = except.iter().collect();
-        let mut messages = Vec::new();
-        let mut more = false;
-        let mut next_wake: Option<Timestamp> = None;
-        for (ordinary, limit) in [(false, limits.1), (true, limits.0)] {
-            let lowest = (ordinary, Timestamp(i64::MIN), MessageId([0; 16]));
-            let highest = (ordinary, horizon, MessageId([0xff; 16]));
-            let due = self.order.range(lowest..=highest).filter(|(_, _, id)| !held.contains(id));
-            let taken: Vec<Due> = due.take(limit).filter_map(|(_, _, id)| self.rows.get(id).cloned()).collect();
-            more |= ordinary && taken.len() >= limit;
-            messages.extend(taken);
-            let end = (ordinary, Timestamp(i64::MAX), MessageId([0xff; 16]));
-            let later = self.order.range(highest..=end).map(|(_, wake, _)| *wake).find(|w| *w > horizon);
-            next_wake = next_wake.into_iter().chain(later).min();
+        let end = (*horizon, MessageId([0xff; 16]));
+        let of = |flow: &Flow, from: usize, most: usize| -> Vec<Due> {
+            let order = self.flows.get(flow).into_iter().flat_map(|o| o.range(..=end));
+            let due = order.filter(|(_, id)| !held.contains(id)).skip(from).take(most);
+            due.filter_map(|(_, id)| self.rows.get(id).cloned()).collect()
+        };
+        let (strict, turns): (Vec<Flow>, Vec<Flow>) = self.flows.keys().partition(|f| f.class().is_strict());
+        let mut messages: Vec<Due> =
+            strict.iter().flat_map(|flow| of(flow, 0, *strict_limit)).take(*strict_limit).collect();
+        let mut room = Room::new(*limit, in_hand, turns.into_iter().filter(|flow| !of(flow, 0, 1).is_empty()));
+        let mut brought: HashMap<Flow, usize> = HashMap::new();
+        loop {
+            let round = room.round();
+            if round.is_empty() {
+                break;
+            }
+            for (flow, part) in round {
+                let from = brought.entry(flow).or_default();
+                let some = of(&flow, *from, part);
+                *from += some.len();
+                room.brought(flow, some.len());
+                messages.extend(some);
+            }
         }
-        Input::Claimed { instance: instance.clone(), messages, more, next_wake }
+        let later = self.flows.iter().filter(|(flow, _)| !room.is_short_of(**flow));
+        let later = later.filter_map(|(_, o)| o.iter().map(|(wake, _)| *wake).find(|w| w > horizon));
+        Input::Claimed { instance: instance.clone(), messages, more: room.is_short(), next_wake: later.min() }
     }
-}
-
-fn place(due: &Due) -> (bool, Timestamp, MessageId) {
-    (due.class.rank() >= 2, due.target - due.lead, due.id)
 }
 
 /// Runs the engine ahead from `from` until the message leaves.
 fn forecast(s: &Situation, from: Timestamp) -> Option<Forecast> {
     let id = s.due.id;
-    let mut waiting = Waiting { order: BTreeSet::new(), rows: HashMap::new() };
+    let mut waiting = Waiting::default();
     s.others.iter().chain([&s.due]).for_each(|d| waiting.insert(d.clone()));
     let mut engine = Engine::new(vec![s.lane.clone()], from);
     for (due, slot) in &s.typed {
@@ -286,15 +295,15 @@ fn forecast(s: &Situation, from: Timestamp) -> Option<Forecast> {
     }
     let (mut now, end) = (from, from + HORIZON);
     let mut typing_from = None;
+    // Messages that leave before it, and how many of those go to its chat.
+    let (mut ahead, mut in_chat) = (0, 0);
     for _ in 0..STEPS {
         let Some(effect) = engine.poll_effect(now) else {
             now = engine.poll_wakeup().filter(|t| *t <= end)?.max(now);
             continue;
         };
         let answer = match effect {
-            Effect::Claim { instance, horizon, limit, strict_limit, except } => {
-                waiting.claim(&instance, horizon, (limit, strict_limit), &except)
-            }
+            Effect::Claim { instance, wanted } => waiting.claim(&instance, &wanted),
             Effect::Verify { .. } => Input::Gone { ids: Vec::new() },
             Effect::StartTyping { id: typed, .. } => {
                 if typed == id {
@@ -316,11 +325,14 @@ fn forecast(s: &Situation, from: Timestamp) -> Option<Forecast> {
                 Input::Persisted { id: changed, verdict: Some(Verdict::Applied) }
             }
             Effect::Send { id: sent, slot } if sent == id => {
-                let held_by = held_by(&engine, s, slot);
+                let held_by = held_by(&engine, s, slot, (ahead, in_chat));
                 return Some(Forecast { leaves_at: slot, typing_from, held_by });
             }
             Effect::Send { id: sent, .. } => {
-                waiting.remove(sent);
+                if let Some(due) = waiting.remove(sent) {
+                    ahead += 1;
+                    in_chat += u32::from(due.chat == s.due.chat);
+                }
                 Input::accepted(sent, now)
             }
             Effect::DropTyping { .. }
@@ -335,14 +347,17 @@ fn forecast(s: &Situation, from: Timestamp) -> Option<Forecast> {
 }
 
 /// What made the slot later than the message could have left.
-fn held_by(engine: &Engine, s: &Situation, slot: Timestamp) -> Vec<(GateName, Option<String>)> {
+fn held_by(
+    engine: &Engine,
+    s: &Situation,
+    slot: Timestamp,
+    (ahead, in_chat): (u32, u32),
+) -> Vec<(GateName, Option<String>)> {
     let mut held = Vec::new();
     let target = s.due.target;
     if slot <= target {
         return held;
     }
-    let before = s.others.iter().filter(|o| (o.class.rank(), o.target, o.id) < (s.due.class.rank(), target, s.due.id));
-    let in_chat = before.clone().filter(|o| o.chat == s.due.chat).count();
     if in_chat > 0 {
         held.push((
             GateName::Chat,
@@ -352,7 +367,6 @@ fn held_by(engine: &Engine, s: &Situation, slot: Timestamp) -> Vec<(GateName, Op
             }),
         ));
     }
-    let ahead = before.count();
     if ahead > in_chat {
         held.push((
             GateName::Line,

@@ -1,11 +1,11 @@
 //! One instance's line: who is next, when its slot is, and what keeps the line from moving.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use jiff::tz::TimeZone;
 
 use crate::domain::draw::Draw;
-use crate::domain::id::{InstanceName, MessageId, MessageSet};
+use crate::domain::id::{InstanceName, MessageSet};
 use crate::domain::message::{Departure, Due};
 use crate::domain::outcome::DownCause;
 use crate::domain::pace::{After, Ledger, Pacing, Rule};
@@ -14,6 +14,8 @@ use crate::domain::retry::jittered;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::window;
 use crate::engine::effect::Standing;
+use crate::engine::shares::Shares;
+use crate::engine::waiting::Waiting;
 
 /// What a lane begins with: its settings, and what the store remembers of it.
 #[derive(Clone, Debug)]
@@ -94,9 +96,6 @@ pub enum Holds {
     Window,
 }
 
-/// Order in the line: by target, then by id.
-pub(super) type Place = (Timestamp, MessageId);
-
 #[derive(Debug)]
 pub(super) struct Lane {
     pub instance: InstanceName,
@@ -104,8 +103,10 @@ pub(super) struct Lane {
     pub refresh_every: Millis,
     pub quarantine: Millis,
     pub ledger: Ledger,
-    /// Waiting messages by rank of class.
-    pub waiting: [BTreeSet<Place>; 3],
+    /// Messages in hand that wait.
+    pub waiting: Waiting,
+    /// Whose turn it is among them.
+    pub shares: Shares,
     /// Its part of what all lanes may have in hand.
     pub share: usize,
     /// All its messages in hand.
@@ -152,7 +153,8 @@ impl Lane {
             refresh_every: start.refresh_every,
             quarantine: start.quarantine,
             ledger,
-            waiting: Default::default(),
+            waiting: Waiting::default(),
+            shares: Shares::default(),
             share: HAND_LIMIT,
             held: MessageSet::default(),
             longest_lead: Millis::ZERO,
@@ -186,18 +188,6 @@ impl Lane {
         self.standing == Standing::Working
     }
 
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting_ordinary() + self.waiting_strict()
-    }
-
-    pub(super) fn waiting_ordinary(&self) -> usize {
-        self.waiting[2].len()
-    }
-
-    pub(super) fn waiting_strict(&self) -> usize {
-        self.waiting[0].len() + self.waiting[1].len()
-    }
-
     /// How many ordinary messages the lane can use soon, so that few claims bring many.
     pub(super) fn capacity(&self) -> usize {
         let mut capacity = i64::try_from(HAND_LIMIT).unwrap_or(i64::MAX);
@@ -217,13 +207,13 @@ impl Lane {
     }
 
     pub(super) fn insert(&mut self, due: &Due) {
-        self.waiting[usize::from(due.class.rank())].insert((due.target, due.id));
+        self.waiting.insert(due);
         self.longest_lead = self.longest_lead.max(due.lead);
     }
 
     pub(super) fn remove(&mut self, due: &Due) {
-        self.waiting[usize::from(due.class.rank())].remove(&(due.target, due.id));
-        if self.waiting.iter().all(BTreeSet::is_empty) {
+        self.waiting.remove(due);
+        if self.waiting.len() == 0 {
             self.longest_lead = Millis::ZERO;
         }
     }

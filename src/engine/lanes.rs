@@ -16,7 +16,7 @@ struct Noted {
 
 impl Noted {
     fn of(lane: &Lane) -> Noted {
-        Noted { wakeup: lane.wakeup(), stuck: if lane.works() { 0 } else { lane.waiting() } }
+        Noted { wakeup: lane.wakeup(), stuck: if lane.works() { 0 } else { lane.waiting.len() } }
     }
 }
 

@@ -1,7 +1,10 @@
 //! How a lane's line moves: claims, slots, and who begins now.
 
 use std::collections::HashSet;
+use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
+use crate::domain::claim::Wanted;
+use crate::domain::flow::Flow;
 use crate::domain::id::{ByMessage, InstanceName, MessageId};
 use crate::domain::pace::After;
 use crate::domain::recipient::Chat;
@@ -11,7 +14,9 @@ use crate::domain::window;
 use crate::engine::Engine;
 use crate::engine::effect::{Effect, Standing};
 use crate::engine::hand::{Hand, begins};
-use crate::engine::lane::{Lane, Place, STRICT_LIMIT};
+use crate::engine::lane::{Lane, STRICT_LIMIT};
+use crate::engine::shares::Shares;
+use crate::engine::waiting::Place;
 
 impl Engine {
     pub(super) fn advance_lanes(&mut self, now: Timestamp) {
@@ -46,10 +51,10 @@ impl Engine {
         if lane.claiming || lane.claim_at.is_none_or(|c| c.max(lane.not_before) > now) {
             return;
         }
-        let limit = lane.capacity().saturating_sub(lane.waiting_ordinary());
-        let strict_limit = STRICT_LIMIT.saturating_sub(lane.waiting_strict());
+        let limit = lane.capacity();
+        let strict_limit = STRICT_LIMIT.saturating_sub(lane.waiting.strict());
         lane.claim_at = None;
-        if limit == 0 && strict_limit == 0 {
+        if lane.waiting.ordinary() >= limit && strict_limit == 0 {
             lane.more = true;
             return;
         }
@@ -57,12 +62,13 @@ impl Engine {
         let mut except: Vec<MessageId> = lane.held.iter().copied().collect();
         except.sort_unstable();
         let horizon = now + CLAIM_AHEAD + CLAIM_SPAN;
-        self.effects.push_back(Effect::Claim { instance: name.clone(), horizon, limit, strict_limit, except });
+        let wanted = Wanted { horizon, limit, strict_limit, except, held: lane.waiting.taking_turns() };
+        self.effects.push_back(Effect::Claim { instance: name.clone(), wanted });
     }
 
     /// Asks for more once half of the line has left.
     pub(super) fn refill(lane: &mut Lane, now: Timestamp) {
-        if lane.more && !lane.claiming && lane.waiting_ordinary() <= lane.capacity() / 2 {
+        if lane.more && !lane.claiming && lane.waiting.ordinary() <= lane.capacity() / 2 {
             lane.claim_by(now);
         }
     }
@@ -71,10 +77,15 @@ impl Engine {
     /// far as they could matter: their slots are tentative and worked out anew each time, always to the same result.
     fn move_line(&mut self, name: &InstanceName, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(name) else { return };
-        let Some(planned) = lane.plan_at.take_if(|p| *p <= now) else { return };
+        if lane.plan_at.is_none_or(|p| p > now) {
+            return;
+        }
+        self.make_way(name, now);
+        let Some(lane) = self.lanes.get_mut(name) else { return };
+        let Some(planned) = lane.plan_at.take() else { return };
         lane.ledger.forget_before(now - lane.pacing.memory() - Millis(1_000));
-        let before = lane.waiting_ordinary();
-        let mut walk = Walk::new(planned);
+        let before = lane.waiting.ordinary();
+        let mut walk = Walk::new(planned, lane, &mut self.hands, now);
         let mut begin: Vec<(MessageId, Leave)> = Vec::new();
         let mut closed: Vec<(MessageId, Option<Timestamp>)> = Vec::new();
         let mut expired: Vec<MessageId> = Vec::new();
@@ -126,7 +137,7 @@ impl Engine {
             self.expire(id, now);
         }
         if let Some(lane) = self.lanes.get_mut(name)
-            && lane.waiting_ordinary() < before
+            && lane.waiting.ordinary() < before
         {
             Self::refill(lane, now);
         }
@@ -150,8 +161,10 @@ enum Step {
 struct Walk {
     /// When it was to take place; it may be late.
     planned: Timestamp,
-    /// The last place looked at, by rank.
-    seen: [Option<Place>; 3],
+    /// The first message of every flow that was not passed yet.
+    heads: Vec<Head>,
+    /// Whose turn it will be after those that were passed.
+    shares: Shares,
     /// Slots noted in the ledger during this walk only.
     tentative: Vec<(Timestamp, After)>,
     /// Chats of messages met on this walk: the next one for the same chat must wait for them.
@@ -160,9 +173,20 @@ struct Walk {
     look_at: Option<Timestamp>,
 }
 
+/// The first message of a flow.
+struct Head {
+    flow: Flow,
+    place: Place,
+    chat: Chat,
+}
+
 impl Walk {
-    fn new(planned: Timestamp) -> Walk {
-        Walk { planned, seen: [None; 3], tentative: Vec::new(), met: HashSet::new(), look_at: None }
+    fn new(planned: Timestamp, lane: &Lane, hands: &mut ByMessage<Hand>, now: Timestamp) -> Walk {
+        let shares = lane.shares.clone();
+        let (tentative, met) = (Vec::new(), HashSet::new());
+        let mut walk = Walk { planned, heads: Vec::new(), shares, tentative, met, look_at: None };
+        walk.heads = lane.waiting.flows().filter_map(|flow| walk.head(flow, Unbounded, lane, hands, now)).collect();
+        walk
     }
 
     /// The next message of the line with what becomes of it.
@@ -173,19 +197,43 @@ impl Walk {
         mark_ahead: Millis,
         now: Timestamp,
     ) -> Option<Step> {
-        let mut heads: [Option<Place>; 3] = [None; 3];
-        for (rank, head) in heads.iter_mut().enumerate() {
-            *head = self.head(rank, lane, hands, now);
-        }
-        let first_target = heads.iter().flatten().map(|(t, _)| *t).min()?;
+        let first_target = self.heads.iter().map(|h| h.place.0).min()?;
         let (free_at, _) = lane.ledger.earliest(&lane.pacing, first_target.max(now), After::default());
-        // The most pressing class among those that could take the lane's next free instant.
-        let rank = heads.iter().position(|h| h.is_some_and(|(t, _)| t <= free_at))?;
-        let place = heads[rank]?;
-        self.seen[rank] = Some(place);
-        let hand = hands.get_mut(&place.1)?;
+        // Of those that could take the lane's next free instant the most pressing class, then whose turn it is.
+        let could = self.heads.iter().enumerate().filter(|(_, h)| h.place.0 <= free_at);
+        let order = |h: &Head| {
+            let class = h.flow.class();
+            if class.is_strict() { (0, (0, class, 0), h.place) } else { (1, self.shares.turn(h.flow), h.place) }
+        };
+        let number = could.min_by_key(|(_, h)| order(h)).map(|(number, _)| number)?;
+        let Head { flow, place, chat } = self.heads.swap_remove(number);
+        let step = self.step(place.1, lane, hands, mark_ahead, now)?;
+        if matches!(step, Step::Leaves(..)) {
+            self.shares.took(flow);
+            self.met.insert(chat.clone());
+            let same: Vec<Head> = self.heads.extract_if(.., |h| h.chat == chat).collect();
+            for h in same {
+                let next = self.head(h.flow, Included(h.place), lane, hands, now);
+                self.heads.extend(next);
+            }
+        }
+        let next = self.head(flow, Excluded(place), lane, hands, now);
+        self.heads.extend(next);
+        Some(step)
+    }
+
+    /// What becomes of a message whose turn it is.
+    fn step(
+        &mut self,
+        id: MessageId,
+        lane: &mut Lane,
+        hands: &mut ByMessage<Hand>,
+        mark_ahead: Millis,
+        now: Timestamp,
+    ) -> Option<Step> {
+        let hand = hands.get_mut(&id)?;
         if let Some(open) = closed(lane, hand, now) {
-            return Some(Step::Closed(place.1, open));
+            return Some(Step::Closed(id, open));
         }
         let holds = std::cell::Cell::new(None);
         let earliest = |wish| {
@@ -203,29 +251,32 @@ impl Walk {
         }
         let begin = begins(&leave, mark_ahead);
         if hand.due.expires_at.is_some_and(|e| leave.slot > e && (begin <= now || e <= now)) {
-            return Some(Step::Expired(place.1));
+            return Some(Step::Expired(id));
         }
         hand.was_paced |= leave.paced;
         hand.holds = holds.get().or(hand.holds);
-        self.met.insert(hand.due.chat.clone());
         if lane.pacing.spaces_sends() {
             let after = lane.after(&hand.due);
             lane.ledger.add(leave.slot, after);
             self.tentative.push((leave.slot, after));
         }
-        Some(Step::Leaves(place.1, leave, begin))
+        Some(Step::Leaves(id, leave, begin))
     }
 
-    /// The first message of a rank, past those seen, whose chat is free.
-    fn head(&mut self, rank: usize, lane: &Lane, hands: &mut ByMessage<Hand>, now: Timestamp) -> Option<Place> {
-        use std::ops::Bound::{Excluded, Unbounded};
+    /// The first message of a flow from a place on whose chat is free.
+    fn head(
+        &mut self,
+        flow: Flow,
+        mut from: Bound<Place>,
+        lane: &Lane,
+        hands: &mut ByMessage<Hand>,
+        now: Timestamp,
+    ) -> Option<Head> {
         loop {
-            let from = self.seen[rank].map_or(Unbounded, Excluded);
-            let place = *lane.waiting[rank].range((from, Unbounded)).next()?;
+            let place = lane.waiting.next(flow, from)?;
             let hand = hands.get_mut(&place.1)?;
-            let busy = lane.busy_chats.contains(&hand.due.chat) || self.met.contains(&hand.due.chat);
-            if !busy {
-                return Some(place);
+            if !lane.busy_chats.contains(&hand.due.chat) && !self.met.contains(&hand.due.chat) {
+                return Some(Head { flow, place, chat: hand.due.chat.clone() });
             }
             // Seen at the instant it should begin, it is held by the lane from then on, and typed in full later.
             let begin = hand.would_begin();
@@ -234,7 +285,7 @@ impl Walk {
             } else {
                 self.look_at = Some(self.look_at.map_or(begin, |l| l.min(begin)));
             }
-            self.seen[rank] = Some(place);
+            from = Excluded(place);
         }
     }
 }

@@ -15,7 +15,10 @@ mod lane;
 mod lanes;
 mod line;
 mod settle;
+mod shares;
 mod steps;
+mod waiting;
+mod way;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -235,9 +238,6 @@ impl Engine {
         let changed_meanwhile = std::mem::take(&mut lane.claim_again);
         if changed_meanwhile {
             lane.claim_at = Some(now);
-        } else if more {
-            // The line is as long as it may be: asked again when half of it has left.
-            lane.claim_at = Some(safety);
         }
         // What the line had no room for was kept waiting by its lane, not late.
         let was_full = std::mem::replace(&mut lane.more, more);
@@ -302,6 +302,7 @@ impl Engine {
         if lane.pacing.spaces_sends() {
             lane.ledger.add(leave.slot, lane.after(&hand.due));
         }
+        lane.shares.took(hand.due.flow);
         hand.in_lane = true;
         hand.holds_chat = true;
         hand.phase = Phase::Begun;
@@ -456,6 +457,7 @@ impl Engine {
                 }
                 self.hand_back(id, "the mark could not be written", now);
             }
+            (Phase::Settling(_), Some(Verdict::Applied)) if hand.comes_back => self.come_back(id, now),
             (Phase::Settling(_), Some(_)) => self.release(id, now),
             (Phase::Settling(_), None) => self.at(now + STORE_RETRY, id, Timer::Rewrite),
             _ => {}

@@ -262,7 +262,7 @@ impl Engine {
         self.effects.push_back(Effect::StopTyping { id, instance, chat });
     }
 
-    fn forget_slot(&mut self, id: MessageId) {
+    pub(super) fn forget_slot(&mut self, id: MessageId) {
         let Some(hand) = self.hands.get_mut(&id) else { return };
         let Some(leave) = hand.leave.take() else { return };
         if let Some(lane) = self.lanes.get_mut(&hand.due.instance)
@@ -273,7 +273,7 @@ impl Engine {
         }
     }
 
-    fn leave_lane(&mut self, id: MessageId, now: Timestamp) {
+    pub(super) fn leave_lane(&mut self, id: MessageId, now: Timestamp) {
         let Some(hand) = self.hands.get_mut(&id) else { return };
         if std::mem::take(&mut hand.in_lane)
             && let Some(lane) = self.lanes.get_mut(&hand.due.instance)

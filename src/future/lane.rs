@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::domain::claim::Wanted;
 use crate::domain::id::MessageId;
 use crate::domain::message::{Change, Facts};
 use crate::domain::pace::{Pacing, Rule};
@@ -232,8 +233,8 @@ impl<'p> LaneWorld<'p> {
 
     fn perform(&mut self, effect: Effect, now: Timestamp) {
         let answer = match effect {
-            Effect::Claim { instance, horizon, limit, strict_limit, .. } => {
-                let (messages, more, next_wake) = self.claim(horizon, (limit, strict_limit), now);
+            Effect::Claim { instance, wanted } => {
+                let (messages, more, next_wake) = self.claim(&wanted, now);
                 Input::Claimed { instance, messages, more, next_wake }
             }
             Effect::Verify { .. } => Input::Gone { ids: Vec::new() },
@@ -268,8 +269,7 @@ impl<'p> LaneWorld<'p> {
 
     fn claim(
         &mut self,
-        horizon: Timestamp,
-        limits: (usize, usize),
+        wanted: &Wanted,
         now: Timestamp,
     ) -> (Vec<crate::domain::message::Due>, bool, Option<Timestamp>) {
         let stops = self.stops;
@@ -279,7 +279,7 @@ impl<'p> LaneWorld<'p> {
             return (Vec::new(), false, ends);
         }
         let stopped = |row: &Row| stops.iter().any(|s| s.holds_at(now) && s.concerns(row));
-        let (mut messages, more, next_wake) = self.queue.claim(horizon, limits, stopped);
+        let (mut messages, more, next_wake) = self.queue.claim(wanted, stopped);
         for due in messages.iter_mut().filter(|_| !stops.is_empty()) {
             let was = |s: &Stop| !s.holds_at(now) && s.until.is_some_and(|t| due.target < t);
             let row = self.queue.get(number_of(due.id));

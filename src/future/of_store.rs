@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::clock;
 use crate::config;
+use crate::domain::claim::Wanted;
 use crate::domain::id::InstanceName;
 use crate::domain::pace::Pacing;
 use crate::domain::time::{Millis, Timestamp};
@@ -164,7 +165,7 @@ async fn waiting(
 ) -> Result<Vec<Waiting>, StoreError> {
     // As it will be when the pauses that have an end are over.
     let free = store.pauses(now).await?.iter().filter_map(|p| p.until).fold(now, Timestamp::max);
-    let answer = store.claim(instance, free, until, WAITING, WAITING, &[]).await?;
+    let answer = store.claim(instance, free, &Wanted::up_to(until, WAITING, Vec::new())).await?;
     let typed = store.typing_now(instance).await?.into_iter().map(|(message, slot)| (message, Some(slot)));
     let all = typed.chain(answer.messages.into_iter().map(|message| (message, None)));
     let mut waiting = Vec::new();
@@ -201,7 +202,7 @@ fn following(
             let due = mould.due(&layout, (nominal, Millis::ZERO), step, (0, &recipient));
             // They are due with it, whatever the place of their recipient.
             let (due_at, expires_at) = (message.due.due_at, message.due.expires_at);
-            crate::domain::message::Due { due_at, target: due_at, expires_at, ..due }
+            crate::domain::message::Due { flow: message.due.flow, due_at, target: due_at, expires_at, ..due }
         })
         .collect()
 }

@@ -1,7 +1,9 @@
 //! The virtual store of one instance: what waits, in the order in which it is claimed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use crate::domain::claim::Wanted;
+use crate::domain::flow::{Flow, Room};
 use crate::domain::id::MessageId;
 use crate::domain::message::Due;
 use crate::domain::time::Timestamp;
@@ -33,8 +35,8 @@ pub(super) struct Row {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     rows: HashMap<Number, Row>,
-    /// What may be claimed, by rank of class.
-    order: [BTreeSet<(Timestamp, Number)>; 3],
+    /// What may be claimed, by flow.
+    order: BTreeMap<Flow, BTreeSet<(Timestamp, Number)>>,
     /// When what is in nobody's hands is of no use any more.
     expiries: BTreeSet<(Timestamp, Number)>,
     last: Number,
@@ -78,14 +80,17 @@ impl Queue {
         if let Some(row) = self.rows.get(&number)
             && !(row.hidden || row.blocked || row.in_hand || row.marked)
         {
-            self.order[usize::from(row.due.class.rank())].insert(place(&row.due, number));
+            self.order.entry(row.due.flow).or_default().insert(place(&row.due, number));
         }
     }
 
     /// No longer lets it be claimed.
     pub(super) fn withdraw(&mut self, number: Number) {
-        if let Some(row) = self.rows.get(&number) {
-            self.order[usize::from(row.due.class.rank())].remove(&place(&row.due, number));
+        let Some(row) = self.rows.get(&number) else { return };
+        let Some(order) = self.order.get_mut(&row.due.flow) else { return };
+        order.remove(&place(&row.due, number));
+        if order.is_empty() {
+            self.order.remove(&row.due.flow);
         }
     }
 
@@ -98,38 +103,62 @@ impl Queue {
         Some(row)
     }
 
-    /// Claims what wakes up to `horizon` and is not `stopped`. Answers the messages, whether the limit cut them short,
-    /// and the earliest wake after the horizon.
+    /// Claims what is wanted and not `stopped`. Answers the messages, whether the limit cut them short, and the earliest
+    /// wake after the horizon of what it did not.
     pub(super) fn claim(
         &mut self,
-        horizon: Timestamp,
-        (limit, strict_limit): (usize, usize),
+        wanted: &Wanted,
         stopped: impl Fn(&Row) -> bool,
     ) -> (Vec<Due>, bool, Option<Timestamp>) {
-        let (mut taken, mut more, mut next_wake) = (Vec::new(), false, None::<Timestamp>);
-        for rank in 0..3 {
-            let room = if rank < 2 { strict_limit.saturating_sub(taken.len()) } else { limit };
-            let waiting = self.order[rank].range(..=(horizon, Number::MAX)).map(|(_, n)| *n);
-            let open = waiting.filter(|n| self.rows.get(n).is_some_and(|r| !stopped(r)));
-            let numbers: Vec<Number> = open.take(room).collect();
-            more |= rank == 2 && numbers.len() == room;
-            for number in numbers {
-                self.withdraw(number);
-                if let Some(row) = self.rows.get_mut(&number) {
-                    row.in_hand = true;
-                    taken.push(row.due.clone());
-                }
+        let Wanted { horizon, limit, strict_limit, .. } = *wanted;
+        let open = |flow: &Flow, order: &BTreeSet<(Timestamp, Number)>, most: usize| -> Vec<Number> {
+            let waiting = order.range(..=(horizon, Number::MAX)).map(|(_, n)| *n);
+            let most = if flow.class().is_strict() { strict_limit } else { most };
+            waiting.filter(|n| self.rows.get(n).is_some_and(|r| !stopped(r))).take(most).collect()
+        };
+        let mut numbers: Vec<Number> = Vec::new();
+        let mut at_hand: BTreeMap<Flow, VecDeque<Number>> = BTreeMap::new();
+        let mut next_wakes: Vec<(Flow, Timestamp)> = Vec::new();
+        for (flow, order) in &self.order {
+            let waiting = open(flow, order, limit);
+            if flow.class().is_strict() {
+                numbers.extend(waiting);
+                numbers.truncate(strict_limit);
+            } else if !waiting.is_empty() {
+                at_hand.insert(*flow, waiting.into());
             }
-            let later = self.order[rank].range((horizon, Number::MAX)..).map(|(wake, _)| *wake).find(|w| *w > horizon);
-            next_wake = next_wake.into_iter().chain(later).min();
+            let later = order.range((horizon, Number::MAX)..).map(|(wake, _)| *wake).find(|w| *w > horizon);
+            next_wakes.extend(later.map(|at| (*flow, at)));
         }
-        (taken, more, next_wake)
+        let mut room = Room::new(limit, &wanted.held, in_order(&at_hand, &self.order));
+        loop {
+            let round = room.round();
+            if round.is_empty() {
+                break;
+            }
+            for (flow, part) in round {
+                let Some(waiting) = at_hand.get_mut(&flow) else { continue };
+                let part = part.min(waiting.len());
+                numbers.extend(waiting.drain(..part));
+                room.brought(flow, part);
+            }
+        }
+        let mut taken = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            self.withdraw(number);
+            if let Some(row) = self.rows.get_mut(&number) {
+                row.in_hand = true;
+                taken.push(row.due.clone());
+            }
+        }
+        let next_wake = next_wakes.into_iter().filter(|(flow, _)| !room.is_short_of(*flow)).map(|(_, at)| at).min();
+        (taken, room.is_short(), next_wake)
     }
 
     /// The earliest wake of what may be claimed and is not `stopped`.
     pub(super) fn first_wake(&self, stopped: impl Fn(&Row) -> bool) -> Option<Timestamp> {
         let open = |n: &Number| self.rows.get(n).is_some_and(|r| !stopped(r));
-        self.order.iter().filter_map(|o| o.iter().find(|(_, n)| open(n)).map(|(wake, _)| *wake)).min()
+        self.order.values().filter_map(|o| o.iter().find(|(_, n)| open(n)).map(|(wake, _)| *wake)).min()
     }
 
     /// The next message in nobody's hands whose last instant has passed at `now`.
@@ -157,6 +186,17 @@ impl Queue {
         all.sort_unstable_by_key(|(number, _)| *number);
         all.into_iter().map(|(_, row)| row).collect()
     }
+}
+
+/// The flows in the order in which the store finds them: those of the classes, then the others by their first wake.
+fn in_order(
+    at_hand: &BTreeMap<Flow, VecDeque<Number>>,
+    order: &BTreeMap<Flow, BTreeSet<(Timestamp, Number)>>,
+) -> Vec<Flow> {
+    let mut flows: Vec<Flow> = at_hand.keys().copied().collect();
+    let first = |flow: &Flow| order.get(flow).and_then(|o| o.first()).map(|(wake, _)| *wake);
+    flows.sort_by_key(|f| if f.is_of_class() { (None, *f) } else { (first(f), *f) });
+    flows
 }
 
 fn place(due: &Due, number: Number) -> (Timestamp, Number) {

@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 
 use crate::clock;
+use crate::domain::flow::Flow;
 use crate::domain::message::{Due, draw_of};
 use crate::domain::misfire::Policy;
 use crate::domain::occurrence::{Layout, Whose};
@@ -16,6 +17,9 @@ use crate::future::{Foreseen, JobPremise};
 use crate::hours::open_hours;
 use crate::intake;
 use crate::store::Recipient;
+
+/// Occurrences that are not planned yet have numbers behind those of a database.
+const FIRST_FORESEEN: i64 = 1 << 40;
 
 /// A job with what its messages have in common.
 #[derive(Debug)]
@@ -131,6 +135,7 @@ impl<'p> Mould<'p> {
             instance: job.instance.clone(),
             chat: recipient.chat.clone(),
             class: job.manner.class,
+            flow: Flow::of_class(job.manner.class),
             due_at,
             target: due_at,
             lead,
@@ -150,7 +155,10 @@ impl<'p> Mould<'p> {
     }
 
     /// A row of the virtual store that nobody has taken up yet.
-    pub(super) fn row(&self, due: Due, nominal: Timestamp, occurrence: u64) -> Row {
+    pub(super) fn row(&self, mut due: Due, nominal: Timestamp, occurrence: u64) -> Row {
+        let number = FIRST_FORESEEN.saturating_add_unsigned(occurrence);
+        let recipients = u64::try_from(self.premise.recipients.len()).unwrap_or(u64::MAX);
+        due.flow = Flow::of_occurrence(number, due.class, recipients);
         row(due, Some(self.premise.name.clone()), Some(nominal), Some(occurrence))
     }
 }

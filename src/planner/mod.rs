@@ -325,6 +325,7 @@ impl Planner {
                         content: content.id,
                         steps,
                         audience: Some(stored.audience),
+                        recipients: stored.size,
                         rows,
                         publish: (last && i64::from(step) + 1 == i64::from(steps)).then_some(publish),
                         now,

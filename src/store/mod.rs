@@ -20,8 +20,10 @@ mod sqlite_claim;
 mod sqlite_contact;
 mod sqlite_days;
 mod sqlite_doubt;
+mod sqlite_erase;
 mod sqlite_event;
 mod sqlite_file;
+mod sqlite_flows;
 mod sqlite_follow;
 mod sqlite_foreign;
 mod sqlite_import;
@@ -50,6 +52,7 @@ use async_trait::async_trait;
 
 use crate::domain::ack::Ack;
 use crate::domain::campaign::CampaignName;
+use crate::domain::claim::Wanted;
 use crate::domain::class::Class;
 use crate::domain::consent::{Consent, ConsentSource};
 use crate::domain::content::Content;
@@ -72,6 +75,7 @@ pub use sqlite_care::Folded;
 pub use sqlite_chores::ChoreRow;
 pub use sqlite_days::{Day, DayFigures, KeptDay};
 pub use sqlite_doubt::DoubtFigures;
+pub use sqlite_erase::{Erased, Traces};
 pub use sqlite_file::FileApply;
 pub use sqlite_follow::{FollowedMessage, step_of};
 pub use sqlite_import::{ImportEnd, OpenImport};
@@ -141,7 +145,7 @@ pub struct Seen {
 /// The answer to [`Store::claim`].
 #[derive(Debug, Default)]
 pub struct ClaimAnswer {
-    /// The messages, most pressing rank first, then by wake.
+    /// The messages, urgent ones and reminders first, each flow by wake.
     pub messages: Vec<Claimed>,
     /// Whether the limit cut the ordinary classes short.
     pub more: bool,
@@ -334,6 +338,8 @@ pub struct NewMessages {
     pub steps: u32,
     /// Its audience, where there is one.
     pub audience: Option<i64>,
+    /// How many recipients its occurrence has, at least: from how many on it takes turns by itself.
+    pub recipients: u64,
     /// The messages.
     pub rows: Vec<NewMessage>,
     /// Makes the occurrence visible and advances the job, with its last chunk.
@@ -447,17 +453,8 @@ pub struct RecentBody {
 /// The durable side of the program.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Hands over messages of `instance` that wake up to `horizon`: up to `strict_limit` urgent and reminder ones, up
-    /// to `limit` others, without those in `except` and what is paused at `now`.
-    async fn claim(
-        &self,
-        instance: &InstanceName,
-        now: Timestamp,
-        horizon: Timestamp,
-        limit: usize,
-        strict_limit: usize,
-        except: &[MessageId],
-    ) -> Result<ClaimAnswer, StoreError>;
+    /// Hands over messages of `instance` as they are wanted, without what is paused at `now`.
+    async fn claim(&self, instance: &InstanceName, now: Timestamp, wanted: &Wanted) -> Result<ClaimAnswer, StoreError>;
 
     /// Which of these may not be sent by us at `now`, and why; those that wake after `horizon` are claimed again later.
     async fn verify(&self, ids: &[MessageId], now: Timestamp, horizon: Timestamp) -> Result<Verified, StoreError>;

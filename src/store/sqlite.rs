@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Connection, SqliteConnection};
 
 use crate::crash_point;
+use crate::domain::claim::Wanted;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Departure, Facts, Verdict};
 use crate::domain::state::{Event, Reason, StateName};
@@ -324,17 +325,9 @@ async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn claim(
-        &self,
-        instance: &InstanceName,
-        now: Timestamp,
-        horizon: Timestamp,
-        limit: usize,
-        strict_limit: usize,
-        except: &[MessageId],
-    ) -> Result<ClaimAnswer, StoreError> {
+    async fn claim(&self, instance: &InstanceName, now: Timestamp, wanted: &Wanted) -> Result<ClaimAnswer, StoreError> {
         self.has_room()?;
-        let claimed = sqlite_claim::claim(self, instance, (now, horizon), limit, strict_limit, except).await;
+        let claimed = sqlite_claim::claim(self, instance, now, wanted).await;
         self.believed(claimed)
     }
 

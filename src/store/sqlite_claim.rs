@@ -1,13 +1,15 @@
 //! Taking messages into hand, and looking whether they are still ours.
 
 use std::collections::HashSet;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use serde_json::Value;
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr};
 
+use crate::domain::claim::Wanted;
 use crate::domain::class::Class;
+use crate::domain::flow::Flow;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Due, Facts, draw_of};
 use crate::domain::misfire::Misfire;
@@ -17,6 +19,7 @@ use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::CLAIM_AHEAD;
 use crate::store::sqlite_apply::hex;
+use crate::store::sqlite_flows::Asked;
 use crate::store::{
     ClaimAnswer, Claimed, Pause, PauseScope, RecentBody, Seen, SqliteStore, StoreError, StoredContent, Verified,
 };
@@ -24,10 +27,8 @@ use crate::store::{
 pub(super) async fn claim(
     store: &SqliteStore,
     instance: &InstanceName,
-    (now, horizon): (Timestamp, Timestamp),
-    limit: usize,
-    strict_limit: usize,
-    except: &[MessageId],
+    now: Timestamp,
+    wanted: &Wanted,
 ) -> Result<ClaimAnswer, StoreError> {
     let known = store.known_pauses().await?;
     let pauses: Vec<&Pause> = known.iter().filter(|p| p.until.is_none_or(|t| t > now)).collect();
@@ -38,19 +39,11 @@ pub(super) async fn claim(
         return Ok(answer);
     }
     let mut unsendable = Vec::new();
-    let (except, paused) = (ids(except), paused(&pauses));
-    let rows = rows(store, instance, horizon, (&except, &paused), (limit, strict_limit)).await?;
-    let mut ordinary = 0;
-    for row in &rows {
-        let Some(rank) = get::<Option<i64>>(row, 6)? else {
-            let next = get::<Option<&str>>(row, NUMBERS)?.and_then(|n| n.parse().ok()).map(Timestamp);
-            answer.next_wake = answer.next_wake.into_iter().chain(next).min();
-            continue;
-        };
-        ordinary += usize::from(rank == 2);
-        if rank < 2 && answer.messages.len() >= strict_limit {
-            continue;
-        }
+    let asked = Asked { instance, wanted, except: ids(&wanted.except), paused: paused(&pauses) };
+    let found = asked.rows(store).await?;
+    answer.next_wake = answer.next_wake.into_iter().chain(found.next_wake).min();
+    answer.more = found.more;
+    for row in &found.rows {
         if get::<Option<&str>>(row, 5)? == Some(Reason::OptedOut.name()) {
             unsendable.extend(opted_out(row, now)?);
             continue;
@@ -67,7 +60,6 @@ pub(super) async fn claim(
         message.due.kept_waiting |= was_paused(&known, &message);
         answer.messages.push(message);
     }
-    answer.more = ordinary == limit;
     // Whoever only looks what would be claimed changes nothing.
     if let (false, Some(writer)) = (unsendable.is_empty(), &store.writer) {
         writer.apply(unsendable).await?;
@@ -131,32 +123,6 @@ fn was_paused(known: &[Pause], message: &Claimed) -> bool {
     known.iter().any(|p| over(p) && p.scope.stops(&message.due.instance.0, message.job.as_deref(), message.nominal_at))
 }
 
-/// All three ranks and the next wake in one statement: each goes to another thread and back.
-static CLAIM: LazyLock<SqlStr> = LazyLock::new(|| {
-    let arm = |rank: &str, limit| include_str!("sql/claim.sql").replace("{rank}", rank).replace("{limit}", limit);
-    let arms = [arm("0", "?5"), arm("1", "?5"), arm("2", "?4"), include_str!("sql/next_wake.sql").to_owned()];
-    AssertSqlSafe(arms.join(" UNION ALL ")).into_sql_str()
-});
-
-async fn rows(
-    store: &SqliteStore,
-    instance: &InstanceName,
-    horizon: Timestamp,
-    (except, paused): (&str, &str),
-    (limit, strict_limit): (usize, usize),
-) -> Result<Vec<SqliteRow>, StoreError> {
-    sqlx::query(CLAIM.clone())
-        .bind(&*instance.0)
-        .bind(horizon.0)
-        .bind(except)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .bind(i64::try_from(strict_limit).unwrap_or(i64::MAX))
-        .bind(paused)
-        .fetch_all(&store.readers)
-        .await
-        .map_err(StoreError::database("claim messages"))
-}
-
 pub(super) async fn claimed(
     store: &SqliteStore,
     instance: &InstanceName,
@@ -173,6 +139,7 @@ pub(super) async fn claimed(
     let nominal_at = numbers.instant()?;
     let (step, steps) = (numbers.next()?, numbers.next()?);
     let (expires_at, has_key, event_at) = (numbers.instant()?, numbers.next()? != 0, numbers.instant()?);
+    let flow = Flow::from_code(numbers.next()?);
     let job: Option<String> = get(row, 3)?;
     let vars = read_vars(get(row, 4)?);
     let released = get::<Option<&str>>(row, 5)?.is_some_and(|r| r == Reason::Released.name());
@@ -187,6 +154,7 @@ pub(super) async fn claimed(
         draw: draw_of(store.seed, job.as_deref(), nominal_at.unwrap_or(due_at), chat),
         chat: Chat::from_stored(chat),
         class,
+        flow,
         due_at,
         target: wake_at + lead,
         lead,
@@ -210,7 +178,7 @@ pub(super) async fn claimed(
 struct Numbers<'r>(std::str::Split<'r, char>);
 
 /// Their place in the row.
-const NUMBERS: usize = 2;
+pub(super) const NUMBERS: usize = 2;
 
 impl<'r> Numbers<'r> {
     fn of(row: &'r SqliteRow) -> Result<Numbers<'r>, StoreError> {

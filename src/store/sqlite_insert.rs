@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 
+use crate::domain::flow::Flow;
 use crate::domain::id::InstanceName;
 use crate::store::sqlite_rows::{ForRows, MOST_ROWS, Places};
 use crate::store::{NewMessage, NewMessages, StoreError};
@@ -40,9 +41,11 @@ async fn insert(connection: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<u
 
 fn row(places: &mut Places<'_>, row: &Row<'_>) {
     let (shared, m) = (row.shared, row.message);
+    let alone = Flow::of_class(m.class);
+    let flow = row.occurrence.map_or(alone, |o| Flow::of_occurrence(o, m.class, shared.recipients));
     let InstanceName(instance) = shared.instance.clone();
     places.bind(m.id.0.to_vec()).bind(row.job.clone()).bind(row.occurrence).bind(instance);
-    places.bind(Arc::clone(&m.chat.0)).bind(m.class.code()).bind(m.class.rank());
+    places.bind(Arc::clone(&m.chat.0)).bind(m.class.code()).bind(flow.code());
     places.bind(shared.content).bind(shared.audience).bind(m.place).bind(m.guard);
     places.bind(m.state.name()).bind(m.reason.map(|r| r.name()));
     places.bind(m.due_at.0).bind(m.wake_at.0).bind(m.lead.0).bind(m.expires_at.map(|t| t.0));

@@ -173,6 +173,23 @@ impl SqliteStore {
         rows.iter().map(contact).collect()
     }
 
+    /// The names of all attributes of contacts: of a list, or of all.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn attributes(&self, list: Option<FoundList>) -> Result<Vec<String>, StoreError> {
+        let of_list = format!("members AS m JOIN contacts AS c ON c.chat = m.chat AND m.list = ?1 AND m.{VISIBLE}");
+        let whose = list.map_or("contacts AS c", |_| of_list.as_str());
+        let statement = format!(
+            "SELECT DISTINCT v.key FROM {whose} CROSS JOIN json_each(c.vars) AS v WHERE c.vars IS NOT NULL ORDER BY v.key"
+        );
+        sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .bind(list.map(|l| l.id))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("read the attributes of contacts"))
+    }
+
     /// What is known of somebody.
     ///
     /// # Errors

@@ -134,7 +134,7 @@ mod tests {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         MIGRATIONS.run(&mut connection).await.unwrap();
         let one = "PRAGMA foreign_keys = OFF;
-            INSERT INTO messages (id, instance, chat, class, rank, content, guard, state, due_at, wake_at, lead_ms, created_at)
+            INSERT INTO messages (id, instance, chat, class, flow, content, guard, state, due_at, wake_at, lead_ms, created_at)
             VALUES (zeroblob(16), 'shop', 'a', 2, 2, 1, 0, 'scheduled', 0, 0, 0, 0);
             ANALYZE";
         sqlx::query(one).execute(&mut connection).await.unwrap();

@@ -19,18 +19,16 @@ impl SqliteStore {
     /// When the database cannot be read.
     pub async fn coming(&self, limit: usize) -> Result<Vec<Coming>, StoreError> {
         let mut all = Vec::new();
-        for lane in self.lane_names().await? {
-            for rank in 0..3_i64 {
-                let rows = sqlx::query(include_str!("sql/coming.sql"))
-                    .bind(lane.clone())
-                    .bind(rank)
-                    .bind(i64::try_from(limit).unwrap_or(100))
-                    .fetch_all(&self.readers)
-                    .await
-                    .map_err(StoreError::database("look what leaves next"))?;
-                for row in &rows {
-                    all.push(coming(row, &lane)?);
-                }
+        for (lane, flow) in self.waiting_flows().await? {
+            let rows = sqlx::query(include_str!("sql/coming.sql"))
+                .bind(lane.clone())
+                .bind(flow)
+                .bind(i64::try_from(limit).unwrap_or(100))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(StoreError::database("look what leaves next"))?;
+            for row in &rows {
+                all.push(coming(row, &lane)?);
             }
         }
         all.sort_by_key(|c| (c.leaves_at, c.id));
@@ -38,11 +36,11 @@ impl SqliteStore {
         Ok(all)
     }
 
-    async fn lane_names(&self) -> Result<Vec<String>, StoreError> {
-        sqlx::query_scalar("SELECT name FROM instances ORDER BY name")
+    async fn waiting_flows(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        sqlx::query_as("SELECT instance, flow FROM waiting_flows")
             .fetch_all(&self.readers)
             .await
-            .map_err(StoreError::database("read the instances"))
+            .map_err(StoreError::database("find what waits"))
     }
 
     /// Whether nothing of an instance that wakes up to an instant waits or is out any more.

@@ -77,6 +77,8 @@ struct Cargo {
     /// The hash of what it sends, once rendered.
     body: Option<i64>,
     typing: Option<JoinHandle<()>>,
+    /// Typing that is being taken back: shown again only afterwards.
+    stopping: Option<JoinHandle<()>>,
 }
 
 /// See the [module](self).
@@ -282,6 +284,7 @@ impl Worker {
                         rendered: None,
                         body: None,
                         typing: None,
+                        stopping: None,
                     });
                 }
                 Input::Claimed { instance, messages, more: answer.more, next_wake: answer.next_wake }
@@ -292,12 +295,12 @@ impl Worker {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Claim { instance, horizon, limit, strict_limit, except } => {
+            Effect::Claim { instance, wanted } => {
                 let (store, tell) = (Arc::clone(&self.store), self.tell.clone());
                 self.awaited += 1;
                 self.tasks.spawn(async move {
                     let now = clock::now();
-                    let answer = store.claim(&instance, now, horizon, limit, strict_limit, &except).await;
+                    let answer = store.claim(&instance, now, &wanted).await;
                     if let Err(e) = &answer
                         && !matches!(e, StoreError::NoRoom { .. })
                     {
@@ -346,7 +349,11 @@ impl Worker {
         let job = cargo.claimed.job.clone();
         let (instance, began_at) = (instance.clone(), clock::now());
         self.feed.tell(News::Typing { id, instance, chat: chat.clone(), job, slot, began_at });
+        let before = cargo.stopping.take();
         let task = async move {
+            if let Some(stopping) = before {
+                let _ = stopping.await;
+            }
             crash_point::pass("typing_begins");
             let answer = gateway.start_typing(&chat).await;
             crash_point::pass("typing_shown");
@@ -362,7 +369,7 @@ impl Worker {
     fn stop_typing(&mut self, id: MessageId, instance: &InstanceName, chat: Chat) {
         let Some(gateway) = self.gateways.get(instance).cloned() else { return };
         let open = self.cargo.get_mut(&id).and_then(|c| c.typing.take());
-        self.tasks.spawn(async move {
+        let task = self.tasks.spawn(async move {
             if let Some(open) = open {
                 let _ = open.await;
             }
@@ -371,6 +378,9 @@ impl Worker {
                 tracing::warn!(%id, status = ?answer.status, "typing could not be taken back");
             }
         });
+        if let Some(cargo) = self.cargo.get_mut(&id) {
+            cargo.stopping = Some(task);
+        }
     }
 
     /// A mark is only written for a message that can be sent: rendered, and undamaged since it was planned.

@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 use onthedot::domain::class::Class;
 use onthedot::domain::draw::Draw;
+use onthedot::domain::flow::Flow;
 use onthedot::domain::id::{InstanceName, MessageId};
 use onthedot::domain::message::Due;
 use onthedot::domain::pace::{Pacing, Rate};
@@ -48,10 +49,15 @@ pub(crate) fn due(dice: &mut Dice, n: i64, lanes: &[LaneStart]) -> Due {
     let lane = &lanes[usize::try_from(dice.roll(0, i64::try_from(lanes.len()).unwrap() - 1)).unwrap()];
     let due_at = Timestamp(BEGIN + dice.roll(-5_000, 60_000));
     let chat = Chat::from_stored(&format!("{}@c.us", dice.roll(1, 12)));
+    let class = Class::ALL[usize::try_from(dice.roll(0, 4)).unwrap()];
+    // One of three campaigns, or alone.
+    let campaign = dice.roll(0, 5);
+    let flow = if campaign < 3 { Flow::of_occurrence(campaign + 1, class, 100) } else { Flow::of_class(class) };
     Due {
         id: MessageId(id),
         instance: lane.instance.clone(),
-        class: Class::ALL[usize::try_from(dice.roll(0, 4)).unwrap()],
+        class,
+        flow,
         due_at,
         target: due_at,
         lead: Millis(if dice.chance(20) { 0 } else { dice.roll(100, 20_000) }),

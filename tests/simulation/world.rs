@@ -351,9 +351,8 @@ impl World {
 
     fn perform(&mut self, k: usize, effect: Effect) {
         match effect {
-            Effect::Claim { instance, horizon, limit, strict_limit, except } => {
-                let (messages, more, next_wake) =
-                    self.store.claim(&instance, self.now, horizon, limit, strict_limit, &except);
+            Effect::Claim { instance, wanted } => {
+                let (messages, more, next_wake) = self.store.claim(&instance, self.now, &wanted);
                 let after = self.dice.roll(0, 5);
                 let input = if self.lies > 0 && self.dice.chance(2) {
                     Input::ClaimFailed { instance }

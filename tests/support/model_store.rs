@@ -1,9 +1,11 @@
 //! The store in a map: what the SQL promises, in a hundred lines. The simulation runs the engine against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use onthedot::domain::ack::Ack;
+use onthedot::domain::claim::Wanted;
 use onthedot::domain::doubt::Looks;
+use onthedot::domain::flow::{Flow, Room};
 use onthedot::domain::id::{InstanceName, MessageId};
 use onthedot::domain::message::{Change, Due, Facts, Verdict};
 use onthedot::domain::state::{State, StateName};
@@ -60,11 +62,9 @@ impl ModelStore {
         &self,
         instance: &InstanceName,
         now: Timestamp,
-        horizon: Timestamp,
-        limit: usize,
-        strict_limit: usize,
-        except: &[MessageId],
+        wanted: &Wanted,
     ) -> (Vec<Due>, bool, Option<Timestamp>) {
+        let Wanted { horizon, limit, strict_limit, ref except, ref held } = *wanted;
         if self.is_paused(now) {
             return (Vec::new(), false, self.pause.map(|(_, t)| t + horizon.since(now)));
         }
@@ -74,10 +74,34 @@ impl ModelStore {
             })
         };
         let mut due: Vec<&Row> = waiting().filter(|r| r.wake_at <= horizon).collect();
-        due.sort_by_key(|r| (r.due.class.rank(), r.wake_at, r.due.id));
-        let (strict, ordinary): (Vec<&Row>, Vec<&Row>) = due.into_iter().partition(|r| r.due.class.rank() < 2);
-        let more = ordinary.len() >= limit;
-        let next = waiting().map(|r| r.wake_at).filter(|w| *w > horizon).min();
+        due.sort_by_key(|r| (r.due.flow, r.wake_at, r.due.id));
+        let (strict, turns): (Vec<&Row>, Vec<&Row>) = due.into_iter().partition(|r| r.due.class.is_strict());
+        let mut flows: Vec<(Flow, VecDeque<&Row>)> = Vec::new();
+        for row in turns {
+            match flows.last_mut() {
+                Some((flow, rows)) if *flow == row.due.flow => rows.push_back(row),
+                _ => flows.push((row.due.flow, [row].into())),
+            }
+        }
+        // Those of the classes first, then those that have waited longest.
+        flows.sort_by_key(|(flow, rows)| ((!flow.is_of_class()).then(|| rows[0].wake_at), *flow));
+        let mut room = Room::new(limit, held, flows.iter().map(|(flow, _)| *flow));
+        let mut ordinary = Vec::new();
+        loop {
+            let round = room.round();
+            if round.is_empty() {
+                break;
+            }
+            for (flow, part) in round {
+                let (_, rows) = flows.iter_mut().find(|(f, _)| *f == flow).unwrap();
+                let part = part.min(rows.len());
+                ordinary.extend(rows.drain(..part));
+                room.brought(flow, part);
+            }
+        }
+        let more = room.is_short();
+        let later = waiting().filter(|r| r.wake_at > horizon && !room.is_short_of(r.due.flow));
+        let next = later.map(|r| r.wake_at).min();
         let hand = |r: &Row| Due {
             target: r.wake_at + r.due.lead,
             attempts: r.attempts,
@@ -86,7 +110,7 @@ impl ModelStore {
             kept_waiting: self.pause.is_some_and(|(_, until)| r.wake_at + r.due.lead < until),
             ..r.due.clone()
         };
-        let all = strict.into_iter().take(strict_limit).chain(ordinary.into_iter().take(limit)).map(hand).collect();
+        let all = strict.into_iter().take(strict_limit).chain(ordinary).map(hand).collect();
         (all, more, next)
     }
 

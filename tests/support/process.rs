@@ -30,6 +30,8 @@ pub(crate) struct Line {
     pub(crate) done: bool,
     pub(crate) path: String,
     pub(crate) chat: String,
+    /// The id of the account it came with.
+    pub(crate) instance: String,
 }
 
 impl Bench {
@@ -125,6 +127,7 @@ pub(crate) fn read_journal(path: &Path) -> Vec<Line> {
                 done: !v["done_ms"].is_null(),
                 path: v["path"].as_str().unwrap().to_owned(),
                 chat: v["chat"].as_str().unwrap_or("").to_owned(),
+                instance: v["instance_id"].as_str().unwrap_or("").to_owned(),
             }
         })
         .collect()

@@ -130,6 +130,7 @@ impl Supply {
                 content,
                 steps: 1,
                 audience: None,
+                recipients: 1,
                 rows: vec![row],
                 publish: None,
                 now,

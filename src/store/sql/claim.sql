@@ -1,17 +1,17 @@
--- Waiting messages of one instance and one rank, by wake, that this node does not hold yet. A step of a sequence
+-- Waiting messages of one flow of an instance, by wake, that this node does not hold yet. A step of a sequence
 -- waits until the one before it is sent; paused jobs and campaigns wait. The numbers of a row come in one text: each value of a row costs an
 -- allocation here and its end on another thread.
 SELECT * FROM (
     SELECT m.id, m.chat,
            concat_ws(' ', m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m.tries,
                      coalesce(m.first_marked_at, '-'), m.guard, coalesce(o.nominal_at, '-'), m.step, m.steps,
-                     coalesce(m.expires_at, '-'), m.key IS NOT NULL, coalesce(o.event_at, '-')),
+                     coalesce(m.expires_at, '-'), m.key IS NOT NULL, coalesce(o.event_at, '-'), m.flow),
            m.job, r.vars,
-           iif(EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = m.chat), 'opted_out', m.reason), {rank}
+           iif(EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = m.chat), 'opted_out', m.reason), m.flow
     FROM messages AS m
     LEFT JOIN occurrences AS o ON o.id = m.occurrence
     LEFT JOIN recipients AS r ON r.audience = m.audience AND r.place = m.place
-    WHERE m.state = 'scheduled' AND m.instance = ?1 AND m.rank = {rank} AND m.wake_at <= ?2
+    WHERE m.state = 'scheduled' AND m.instance = ?1 AND m.flow = {flow} AND m.wake_at <= ?2{after}
       AND (m.occurrence IS NULL OR o.state = 'planned')
       AND (m.step <= 0 OR EXISTS (
             SELECT 1 FROM messages AS p

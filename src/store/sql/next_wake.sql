@@ -1,8 +1,5 @@
--- The next wake of an instance after those that are claimed, as one more row.
-SELECT NULL, NULL, cast(min(wake) AS TEXT), NULL, NULL, NULL, NULL FROM (
-    SELECT min(wake_at) AS wake FROM messages WHERE state = 'scheduled' AND instance = ?1 AND rank = 0 AND wake_at > ?2
-    UNION ALL
-    SELECT min(wake_at) FROM messages WHERE state = 'scheduled' AND instance = ?1 AND rank = 1 AND wake_at > ?2
-    UNION ALL
-    SELECT min(wake_at) FROM messages WHERE state = 'scheduled' AND instance = ?1 AND rank = 2 AND wake_at > ?2
-)
+-- The next wake of an instance after those that are claimed, one row for each flow of a class.
+SELECT NULL, NULL, cast((SELECT min(wake_at) FROM messages
+                         WHERE state = 'scheduled' AND instance = ?1 AND flow = f.value AND wake_at > ?2) AS TEXT),
+       NULL, NULL, NULL, f.value
+FROM json_each('[0,1,2,3,4]') AS f

@@ -1,10 +1,10 @@
 -- Whether anything will be worked on up to an instant: not what waits for a person, a paused lane or an earlier step.
 SELECT EXISTS (
-    SELECT 1 FROM instances AS i
+    SELECT 1 FROM waiting_flows AS f
+    CROSS JOIN instances AS i
     CROSS JOIN messages AS m
     LEFT JOIN occurrences AS o ON o.id = m.occurrence
-    WHERE m.instance = i.name AND m.state = 'scheduled' AND m.wake_at <= ?1 AND i.state <> 'down'
-      AND m.rank IN (0, 1, 2)
+    WHERE i.name = f.instance AND m.instance = f.instance AND m.flow = f.flow AND m.state = 'scheduled' AND m.wake_at <= ?1 AND i.state <> 'down'
       AND (m.occurrence IS NULL OR o.state = 'planned')
       AND (m.step <= 0 OR EXISTS (
             SELECT 1 FROM messages AS p
