@@ -112,23 +112,25 @@ fn an_urgent_message_is_typed_to_within_a_send_and_a_gap_whatever_broadcast_is_r
     );
     let bound = SEND_TAKES + GAP + ON_THE_WAY;
     assert!(last.0 <= bound, "{:?} of at most {bound} ms", &waited[waited.len().saturating_sub(10)..]);
-    // And the broadcast keeps its pace: no two sends of an account nearer to each other than its gap.
-    assert_gaps(&journal);
+    assert_pace(&journal);
 }
 
 fn is_send(line: &Line) -> bool {
     line.path.ends_with("/send/text")
 }
 
-fn assert_gaps(journal: &[Line]) {
+/// Every account keeps its pace all the while: no second has more sends than its shortest gap, with its margin of 20 ms,
+/// allows, and a few that were held up on their way.
+fn assert_pace(journal: &[Line]) {
     let mut of: HashMap<&str, Vec<i64>> = HashMap::new();
     for line in journal.iter().filter(|l| is_send(l)) {
         of.entry(&line.instance).or_default().push(line.received_ms);
     }
     assert_eq!(of.len(), ACCOUNTS.len());
-    for (instance, at) in of {
-        let near = at.windows(2).filter(|w| w[1] - w[0] < 20 - 5).count();
-        assert_eq!(near, 0, "{instance}: {} sends", at.len());
+    for (instance, mut at) in of {
+        at.sort_unstable();
+        let most = at.iter().map(|t| at.iter().filter(|u| (*t..*t + 1_000).contains(*u)).count()).max();
+        assert!(most <= Some(1_000 / 40 + 3), "{instance}: {most:?} sends in a second of {}", at.len());
     }
 }
 

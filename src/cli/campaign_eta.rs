@@ -17,8 +17,9 @@ use crate::store::Opening;
 
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "What waits is played in virtual time with the engine that will send it: a gateway that answers at once, no outages, nobody
-who meddles.
+    after_help = "What waits is played in virtual time with the engine that will send it: first with a gateway that answers at once, then
+many times with one that answers as it did lately, refusals and slow answers included. `likely` is where eight of ten of
+those end. Outages and people are not foreseen.
 
 Examples:
   onthedot campaign eta launch
@@ -108,7 +109,15 @@ pub(super) async fn campaign_eta(global: &Global, args: &EtaArgs, out: &Out) -> 
 fn words(finish: &Finish, zone: &Zone, now: Timestamp) -> String {
     match (finish.waiting, finish.last) {
         (0, _) => "nothing waits".to_owned(),
-        (_, Some(last)) => format!("{}, in {}", zone.show_exactly(last), last.since(now)),
+        (_, Some(last)) => {
+            let told = format!("{}, in {}", zone.show_exactly(last), last.since(now));
+            match finish.likely {
+                [Some(early), _, Some(late)] if late > last || early > last => {
+                    format!("{told}\nlikely     {} to {}", zone.show_exactly(early), zone.show_exactly(late))
+                }
+                _ => told,
+            }
+        }
         (all, None) if finish.leave == 0 => {
             format!(
                 "nobody knows: none of {all} is foreseen to leave within 400 days; `campaign show` and `explain` say why"
@@ -124,5 +133,8 @@ fn json_of(finish: &Finish) -> Value {
         "leave": finish.leave,
         "next_at": finish.next.map(Timestamp::to_rfc3339),
         "finish_at": finish.last.map(Timestamp::to_rfc3339),
+        "p10_at": finish.likely[0].map(Timestamp::to_rfc3339),
+        "p50_at": finish.likely[1].map(Timestamp::to_rfc3339),
+        "p90_at": finish.likely[2].map(Timestamp::to_rfc3339),
     })
 }

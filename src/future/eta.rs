@@ -31,9 +31,27 @@ pub struct Finish {
     pub leave: u64,
     /// When the next of them leaves.
     pub next: Option<Timestamp>,
-    /// When the last of them leaves; `None` where some are not foreseen to leave: nobody knows when, not within 400 days, or there are
+    /// When the last of them leaves if the gateway answers at once; `None` where some are not foreseen to leave: nobody knows when, not within 400 days, or there are
     /// too many to look at.
     pub last: Option<Timestamp>,
+    /// Before which instant one, five and nine of ten plays end that answer as the gateway did lately; `None` where they do
+    /// not, or were not played.
+    pub likely: [Option<Timestamp>; 3],
+}
+
+/// The parts of plays by chance told of, in percent.
+const PARTS: [usize; 3] = [10, 50, 90];
+
+/// Plays by chance: many of a small campaign, few of a large one, whose end chance moves little.
+fn plays(waiting: u64) -> u64 {
+    (400_000 / waiting.max(1)).clamp(10, 60)
+}
+
+impl Finish {
+    /// When the last left, where all of them did.
+    fn last_of_all(&self) -> Option<Timestamp> {
+        self.last.filter(|_| self.leave == self.waiting)
+    }
 }
 
 /// When the messages of a campaign leave of which so many wait at `now`.
@@ -53,6 +71,8 @@ pub async fn eta(
         suppose(&mut premise, campaign, what_if);
         found = Finish { waiting, ..finish(&premise, campaign) };
         if found.leave == waiting {
+            found.likely =
+                if waiting > 0 { finish_by_chance(&mut premise, campaign, plays(waiting)) } else { [None; 3] };
             return Ok(found);
         }
     }
@@ -75,6 +95,20 @@ fn finish(premise: &Premise, campaign: &CampaignName) -> Finish {
         if found.leave == found.waiting { Err(AllLeft) } else { Ok(()) }
     });
     found
+}
+
+/// Before which instants one, five and nine of ten plays end in which the gateways answer as they did lately; `None` where
+/// those do not end.
+pub fn finish_by_chance(premise: &mut Premise, campaign: &CampaignName, plays: u64) -> [Option<Timestamp>; 3] {
+    let mut ends: Vec<Timestamp> = Vec::new();
+    for play in 0..plays {
+        premise.chance = Some(play);
+        ends.push(finish(premise, campaign).last_of_all().unwrap_or(Timestamp::MAX));
+    }
+    ends.sort_unstable();
+    // Nearest rank: the smallest end with at least so many percent at or before it.
+    let end = |part: usize| ends.get((ends.len() * part).div_ceil(100).saturating_sub(1)).copied();
+    PARTS.map(|part| end(part).filter(|at| *at < Timestamp::MAX))
 }
 
 fn is_of(waiting: &Waiting, campaign: &CampaignName) -> bool {
@@ -111,7 +145,13 @@ fn spread(lane: &mut LanePremise, campaign: &CampaignName, lanes: u32) -> Vec<La
     let mut others: Vec<LanePremise> = (1..lanes)
         .map(|_| {
             let start = LaneStart { recent_sends: Vec::new(), ..lane.start.clone() };
-            LanePremise { start, window: lane.window.clone(), stops: lane.stops.clone(), waiting: Vec::new() }
+            LanePremise {
+                start,
+                window: lane.window.clone(),
+                stops: lane.stops.clone(),
+                waiting: Vec::new(),
+                seen: lane.seen.clone(),
+            }
         })
         .collect();
     let (mut kept, mut n) = (Vec::with_capacity(lane.waiting.len()), 0);

@@ -1,4 +1,4 @@
-//! One instance in virtual time: its engine, its planner, its store, and a gateway that answers at once.
+//! One instance in virtual time: its engine, its planner, its store, and a gateway that answers at once, or by chance.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::CLAIM_AHEAD;
 use crate::engine::explain::GateName;
 use crate::engine::{Effect, Engine, Holds, Input};
+use crate::future::habits::Chances;
 use crate::future::plan::{Gate, Planner};
 use crate::future::queue::{Number, Queue, Row, id_of, number_of};
 use crate::future::rows::{Mould, row};
@@ -29,6 +30,10 @@ pub(super) struct LaneWorld<'p> {
     seed: u64,
     span: (Timestamp, Timestamp),
     told: Vec<Foreseen>,
+    /// Where answers come by chance, which; else they come at once.
+    chances: Option<Chances>,
+    /// Answers on their way, by when they arrive.
+    answers: BTreeMap<(Timestamp, MessageId), Input>,
 }
 
 impl<'p> LaneWorld<'p> {
@@ -44,6 +49,8 @@ impl<'p> LaneWorld<'p> {
             seed: premise.seed,
             span: (premise.from, premise.until),
             told: Vec::new(),
+            chances: premise.chance.map(|play| Chances::new(&lane.seen, premise.seed, play)),
+            answers: BTreeMap::new(),
         };
         let begun = world.begin_known(&lane.waiting, premise.from);
         for waiting in &lane.waiting {
@@ -113,11 +120,19 @@ impl<'p> LaneWorld<'p> {
         while let Some(number) = self.queue.next_expired(now) {
             self.finish(number, StateName::Expired, Some(Reason::Expires), now);
         }
+        self.take_answers(now);
         while let Some(effect) = self.engine.poll_effect(now) {
             self.perform(effect, now);
         }
         told.append(&mut self.told);
         self.next_at(now)
+    }
+
+    fn take_answers(&mut self, now: Timestamp) {
+        while let Some(entry) = self.answers.first_entry().filter(|e| e.key().0 <= now) {
+            let answer = entry.remove();
+            self.engine.handle(answer, now);
+        }
     }
 
     fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
@@ -131,7 +146,8 @@ impl<'p> LaneWorld<'p> {
             },
             _ => self.engine.poll_wakeup(),
         };
-        let others = [self.planner.next_at(), self.queue.next_expiry(), ends];
+        let answer = self.answers.first_key_value().map(|((at, _), _)| *at);
+        let others = [self.planner.next_at(), self.queue.next_expiry(), ends, answer];
         engine.into_iter().chain(others.into_iter().flatten()).min().map(|t| t.max(now + Millis(1)))
     }
 
@@ -252,7 +268,10 @@ impl<'p> LaneWorld<'p> {
                 let verdict = Some(crate::domain::message::Verdict::Applied);
                 Input::Persisted { id: change.id, verdict }
             }
-            Effect::Send { id, .. } => self.send(id, now),
+            Effect::Send { id, slot } => match self.send(id, slot, now) {
+                Some(answer) => answer,
+                None => return,
+            },
             Effect::Release { id } => {
                 if let Some(row) = self.queue.get_mut(number_of(id)) {
                     row.in_hand = false;
@@ -260,9 +279,8 @@ impl<'p> LaneWorld<'p> {
                 }
                 return;
             }
-            Effect::DropTyping { .. } | Effect::StopTyping { .. } | Effect::Probe { .. } | Effect::Lane { .. } => {
-                return;
-            }
+            Effect::Probe { instance } => Input::Probed { instance, down: None },
+            Effect::DropTyping { .. } | Effect::StopTyping { .. } | Effect::Lane { .. } => return,
         };
         self.engine.handle(answer, now);
     }
@@ -332,13 +350,18 @@ impl<'p> LaneWorld<'p> {
         self.queue.offer(number);
     }
 
-    fn send(&mut self, id: MessageId, now: Timestamp) -> Input {
+    /// Answers what the gateway does, where it does so at once.
+    fn send(&mut self, id: MessageId, slot: Timestamp, now: Timestamp) -> Option<Input> {
         let holds = self.engine.holds(id);
+        let attempt = self.queue.get(number_of(id)).map_or(0, |row| row.due.attempts);
         if let Some(row) = self.queue.get_mut(number_of(id)) {
             row.foreseen.sends_at = Some(now);
             row.foreseen.held_by = (now > row.due.due_at).then(|| held_by(row, holds, self.pacing));
         }
-        Input::accepted(id, now)
+        let Some(chances) = &self.chances else { return Some(Input::accepted(id, now)) };
+        let (at, answer) = chances.answer(id, attempt, slot.max(now));
+        self.answers.insert((at, id), answer);
+        None
     }
 
     /// A message comes to its end, and with it what follows it in its sequence, unless it was sent.

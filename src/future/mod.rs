@@ -7,6 +7,7 @@
 mod assertion;
 mod blocks;
 mod eta;
+mod habits;
 mod judge;
 mod lane;
 mod of_file;
@@ -36,7 +37,8 @@ use crate::store::Recipient;
 
 pub use assertion::{Assertion, FORMS, NotAnAssertion};
 pub use blocks::{Block, blocks};
-pub use eta::{Finish, WhatIf, eta};
+pub use eta::{Finish, WhatIf, eta, finish_by_chance};
+pub use habits::{Answer, Answered};
 pub use judge::{Judge, Verdict};
 pub use of_file::{Known, of_file};
 pub use of_store::{NotForeseeable, all_recipients, of_store};
@@ -54,6 +56,9 @@ pub struct Premise {
     pub until: Timestamp,
     /// The seed of every draw.
     pub seed: u64,
+    /// Plays by chance have a number: each draws its answers from those that were seen. Without one the gateway answers at
+    /// once and accepts everything.
+    pub chance: Option<u64>,
     /// The instances with their lanes.
     pub lanes: Vec<LanePremise>,
     /// The jobs.
@@ -71,6 +76,8 @@ pub struct LanePremise {
     pub stops: Vec<Stop>,
     /// Messages that wait already.
     pub waiting: Vec<Waiting>,
+    /// How its gateway answered lately.
+    pub seen: Vec<Answer>,
 }
 
 /// A stretch of time in which nothing of an instance, or of one of its jobs, is taken up. It has begun before the

@@ -45,6 +45,7 @@ pub fn of_file(settings: &Settings, known: &Known, from: Timestamp, until: Times
         window: i.window.clone(),
         stops: Vec::new(),
         waiting: Vec::new(),
+        seen: Vec::new(),
     });
     let mut jobs = Vec::with_capacity(settings.jobs.len());
     for declared in &settings.jobs {
@@ -69,5 +70,5 @@ pub fn of_file(settings: &Settings, known: &Known, from: Timestamp, until: Times
             recipients,
         });
     }
-    Ok(Premise { from, until, seed: known.seed, lanes: lanes.collect(), jobs })
+    Ok(Premise { from, until, seed: known.seed, chance: None, lanes: lanes.collect(), jobs })
 }

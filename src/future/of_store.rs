@@ -15,14 +15,17 @@ use crate::domain::window::Window;
 use crate::engine::{LaneStart, Standing};
 use crate::future::of_file::REFRESH_EVERY;
 use crate::future::rows::Mould;
-use crate::future::{JobPremise, LanePremise, Premise, Stop, Waiting};
+use crate::future::{Answer, Answered, JobPremise, LanePremise, Premise, Stop, Waiting};
 use crate::hours::hours;
 use crate::intake;
-use crate::store::view::LaneView;
+use crate::store::view::{AnswerView, LaneView};
 use crate::store::{Claimed, Pause, PauseScope, Recipient, SqliteStore, Store, StoreError, StoredJob};
 
 /// Waiting messages of one instance that are looked at.
 const WAITING: usize = 200_000;
+
+/// Answers of a gateway from which it is told how it answers.
+const SEEN: u32 = 500;
 
 /// Recipients read in one go.
 const CHUNK: usize = 10_000;
@@ -74,9 +77,15 @@ pub async fn of_store(store: &SqliteStore, now: Timestamp, until: Timestamp) -> 
             seed: store.seed(),
             zone: zone.clone(),
         };
-        lanes.push(LanePremise { start, window, stops, waiting });
+        let seen = store.recent_answers(&row.name, SEEN).await?;
+        let answer = |a: &AnswerView| {
+            let (late, took) = (a.late.at_least_zero(), a.took.at_least_zero());
+            Answered::from_outcome(&a.outcome).map(|kind| Answer { late, took, kind })
+        };
+        let seen = seen.iter().filter_map(answer).collect();
+        lanes.push(LanePremise { start, window, stops, waiting, seen });
     }
-    Ok(Premise { from: now, until, seed: store.seed(), lanes, jobs })
+    Ok(Premise { from: now, until, seed: store.seed(), chance: None, lanes, jobs })
 }
 
 /// The rows of a job's contents, by its place among the jobs.

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use crate::domain::id::InstanceName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::{get, id};
-use crate::store::view::{Coming, LaneView};
+use crate::store::view::{AnswerView, Coming, LaneView};
 use crate::store::{SqliteStore, StoreError};
 
 /// Waiting messages of a lane are counted up to here.
@@ -102,6 +102,23 @@ impl SqliteStore {
             })
         };
         rows.iter().map(lane).collect()
+    }
+
+    /// How an instance's gateway answered lately, the latest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn recent_answers(&self, instance: &InstanceName, limit: u32) -> Result<Vec<AnswerView>, StoreError> {
+        let rows = sqlx::query(include_str!("sql/recent_answers.sql"))
+            .bind(&*instance.0)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("read how a gateway answered lately"))?;
+        let one = |row: &SqliteRow| {
+            Ok(AnswerView { late: Millis(get(row, 0)?), took: Millis(get(row, 1)?), outcome: get(row, 2)? })
+        };
+        rows.iter().map(one).collect()
     }
 
     /// How many messages are in doubt.

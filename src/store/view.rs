@@ -442,3 +442,14 @@ pub struct InstanceView {
     /// When a send last went well.
     pub last_ok_at: Option<Timestamp>,
 }
+
+/// How one attempt was answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AnswerView {
+    /// How much later than its slot the request left.
+    pub late: Millis,
+    /// How long it took.
+    pub took: Millis,
+    /// The word of its outcome.
+    pub outcome: String,
+}
