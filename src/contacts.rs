@@ -35,6 +35,8 @@ pub struct ContactImport {
     pub kind: Kind,
     /// Where numbers without a country code are dialled.
     pub country: Option<Country>,
+    /// Write down that they opted in. Who is suppressed stays so.
+    pub opted_in: bool,
     /// Store the good rows although some are bad.
     pub allow_partial: bool,
     /// Check only.
@@ -58,6 +60,8 @@ pub struct ImportedContacts {
     pub stored: ContactsStored,
     /// Contacts that are new in the list.
     pub joined: u64,
+    /// Contacts whose opt-in is recorded now and was not before.
+    pub opted_in: u64,
     /// Whether anything was stored.
     pub done: bool,
 }
@@ -84,7 +88,7 @@ pub async fn import_contacts(
         Some(list) => Some(store.begin_joining(list.clone(), import.file.display().to_string(), now).await?),
         None => None,
     };
-    let (stored, again) = write(store, &import, joining).await?;
+    let (stored, opted_in, again) = write(store, &import, joining).await?;
     if again != print {
         return Err(whole(Flaw::whole(
             "the file changed while it was read; nobody joined a list, run the command again",
@@ -93,7 +97,7 @@ pub async fn import_contacts(
     if let Some(joining) = joining {
         done.joined = store.end_joining(joining, clock::now()).await?;
     }
-    (done.stored, done.done) = (stored, true);
+    (done.stored, done.opted_in, done.done) = (stored, opted_in, true);
     Ok(done)
 }
 
@@ -154,7 +158,7 @@ async fn write(
     store: &SqliteStore,
     import: &Arc<ContactImport>,
     joining: Option<Joining>,
-) -> Result<(ContactsStored, Print), ImportError> {
+) -> Result<(ContactsStored, u64, Print), ImportError> {
     let (sender, mut chunks) = tokio::sync::mpsc::channel::<Vec<Recipient>>(4);
     let reader = Arc::clone(import);
     let reading = tokio::task::spawn_blocking(move || {
@@ -169,17 +173,22 @@ async fn write(
         let _ = sender.blocking_send(chunk);
         print
     });
-    let mut stored = ContactsStored::default();
+    let (mut stored, mut opted_in) = (ContactsStored::default(), 0);
     while let Some(chunk) = chunks.recv().await {
         let took = Stopwatch::start();
-        let new = store.store_contacts(joining, laid_over(chunk), clock::now()).await?;
+        let contacts = laid_over(chunk);
+        let chats: Vec<Chat> = contacts.iter().map(|c| c.chat.clone()).collect();
+        let new = store.store_contacts(joining, contacts, clock::now()).await?;
+        if import.opted_in {
+            opted_in += store.record_imported_opt_ins(chats, clock::now()).await?;
+        }
         stored = ContactsStored { added: stored.added + new.added, changed: stored.changed + new.changed };
         // The writer is left to others as long as it was kept.
         clock::sleep(took.elapsed()).await;
     }
     let print = reading.await.map_err(|_| StoreError::Closed)?;
     let print = print.map_err(|flaw| ImportError::File { file: import.file.display().to_string(), flaw })?;
-    Ok((stored, print))
+    Ok((stored, opted_in, print))
 }
 
 /// Each contact once: what a later row says of it is laid over what an earlier one said.

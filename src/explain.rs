@@ -68,6 +68,7 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
     }
     let blocked =
         detail.blocked.clone().map(|(state, why, until)| (until.filter(|_| state == "resting"), why.unwrap_or(state)));
+    let no_opt_in = seen.claimed.no_opt_in;
     let mut situation = Situation {
         due,
         state: m.state,
@@ -76,7 +77,7 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
         slot: seen.slot,
         look_at: if m.state == StateName::InDoubt { m.wake_at } else { None },
         planning: seen.planning,
-        suppressed: store.suppression(&m.chat).await?.is_some(),
+        suppressed: no_opt_in || store.suppression(&m.chat).await?.is_some(),
         pauses,
         blocked,
         waits_for: seen.waits_for,

@@ -12,6 +12,7 @@
 //! 4. [`http`], [`daemon`] and [`mod@bench`], which measures it; 5. [`cli`].
 
 pub mod bench;
+pub mod brake;
 pub mod check;
 pub mod chores;
 pub mod cli;

@@ -151,6 +151,29 @@ fn seen(m: &MessageView) -> State {
     }
 }
 
+/// Lets the messages of a campaign go that wait for an approval. Answers how many.
+///
+/// # Errors
+/// When the database cannot be read or written; then only the first of them were let go, and it can be done again.
+pub async fn approve(
+    store: &SqliteStore,
+    campaign: &CampaignView,
+    dry_run: bool,
+    now: impl Fn() -> Timestamp,
+) -> Result<u64, StoreError> {
+    let (mut approved, mut after) = (0, Place::START);
+    loop {
+        let page = store.campaign_messages(campaign.occurrence, &[StateName::Held], &after, AT_ONCE).await?;
+        let Some(last) = page.last() else { return Ok(approved) };
+        after = last.place.clone();
+        let waits = |m: &MessageView| m.reason.as_deref() == Some(Reason::Approval.name());
+        let messages: Vec<MessageView> = page.into_iter().map(|m| m.message).filter(waits).collect();
+        let answers = repair(store, Repair::Release, &messages, dry_run, now()).await?;
+        let done = answers.iter().filter(|a| matches!(a, Repaired::Done { .. }));
+        approved += u64::try_from(done.count()).unwrap_or(0);
+    }
+}
+
 /// Repairs messages as they were seen, in one commit. One that moved on meanwhile is looked at again and judged by
 /// what it is then. Answers in the same order.
 ///
@@ -201,7 +224,7 @@ pub async fn repair(
 }
 
 /// Messages of a campaign cancelled in one step: some milliseconds of the writer.
-const CANCELLED_AT_ONCE: u32 = 500;
+const AT_ONCE: u32 = 500;
 
 /// What calling a campaign off came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -231,7 +254,7 @@ pub async fn call_off(
     let (mut done, mut after) = (CalledOff::default(), Place::START);
     loop {
         let states = Repair::Cancel.states();
-        let page = store.campaign_messages(campaign.occurrence, states, &after, CANCELLED_AT_ONCE).await?;
+        let page = store.campaign_messages(campaign.occurrence, states, &after, AT_ONCE).await?;
         let Some(last) = page.last() else { break };
         after = last.place.clone();
         let messages: Vec<MessageView> = page.into_iter().map(|m| m.message).collect();

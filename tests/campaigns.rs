@@ -236,3 +236,70 @@ fn a_campaign_whose_calling_off_is_killed_stays_paused_and_is_called_off_the_sec
     }
     println!("{halfway} of 5 were killed halfway");
 }
+
+/// A jobs file with one campaign of so many, and a lane of forty a second.
+fn write_campaign(bench: &Bench, guests: usize, keys: &str) {
+    let rows: String = (0..guests).map(|n| format!("2010000{n:05}\n")).collect();
+    bench.write("guests.csv", &format!("phone\n{rows}"));
+    bench.write(
+        "jobs.yaml",
+        &format!(
+            "version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox, pacing: {{ rate: 40/s }} }} }}\njobs:\n  \
+             launch: {{ in: 0s, class: campaign, to: {{ csv: guests.csv, chat: phone }}, text: hi, typing: off, {keys} }}\n"
+        ),
+    );
+}
+
+#[test]
+fn a_campaign_that_is_held_is_a_draft_until_it_is_approved_and_then_reaches_everybody() {
+    let bench = Bench::new();
+    write_campaign(&bench, 25, "hold: true");
+    let _daemon = bench.start_sandboxed("{}\n");
+    until("it is there", LIMIT, || bench.run(&["campaign", "show", "launch"]).status.success());
+    pause(Duration::from_millis(700));
+    let draft = show(&bench);
+    assert_eq!(
+        (&draft["state"], &draft["counts"]["held"], &draft["undone"]),
+        (&"draft".into(), &25.into(), &25.into())
+    );
+    assert_eq!(draft["reasons"][0]["reason"], "approval");
+    assert!(bench.json(&["campaign", "eta", "launch"])["finish_at"].is_null(), "nobody knows when it is approved");
+    let would = bench.json(&["campaign", "approve", "launch", "--dry-run"]);
+    assert_eq!((&would["approved"], &show(&bench)["state"]), (&25.into(), &"draft".into()));
+    assert_eq!(bench.json(&["campaign", "approve", "launch"])["approved"], 25);
+    until("all of it left", LIMIT, || sent(&bench) == 25);
+    assert_eq!(show(&bench)["state"], "finished");
+    assert_eq!(bench.json(&["campaign", "approve", "launch"])["approved"], 0);
+}
+
+#[test]
+fn a_campaign_that_goes_wrong_is_paused_by_itself_and_goes_on_once_a_person_has_looked() {
+    let bench = Bench::new();
+    write_campaign(&bench, 400, "pause_on: { errors: 20%, of: 20 }");
+    let scenario =
+        "seed: 5\nfaults:\n  - { on: send, percent: 60, answer: { status: 400, body: '{\"message\":\"no\"}' } }\n";
+    let _daemon = bench.start_sandboxed(scenario);
+    let paused = || {
+        bench.path("db").exists()
+            && bench.run(&["campaign", "show", "launch"]).status.success()
+            && show(&bench)["state"] == "paused"
+    };
+    until("it is paused", LIMIT, paused);
+    let told = show(&bench);
+    let note = told["note"].as_str().unwrap();
+    assert!(
+        note.starts_with("paused by itself: ")
+            && note.ends_with("of the latest 20 sends were refused or got no clear answer; the limit is 20%"),
+        "{note}"
+    );
+    assert!(told["counts"]["scheduled"].as_u64().unwrap() > 150, "most of it did not go the same way: {told}");
+    assert_eq!(accounted(&told), 400);
+    pause(Duration::from_millis(700));
+    assert_eq!(show(&bench)["counts"], told["counts"]);
+    // Let go on, it is judged by what it sends from then on.
+    bench.json(&["campaign", "resume", "launch"]);
+    until("it went on, and is paused again", LIMIT, || {
+        let now = show(&bench);
+        now["state"] == "paused" && now["counts"]["scheduled"].as_u64() < told["counts"]["scheduled"].as_u64()
+    });
+}

@@ -121,3 +121,42 @@ fn a_failed_message_that_gets_another_chance_after_an_opt_out_is_skipped() {
     until("it is skipped", LIMIT, || message(&bench, "now")["reason"] == "opted_out");
     assert_eq!(sends_to(&bench, "201000000001"), 1);
 }
+
+#[test]
+fn a_job_for_those_who_opted_in_goes_to_nobody_else_and_an_import_lifts_no_opt_out() {
+    let bench = Bench::new();
+    bench.write("in.csv", "to\n201000000001\n201000000002\n201000000003\n");
+    bench.json(&["contact", "suppress", "201000000002"]);
+    let done = bench.json(&["contact", "import", "in.csv", "--list", "in", "--opted-in"]);
+    assert_eq!((&done["contacts"], &done["opted_in"]), (&3.into(), &2.into()), "{done}");
+    let again = bench.json(&["contact", "import", "in.csv", "--list", "in", "--opted-in"]);
+    assert_eq!(again["opted_in"], 0);
+    assert_eq!(bench.json(&["contact", "show", "201000000001"])["consents"][0]["source"], "import");
+    assert!(!bench.json(&["contact", "show", "201000000002"])["suppressed"].is_null());
+    let to: String = (1..=5).map(|n| format!("\"20100000000{n}\", ")).collect();
+    bench.write(
+        "jobs.yaml",
+        &format!(
+            "version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox }} }}\njobs:\n  \
+             news: {{ in: 1s, consent: opt_in, to: [{to}], text: hi, typing: {{ lead: 200ms }} }}\n"
+        ),
+    );
+    let _daemon = bench.start_sandboxed("{}\n");
+    let messages = || bench.json(&["list", "--job", "news"])["messages"].as_array().unwrap().clone();
+    let rests = |m: &Value| m["state"] == "sent" || m["state"] == "skipped";
+    until("all of it rests", LIMIT, || {
+        bench.path("db").exists() && messages().len() == 5 && messages().iter().all(rests)
+    });
+    let mut told: Vec<String> = messages()
+        .iter()
+        .map(|m| format!("{} {} {}", &m["to"].as_str().unwrap()[11..12], m["state"], m["reason"]).replace('"', ""))
+        .collect();
+    told.sort();
+    assert_eq!(
+        told,
+        ["1 sent null", "2 skipped opted_out", "3 sent null", "4 skipped no_opt_in", "5 skipped no_opt_in"]
+    );
+    let id = messages().iter().find(|m| m["reason"] == "no_opt_in").unwrap()["id"].as_str().unwrap().to_owned();
+    let events = bench.json(&["show", &id])["events"].as_array().unwrap().clone();
+    assert_eq!(events.last().unwrap()["note"], "no opt-in of its recipient is recorded");
+}

@@ -277,3 +277,31 @@ fn the_summary_counts_what_is_late_and_the_busiest_day_and_hour() {
     assert_eq!(day, Some((jiff::civil::date(2026, 12, 1), 3)));
     assert_eq!(hour, Some((at("2026-12-01T10:00:00Z"), 3)));
 }
+
+#[test]
+fn over_a_week_with_a_day_of_25_hours_everybody_is_written_to_in_the_window_of_their_zone_and_the_unknown_in_the_senders()
+ {
+    let folder = tempfile::tempdir().unwrap();
+    // Such a chat is no number, and tells no country.
+    let zones = ["Asia/Tokyo", "America/New_York", "", "Europe/Berlin", ""];
+    let rows: String = zones.iter().enumerate().map(|(n, zone)| format!("1000000000000{n}@lid,{zone}\n")).collect();
+    std::fs::write(folder.path().join("people.csv"), format!("phone,zone\n{rows}")).unwrap();
+    let text = "version: 1\ntimezone: Europe/Berlin\ninstances: { shop: { gateway: sandbox, pacing: { gap: 2s..5s } } }\njobs:\n  \
+        news: { every: 3h, overlap: allow, to: { csv: people.csv, chat: phone }, text: hi, \
+        window: { days: mon-sat, hours: \"09:00-20:00\", zone: recipient } }\n";
+    let (from, until) = (at("2026-10-22T05:00:00Z"), at("2026-10-29T05:00:00Z"));
+    let settings = config::parse(&folder.path().join("jobs.yaml"), text, &|_| None, (true, None), from).unwrap();
+    let premise = of_file(&settings, &Known::default(), from, until).unwrap();
+    let mut sends = [0; 5];
+    for f in all(&premise) {
+        let Some(leaves) = f.sends_at else { continue };
+        let who = usize::from(f.to.as_str().as_bytes()[13] - b'0');
+        let zone = if zones[who].is_empty() { "Europe/Berlin" } else { zones[who] };
+        let there = jiff::Timestamp::from_millisecond(leaves.0).unwrap().in_tz(zone).unwrap();
+        let open = (9..20).contains(&there.hour()) && there.weekday() != jiff::civil::Weekday::Sunday;
+        assert!(open, "{} got one at {there}", f.to);
+        sends[who] += 1;
+    }
+    // Six days of eleven hours: each is written to about as often as the others, whatever their clock.
+    assert!(sends.iter().all(|n| (20..=60).contains(n)), "{sends:?}");
+}

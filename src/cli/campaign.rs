@@ -54,6 +54,14 @@ pub(super) enum CampaignCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Let a campaign go that waits for an approval (`hold: true`): what is due by then leaves as soon as it was typed
+    Approve {
+        /// The campaign, or its job
+        name: String,
+        /// Say how many messages would be approved
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Call a campaign off: what has not left is cancelled
     Cancel {
         /// The campaign, or its job
@@ -89,6 +97,7 @@ pub(super) async fn campaign(global: &Global, command: CampaignCommand, out: &Ou
             resume_scope(global, scope(global, &name).await?, dry_run, out).await
         }
         CampaignCommand::Cancel { name, dry_run } => cancel(global, &name, dry_run, out).await,
+        CampaignCommand::Approve { name, dry_run } => approve(global, &name, dry_run, out).await,
         CampaignCommand::Resend { name, only, dry_run } => once_more(global, &name, &only, dry_run, out).await,
         CampaignCommand::Eta(args) => campaign_eta(global, &args, out).await,
         CampaignCommand::Export(args) => export(global, &args, out).await,
@@ -164,6 +173,25 @@ async fn cancel(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow
             out.note(&format!("{} on the way cannot be taken back", counted(left, "message")));
         }
     }
+    Ok(Exit::Ok)
+}
+
+async fn approve(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
+    let store = place::open(global, Opening::Beside).await?;
+    let found = found(&store, name, clock::now()).await;
+    let done = match &found {
+        Ok(view) => Some(repair::approve(&store, view, dry_run, clock::now).await),
+        Err(_) => None,
+    };
+    store.close().await;
+    let (view, Some(done)) = (found?, done) else { return Ok(Exit::NotFound) };
+    let (approved, name) = (done?, view.name.to_string());
+    if out.json {
+        out.document(&json!({ "campaign": name, "approved": approved, "dry_run": dry_run }))?;
+        return Ok(Exit::Ok);
+    }
+    let would = if dry_run { "would be " } else { "" };
+    out.data(&format!("'{}': {} {would}approved", safe(&name), counted(approved, "message")))?;
     Ok(Exit::Ok)
 }
 

@@ -36,6 +36,9 @@ pub(super) struct ContactImportArgs {
     /// Where numbers without a country code are dialled: its two letters, such as DE
     #[arg(long, value_name = "COUNTRY")]
     country: Option<String>,
+    /// They opted in: written down for jobs with `consent: opt_in`. Who is suppressed stays so
+    #[arg(long)]
+    opted_in: bool,
     /// Import the good rows although some are bad: exit 4
     #[arg(long)]
     allow_partial: bool,
@@ -62,6 +65,7 @@ pub(super) async fn contact_import(global: &Global, args: ContactImportArgs, out
         list: args.list.clone(),
         kind: Kind::Wawp,
         country,
+        opted_in: args.opted_in,
         allow_partial: args.allow_partial,
         dry_run: args.dry_run,
     };
@@ -90,6 +94,7 @@ fn tell(args: &ContactImportArgs, done: &ImportedContacts, out: &Out) -> anyhow:
         return out.document(&json!({
             "file": file, "list": args.list, "stored": done.done, "rows": done.rows, "contacts": done.contacts,
             "merged": done.merged, "added": done.stored.added, "changed": done.stored.changed, "joined": done.joined,
+            "opted_in": done.opted_in,
             "bad": done.bad, "errors": flaws_json(&file, &done.flaws), "dry_run": args.dry_run,
         }));
     }

@@ -324,7 +324,24 @@ fn manner() -> Vec<(&'static str, Value)> {
         ("class", words("How pressing.", &Class::ALL.map(Class::name))),
         ("window", window()),
         ("expires", text("When it is of no use any more: a duration after due, or an instant.")),
+        ("hold", json!({ "description": "Whether it waits for `campaign approve`.", "type": "boolean" })),
+        ("consent", words("Whom it goes to: whoever did not opt out, or who opted in.", &["opt_out", "opt_in"])),
+        ("pause_on", json!({ "anyOf": [pause_on(), { "enum": ["off", false] }] })),
     ]
+}
+
+fn pause_on() -> Value {
+    object(
+        "What pauses a campaign by itself: more than such a part of its latest sends.",
+        &[
+            ("errors", text("Refused, or without a clear answer: a percentage.")),
+            ("undelivered", text("On no device after `patience`: a percentage.")),
+            ("opt_outs", text("Recipients who opted out after it: a percentage.")),
+            ("of", number("How many of the latest sends are looked at, from 10 on; 50.")),
+            ("patience", text("How long a message may be on its way; 10m.")),
+        ],
+        &[],
+    )
 }
 
 fn window() -> Value {

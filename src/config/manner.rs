@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 
 use crate::config::read::{Map, Reading};
 use crate::config::tree::{Node, Value};
+use crate::domain::brake::{LOOKED_AT, PATIENCE, PauseOn};
 use crate::domain::class::Class;
 use crate::domain::job::{Manner, OnDoubt, Overlap};
 use crate::domain::misfire::Misfire;
@@ -15,7 +16,7 @@ use crate::domain::timeline::Late;
 use crate::domain::typing::{LONGEST_LEAD, Typing};
 
 /// The keys read here.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 15] = [
     "typing",
     "late",
     "misfire",
@@ -28,6 +29,9 @@ pub(super) const KEYS: [&str; 12] = [
     "class",
     "window",
     "expires",
+    "hold",
+    "consent",
+    "pause_on",
 ];
 
 const YEAR: Millis = Millis(365 * 86_400_000);
@@ -100,7 +104,45 @@ impl Reading<'_> {
         if let Some(e) = map.get("expires").and_then(|n| self.expires(n, zone)) {
             manner.expires = Some(e);
         }
+        self.permission(map, &mut manner);
         manner
+    }
+
+    /// Who or what must agree before it goes out.
+    fn permission(&mut self, map: &Map<'_>, manner: &mut Manner) {
+        if let Some(hold) = map.get("hold").and_then(|n| self.flag(n, "hold")) {
+            manner.hold = hold;
+        }
+        let consent = |t: &str| match t {
+            "opt_in" => Some(true),
+            "opt_out" => Some(false),
+            _ => None,
+        };
+        if let Some(c) = map.get("consent").and_then(|n| self.word(n, "consent", &["opt_in", "opt_out"], consent)) {
+            manner.opt_in = c;
+        }
+        if let Some(node) = map.get("pause_on") {
+            manner.pause_on = self.pause_on(node);
+        }
+    }
+
+    fn pause_on(&mut self, node: &Node) -> Option<PauseOn> {
+        if matches!(&node.value, Value::Scalar { text, .. } if matches!(text.as_str(), "off" | "false")) {
+            return None;
+        }
+        let map = self.map(node, "pause_on", &["errors", "undelivered", "opt_outs", "of", "patience"], &[])?;
+        let mut part = |key: &str| map.get(key).and_then(|n| self.percent(n, &format!("pause_on.{key}")));
+        let (errors, undelivered, opt_outs) = (part("errors"), part("undelivered"), part("opt_outs"));
+        if ["errors", "undelivered", "opt_outs"].iter().all(|key| map.get(key).is_none()) {
+            let hint = "write pause_on: { errors: 10%, opt_outs: 3% }, or off".to_owned();
+            self.error(node, "pause_on needs at least one of errors, undelivered, opt_outs".to_owned(), Some(hint));
+            return None;
+        }
+        let of = map.get("of").map_or(Some(LOOKED_AT), |n| self.whole(n, "pause_on.of", 10, 10_000))?;
+        let patience = map
+            .get("patience")
+            .map_or(Some(PATIENCE), |n| self.duration_in(n, "pause_on.patience", Millis::seconds(1), YEAR))?;
+        Some(PauseOn { errors, undelivered, opt_outs, of, patience })
     }
 
     fn typing(&mut self, node: &Node) -> Option<Typing> {

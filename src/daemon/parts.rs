@@ -25,9 +25,9 @@ use crate::intake::{self, IdMaker};
 use crate::planner::Planner;
 use crate::receipts::{Inbox, Receipts};
 use crate::store::{SqliteStore, Store, StoreError};
-use crate::upkeep;
 use crate::worker::{Activity, Worker};
 use crate::zones;
+use crate::{brake, upkeep};
 
 /// How long the parts beside the worker may take to end, once the last send is answered.
 const PARTS_END: Millis = Millis(700);
@@ -84,6 +84,7 @@ impl Parts {
             }));
         }
         others.push(tokio::spawn(upkeep::heartbeat(Arc::clone(&self.store), last.clone())));
+        others.push(tokio::spawn(brake::watch(Arc::clone(&self.store), last.clone())));
         others.push(tokio::spawn(upkeep::expire(Arc::clone(&self.store), last.clone())));
         let follower = Follower::new(Arc::clone(&self.store), ids, news);
         others.push(tokio::spawn(follower.run(self.stop.clone())));

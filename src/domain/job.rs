@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::brake::PauseOn;
 use crate::domain::class::Class;
 use crate::domain::content::Content;
 use crate::domain::follow::FollowUp;
@@ -76,6 +77,15 @@ pub struct Manner {
     /// Whether its hours are those of each recipient's own clock (`timezone: recipient`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub own_clock: bool,
+    /// Whether it waits for a person's approval.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold: bool,
+    /// Whether it only goes to recipients of whom an opt-in is recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub opt_in: bool,
+    /// What pauses its campaign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_on: Option<PauseOn>,
     /// What follows it until it is answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow: Option<FollowUp>,
@@ -117,6 +127,9 @@ impl Default for Manner {
             window: None,
             expires: None,
             own_clock: false,
+            hold: false,
+            opt_in: false,
+            pause_on: None,
             follow: None,
         }
     }

@@ -21,6 +21,7 @@
 //! (Other queues call what we call a message a *job*; here a job is the declaration.)
 
 pub mod ack;
+pub mod brake;
 pub mod campaign;
 pub mod chore;
 pub mod claim;

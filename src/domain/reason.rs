@@ -84,11 +84,15 @@ pub enum Reason {
     Restored,
     /// Its recipient is suppressed.
     OptedOut,
+    /// No opt-in of its recipient is recorded.
+    NoOptIn,
+    /// It waits for a person's approval.
+    Approval,
 }
 
 impl Reason {
     /// Every reason with its sentence: what the reference prints and a test holds against the code.
-    pub const ALL: [(Reason, &'static str, &'static str); 39] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 41] = [
         (Reason::Refused, "refused", "The gateway refused the message for good."),
         (Reason::TriesUsedUp, "tries_used_up", "Every try of `retry.attempts` was used up."),
         (Reason::CancelledByPerson, "cancelled_by_person", "Somebody cancelled it."),
@@ -160,6 +164,12 @@ impl Reason {
             "opted_out",
             "Its recipient is suppressed: they opted out, or somebody said so; `contact show` tells which.",
         ),
+        (
+            Reason::NoOptIn,
+            "no_opt_in",
+            "Its job writes to those who opted in only (`consent: opt_in`), and no opt-in of its recipient is recorded.",
+        ),
+        (Reason::Approval, "approval", "Its job waits for an approval (`hold: true`); `campaign approve` lets it go."),
     ];
 
     /// The code used in JSON and in the database.

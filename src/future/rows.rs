@@ -73,6 +73,9 @@ impl<'p> Mould<'p> {
         if passed {
             return Some((StateName::Skipped, Reason::EventPassed));
         }
+        if self.premise.job.manner.hold {
+            return Some((StateName::Held, Reason::Approval));
+        }
         let late = misfire || (self.own_instants() && now.since(due.due_at) > self.allowed());
         late.then_some((StateName::Expired, Reason::Misfire))
     }

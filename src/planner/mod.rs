@@ -365,7 +365,10 @@ impl Planner {
         };
         let vars = crate::store::vars_json(&recipient.vars);
         let expires = manner.expires.map(|e| e.of(due_at));
-        let (state, reason) = planned.fate(due_at, now);
+        let (state, reason) = match planned.fate(due_at, now) {
+            (StateName::Scheduled, _) if manner.hold => (StateName::Held, Some(Reason::Approval)),
+            fate => fate,
+        };
         Some(NewMessage {
             id: self.ids.make(now),
             guard: guard(&recipient.chat, body, vars.as_deref()),

@@ -13,6 +13,7 @@ mod sqlite;
 mod sqlite_acks;
 mod sqlite_apply;
 mod sqlite_audience;
+mod sqlite_brake;
 mod sqlite_campaign;
 mod sqlite_care;
 mod sqlite_chores;
@@ -127,6 +128,8 @@ pub struct Claimed {
     pub guard: i64,
     /// Whether nobody vouched that it is no repetition: it is of no job, has no key, and no person released it.
     pub unvouched: bool,
+    /// Whether it goes to those who opted in only, and no opt-in of its recipient is recorded.
+    pub no_opt_in: bool,
 }
 
 /// One message as a claim would hand it over, whatever state it is in.

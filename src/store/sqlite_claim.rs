@@ -57,6 +57,11 @@ pub(super) async fn claim(
             }
             Err(e) => return Err(e),
         };
+        if message.no_opt_in {
+            tracing::info!(id = %message.due.id, "no opt-in of its recipient is recorded, and it gets nothing");
+            unsendable.extend(skipped(row, Reason::NoOptIn, NOT_IN.to_owned(), now)?);
+            continue;
+        }
         message.due.kept_waiting |= was_paused(&known, &message);
         answer.messages.push(message);
     }
@@ -106,6 +111,9 @@ fn skipped(row: &SqliteRow, reason: Reason, note: String, now: Timestamp) -> Res
 /// The note of a message whose recipient is suppressed.
 const SUPPRESSED: &str = "its recipient is suppressed";
 
+/// The note of a message that goes to those who opted in only.
+const NOT_IN: &str = "no opt-in of its recipient is recorded";
+
 fn skip(
     id: MessageId,
     (before, attempts): (&State, u32),
@@ -140,6 +148,7 @@ pub(super) async fn claimed(
     let (step, steps) = (numbers.next()?, numbers.next()?);
     let (expires_at, has_key, event_at) = (numbers.instant()?, numbers.next()? != 0, numbers.instant()?);
     let flow = Flow::from_code(numbers.next()?);
+    let no_opt_in = content.manner.opt_in && numbers.next()? == 0;
     let job: Option<String> = get(row, 3)?;
     let vars = read_vars(get(row, 4)?);
     let released = get::<Option<&str>>(row, 5)?.is_some_and(|r| r == Reason::Released.name());
@@ -171,7 +180,7 @@ pub(super) async fn claimed(
         leads_on: (0..steps - 1).contains(&step),
     };
     let unvouched = job.is_none() && !released && !has_key;
-    Ok(Claimed { due, content, vars, job, nominal_at, guard, unvouched })
+    Ok(Claimed { due, content, vars, job, nominal_at, guard, unvouched, no_opt_in })
 }
 
 /// The numbers of a row that is claimed, in the order of `claim.sql`.

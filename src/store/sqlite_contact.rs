@@ -5,6 +5,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::consent::{Consent, ConsentSource};
+use crate::domain::recipient::Chat;
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_apply::insert;
 use crate::store::sqlite_claim::get;
@@ -22,6 +23,30 @@ impl SqliteStore {
         let new = writer.run(move |c| Box::pin(async move { record(c, &news).await })).await?;
         writer.tell();
         Ok(new)
+    }
+
+    /// Writes down that contacts of an import opted in, but of those who are suppressed. Answers of how many that is new.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn record_imported_opt_ins(&self, chats: Vec<Chat>, now: Timestamp) -> Result<u64, StoreError> {
+        let rows: Vec<serde_json::Value> = chats.iter().map(|chat| json!([chat.as_str(), now.0])).collect();
+        let doing = "write down who opted in";
+        let record = "INSERT INTO consents (chat, at, source, verdict)
+            SELECT value ->> 0, value ->> 1, 'import', 'in' FROM json_each(?1)
+            WHERE value ->> 0 NOT IN (SELECT chat FROM suppressions) AND value ->> 0 NOT IN (SELECT chat FROM opt_ins)";
+        let opt_in = "INSERT INTO opt_ins (chat, since, source)
+            SELECT value ->> 0, value ->> 1, 'import' FROM json_each(?1)
+            WHERE value ->> 0 NOT IN (SELECT chat FROM suppressions)
+            ON CONFLICT DO NOTHING";
+        self.writer()?
+            .run(move |c| {
+                Box::pin(async move {
+                    insert(c, record, rows.clone(), doing).await?;
+                    insert(c, opt_in, rows, doing).await
+                })
+            })
+            .await
     }
 
     /// Who is not to be written to, by chat, after one of them.
