@@ -45,9 +45,9 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
         .filter(|p| p.scope.stops(&instance.0, m.job.as_deref(), m.occurrence))
         .map(|p| (p.until, p.note))
         .collect();
-    let mut others = match m.state {
+    let (mut others, too_many) = match m.state {
         StateName::Scheduled => others(store, &seen.claimed, window.as_ref(), &pauses, now).await?,
-        _ => Vec::new(),
+        _ => (Vec::new(), false),
     };
     let lane = lane(store, &instance, pacing, now).await?;
     let mut typed = Vec::new();
@@ -82,6 +82,7 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
         blocked,
         waits_for: seen.waits_for,
         others,
+        too_many,
         typed,
         lane,
         served,
@@ -115,13 +116,13 @@ async fn others(
     window: Option<&Window>,
     pauses: &[(Option<Timestamp>, Option<String>)],
     now: Timestamp,
-) -> Result<Vec<Due>, StoreError> {
+) -> Result<(Vec<Due>, bool), StoreError> {
     // As it will be when the pauses that have an end are over.
     let free = pauses.iter().filter_map(|(until, _)| *until).fold(now, Timestamp::max);
     let horizon = claimed.due.target.max(free);
     let answer =
         store.claim(&claimed.due.instance, free, &Wanted::up_to(horizon, OTHERS, vec![claimed.due.id])).await?;
-    Ok(answer.messages.iter().map(|c| with_hours(c, window)).collect())
+    Ok((answer.messages.iter().map(|c| with_hours(c, window)).collect(), answer.messages.len() >= OTHERS))
 }
 
 async fn lane(

@@ -69,6 +69,7 @@ fn base() -> Situation {
         blocked: None,
         waits_for: None,
         others: Vec::new(),
+        too_many: false,
         typed: Vec::new(),
         lane: LaneStart {
             instance: InstanceName::new("shop"),
@@ -162,6 +163,7 @@ fn waiting_by_itself() -> Vec<Row> {
             &["due"],
             Some(10_000),
         ),
+        ("more wait before it than can be looked at", with(&|s| s.too_many = true), &["due", "line"], None),
         ("no daemon runs", with(&|s| s.served = false), &["due", "daemon"], Some(10_000)),
     ]
 }

@@ -110,7 +110,10 @@ fn words(finish: &Finish, zone: &Zone, now: Timestamp) -> String {
     match (finish.waiting, finish.last) {
         (0, _) => "nothing waits".to_owned(),
         (_, Some(last)) => {
-            let told = format!("{}, in {}", zone.show_exactly(last), last.since(now));
+            let mut told = format!("{}, in {}", zone.show_exactly(last), last.since(now));
+            if finish.extrapolated {
+                told = format!("about {told}, at the pace of the first {}", finish.leave);
+            }
             match finish.likely {
                 [Some(early), _, Some(late)] if late > last || early > last => {
                     format!("{told}\nlikely     {} to {}", zone.show_exactly(early), zone.show_exactly(late))
@@ -133,6 +136,7 @@ fn json_of(finish: &Finish) -> Value {
         "leave": finish.leave,
         "next_at": finish.next.map(Timestamp::to_rfc3339),
         "finish_at": finish.last.map(Timestamp::to_rfc3339),
+        "extrapolated": finish.extrapolated,
         "p10_at": finish.likely[0].map(Timestamp::to_rfc3339),
         "p50_at": finish.likely[1].map(Timestamp::to_rfc3339),
         "p90_at": finish.likely[2].map(Timestamp::to_rfc3339),

@@ -127,6 +127,8 @@ pub struct Situation {
     pub waits_for: Option<MessageId>,
     /// Messages of the same instance that may go before it.
     pub others: Vec<Due>,
+    /// Whether there are more of those than can be looked at.
+    pub too_many: bool,
     /// Messages of the same instance that are being typed, with the instants at which they leave.
     pub typed: Vec<(Due, Timestamp)>,
     /// Its lane.
@@ -199,7 +201,15 @@ pub fn explain(s: &Situation, now: Timestamp) -> Explanation {
     // From when on only the lane decides: what nobody can foresee has no earliest instant.
     let mut ends = s.pauses.iter().map(|(until, _)| *until).chain(s.blocked.iter().map(|(until, _)| *until));
     let free = ends.try_fold(now, |all, until| Some(all.max(until?)));
-    let foreseen = free.filter(|_| !s.planning && !s.suppressed && s.waits_for.is_none());
+    let foreseen = free.filter(|_| !s.planning && !s.suppressed && s.waits_for.is_none() && !s.too_many);
+    if s.too_many {
+        gate(
+            GateName::Line,
+            false,
+            None,
+            Some(format!("more than {} messages of its instance wait before it", s.others.len())),
+        );
+    }
     let forecast = foreseen.and_then(|from| forecast(s, from));
     if let Some(f) = &forecast {
         for (name, note) in &f.held_by {

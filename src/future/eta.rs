@@ -5,6 +5,7 @@ use crate::domain::pace::Rate;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::window::{Days, Hours, OpenHours};
 use crate::engine::LaneStart;
+use crate::future::of_store::WAITING;
 use crate::future::{Foreseen, LanePremise, NotForeseeable, Premise, Waiting, of_store, play};
 use crate::store::SqliteStore;
 
@@ -34,6 +35,8 @@ pub struct Finish {
     /// When the last of them leaves if the gateway answers at once; `None` where some are not foreseen to leave: nobody knows when, not within 400 days, or there are
     /// too many to look at.
     pub last: Option<Timestamp>,
+    /// Whether more wait than are played: the end is where the pace of those that are leads.
+    pub extrapolated: bool,
     /// Before which instant one, five and nine of ten plays end that answer as the gateway did lately; `None` where they do
     /// not, or were not played.
     pub likely: [Option<Timestamp>; 3],
@@ -44,7 +47,7 @@ const PARTS: [usize; 3] = [10, 50, 90];
 
 /// Plays by chance: many of a small campaign, few of a large one, whose end chance moves little.
 fn plays(waiting: u64) -> u64 {
-    (400_000 / waiting.max(1)).clamp(10, 60)
+    (400_000 / waiting.max(1)).clamp(5, 60)
 }
 
 impl Finish {
@@ -69,7 +72,16 @@ pub async fn eta(
     for span in SPANS {
         let mut premise = of_store(store, now, now + span).await?;
         suppose(&mut premise, campaign, what_if);
-        found = Finish { waiting, ..finish(&premise, campaign) };
+        let played = finish(&premise, campaign);
+        found = Finish { waiting, ..played };
+        let cut = premise.lanes.iter().any(|lane| lane.waiting.len() >= WAITING);
+        if let (true, Some(last)) = (cut && played.leave == played.waiting, played.last) {
+            return Ok(Finish {
+                last: Some(at_that_pace(now, last, played.leave, waiting)),
+                extrapolated: true,
+                ..found
+            });
+        }
         if found.leave == waiting {
             found.likely =
                 if waiting > 0 { finish_by_chance(&mut premise, campaign, plays(waiting)) } else { [None; 3] };
@@ -77,6 +89,12 @@ pub async fn eta(
         }
     }
     Ok(Finish { last: None, ..found })
+}
+
+/// When all of so many leave where the first of them take until `last`.
+fn at_that_pace(now: Timestamp, last: Timestamp, first: u64, all: u64) -> Timestamp {
+    let took = i128::from(last.since(now).0) * i128::from(all) / i128::from(first.max(1));
+    now + Millis(i64::try_from(took).unwrap_or(i64::MAX))
 }
 
 /// All of a campaign left: the rest of the play is of no interest.

@@ -22,7 +22,7 @@ use crate::store::view::{AnswerView, LaneView};
 use crate::store::{Claimed, Pause, PauseScope, Recipient, SqliteStore, Store, StoreError, StoredJob};
 
 /// Waiting messages of one instance that are looked at.
-const WAITING: usize = 200_000;
+pub(super) const WAITING: usize = 200_000;
 
 /// Answers of a gateway from which it is told how it answers.
 const SEEN: u32 = 500;
