@@ -303,3 +303,38 @@ fn a_campaign_that_goes_wrong_is_paused_by_itself_and_goes_on_once_a_person_has_
         now["state"] == "paused" && now["counts"]["scheduled"].as_u64() < told["counts"]["scheduled"].as_u64()
     });
 }
+
+#[test]
+fn each_recipient_gets_one_variant_by_weight_and_the_report_tells_what_became_of_each() {
+    let bench = Bench::new();
+    let rows: String = (0..200).map(|n| format!("2010000{n:05},Guest {n}\n")).collect();
+    bench.write("guests.csv", &format!("phone,name\n{rows}"));
+    bench.write(
+        "jobs.yaml",
+        "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs:\n  launch:\n    in: 0s\n    class: campaign\n    \
+         to: { csv: guests.csv, chat: phone }\n    typing: off\n    variants:\n      - { weight: 3, text: \"Dear {{ name }}\" }\n      \
+         - { text: \"Hi {{ name }}\" }\n",
+    );
+    let _daemon =
+        bench.start_sandboxed("replies:\n  - { chat: \"*\", text: \"Hi \", after: 100ms, say: \"Thanks\" }\n");
+    let all_sent = || bench.path("db").exists() && sent(&bench) == 200;
+    until("all of it left", LIMIT, all_sent);
+    let hi = |told: &Value| told["variants"][1].clone();
+    until("the answers came in", LIMIT, || hi(&show(&bench))["replied"] == hi(&show(&bench))["sent"]);
+    let told = show(&bench);
+    let [dear, hi] = [&told["variants"][0], &told["variants"][1]];
+    assert_eq!(
+        (&dear["content"]["text"], &hi["content"]["text"]),
+        (&"Dear {{ name }}".into(), &"Hi {{ name }}".into())
+    );
+    let of = |v: &Value, what: &str| v[what].as_u64().unwrap();
+    assert_eq!((of(dear, "sent") + of(hi, "sent"), of(dear, "messages") + of(hi, "messages")), (200, 200));
+    assert!((25..=75).contains(&of(hi, "sent")), "a quarter of them: {told}");
+    assert_eq!(of(dear, "replied"), 0);
+    let chats: std::collections::HashSet<String> =
+        bench.journal().into_iter().filter(|l| l.path == "/v2/send/text").map(|l| l.chat).collect();
+    assert_eq!(chats.len(), 200, "and nobody got both");
+    let both = bench.write("both.yaml", "version: 1\ninstances: { shop: { gateway: sandbox } }\njobs:\n  a: { in: 1s, to: \"201000000001\", text: x, variants: [{ text: a }, { text: b }] }\n");
+    let checked = bench.run(&["check", both.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&checked.stderr).contains("has both variants and text"), "{checked:?}");
+}

@@ -17,7 +17,7 @@ use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
 use crate::repair::{self, CalledOff};
 use crate::resend::{Resent, Unreached, resend};
-use crate::store::view::CampaignView;
+use crate::store::view::{CampaignView, VariantView};
 use crate::store::{Opening, Pause, PauseScope, SqliteStore};
 
 /// Columns of a progress bar.
@@ -138,14 +138,55 @@ async fn show(global: &Global, name: &str, out: &Out) -> anyhow::Result<Exit> {
     let store = place::open(global, Opening::Reading).await?;
     let (now, zone) = (clock::now(), place::zone(&store).await?);
     let (found, pauses) = (found(&store, name, now).await, store.pauses(now).await?);
+    let variants = match &found {
+        Ok(view) => store.variants_of_campaign(view.occurrence).await,
+        Err(_) => Ok(Vec::new()),
+    };
     store.close().await;
-    let view = found?;
+    let (view, mut variants) = (found?, variants?);
+    // One content is no variant.
+    if variants.len() < 2 {
+        variants.clear();
+    }
     if out.json {
-        out.document(&json_of(&view, &pauses, now))?;
-    } else {
-        out.data(&words(&view, &pauses, &zone, now))?;
+        let mut document = json_of(&view, &pauses, now);
+        document["variants"] = variants.iter().map(variant_json).collect();
+        out.document(&document)?;
+        return Ok(Exit::Ok);
+    }
+    out.data(&words(&view, &pauses, &zone, now))?;
+    if !variants.is_empty() {
+        let header = ["variant", "messages", "sent", "device", "read", "replied", "opted out", "failed"];
+        out.data(&format!("\n{}", table(&header, variants.iter().map(variant_row).collect())))?;
     }
     Ok(Exit::Ok)
+}
+
+fn variant_json(v: &VariantView) -> Value {
+    let content: Value = serde_json::from_str(&v.content).unwrap_or(Value::Null);
+    json!({
+        "content": content, "messages": v.messages, "sent": v.sent, "device": v.device, "read": v.read,
+        "replied": v.replied, "opted_out": v.opted_out, "failed": v.failed,
+    })
+}
+
+/// Columns of a content in the table of variants.
+const CONTENT_SHOWN: usize = 48;
+
+fn variant_row(v: &VariantView) -> Vec<String> {
+    let part = |n: u64| match v.sent {
+        0 => n.to_string(),
+        sent => format!("{n} ({} %)", n * 100 / sent),
+    };
+    let content: Value = serde_json::from_str(&v.content).unwrap_or(Value::Null);
+    let words = content["text"].as_str().map_or_else(|| v.content.clone(), str::to_owned);
+    let mut shown: String = words.chars().take(CONTENT_SHOWN).collect();
+    if shown.len() < words.len() {
+        shown.push('…');
+    }
+    let counts = [v.messages.to_string(), v.sent.to_string()];
+    let parts = [part(v.device), part(v.read), part(v.replied), part(v.opted_out), v.failed.to_string()];
+    std::iter::once(safe(&shown)).chain(counts).chain(parts).collect()
 }
 
 async fn cancel(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {

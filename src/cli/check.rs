@@ -121,7 +121,14 @@ fn until(goal: Until) -> &'static str {
 /// What else a job says about itself.
 fn details(job: &Job) -> Vec<String> {
     let kinds: Vec<&str> = std::iter::once(&job.content).chain(&job.then).map(Content::kind).collect();
-    let mut all = vec![kinds.join(", then ")];
+    let mut all = vec![match job.weights.as_slice() {
+        [] => kinds.join(", then "),
+        weights => {
+            let variants: Vec<String> =
+                kinds.iter().zip(weights).map(|(kind, weight)| format!("{kind} ({weight})")).collect();
+            format!("one of {}", variants.join(", "))
+        }
+    }];
     if job.manner.class != Class::default() {
         all.push(format!("class {}", job.manner.class.name()));
     }

@@ -155,6 +155,7 @@ async fn show(global: &Global, name: &str, limit: u32, out: &Out) -> anyhow::Res
     document["recipients"] = json!(view.stored.size);
     document["content"] = json!(job.content);
     document["then"] = json!(job.then);
+    document["weights"] = json!(job.weights);
     document["manner"] = json!(job.manner);
     document["spread_ms"] = json!(job.spread);
     document["jitter_ms"] = json!(job.jitter);
@@ -180,8 +181,8 @@ async fn show(global: &Global, name: &str, limit: u32, out: &Out) -> anyhow::Res
         format!("recipients {}", view.stored.size),
         format!("content    {}", safe(&serde_json::to_string(&job.content)?)),
     ];
-    lines
-        .extend(job.then.iter().map(|c| format!("then       {}", safe(&serde_json::to_string(c).unwrap_or_default()))));
+    let word = if job.weights.is_empty() { "then       " } else { "or         " };
+    lines.extend(job.then.iter().map(|c| format!("{word}{}", safe(&serde_json::to_string(c).unwrap_or_default()))));
     if let (Some(declared), Some(at)) = (view.stored.declared_event, job.schedule.event_at()) {
         let shown = |t: Timestamp| t.in_zone(&zone).strftime("%a %Y-%m-%d %H:%M %Z").to_string();
         let how = match (view.stored.event_cancelled, at == declared) {

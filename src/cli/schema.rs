@@ -249,12 +249,18 @@ fn what() -> Vec<(&'static str, Value)> {
         "type": "array", "items": object("One message of a sequence.", &step, &[]), "minItems": 1, "maxItems": 20,
         "description": "Several contents, sent in order; what follows one that is not sent is not sent either.",
     });
+    let weight = ("weight", number("How often, beside the weights of the others; 1."));
+    let variant: Vec<(&str, Value)> = step.iter().cloned().chain([weight]).collect();
+    let variants = json!({
+        "type": "array", "items": object("One variant of a message.", &variant, &[]), "minItems": 2, "maxItems": 20,
+        "description": "Variants of one message: each recipient gets one of them, drawn once.",
+    });
     // At a job, an instant under `event` is one to remind of.
     let of_job = |(key, schema): (&'static str, Value)| match key {
         "event" => (key, json!({ "anyOf": [schema, text("The instant of an event, reminded of by `remind`.")] })),
         _ => (key, schema),
     };
-    contents().into_iter().map(of_job).chain([reply, ("messages", steps)]).collect()
+    contents().into_iter().map(of_job).chain([reply, ("messages", steps), ("variants", variants)]).collect()
 }
 
 /// What follows a message until it is answered.

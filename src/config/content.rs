@@ -13,6 +13,9 @@ use crate::gateway::Kind;
 /// Contents in one sequence.
 const MESSAGES_LIMIT: usize = 20;
 
+/// Variants of one message.
+const VARIANTS_LIMIT: usize = 20;
+
 /// Sections of a list, and rows of a section.
 const MENU_LIMIT: usize = 100;
 
@@ -23,6 +26,8 @@ const CARDS_LIMIT: usize = 100;
 pub(crate) struct Said {
     /// As declared, in the order in which they are sent; never empty.
     pub contents: Vec<Content>,
+    /// Where they are variants of one message, how often each; else empty.
+    pub weights: Vec<u32>,
     compiled: Vec<CompiledContent>,
     /// What follows them says.
     also: Vec<CompiledContent>,
@@ -48,7 +53,8 @@ impl Said {
     /// What is wrong, for the person who wrote the file.
     pub(crate) fn try_for(&self, kind: Kind, vars: &Vars, moments: &Moments) -> Result<(), String> {
         for (i, compiled) in self.compiled.iter().enumerate() {
-            let which = if self.compiled.len() > 1 { format!("message {}: ", i + 1) } else { String::new() };
+            let word = if self.weights.is_empty() { "message" } else { "variant" };
+            let which = if self.compiled.len() > 1 { format!("{word} {}: ", i + 1) } else { String::new() };
             try_one(compiled, Some(kind), vars, moments).map_err(|e| format!("{which}{e}"))?;
         }
         for compiled in &self.also {
@@ -66,20 +72,24 @@ fn try_one(content: &CompiledContent, kind: Option<Kind>, vars: &Vars, moments: 
 impl Reading<'_> {
     /// The contents of a job: one of the kinds, or a list of them under `messages`.
     pub(crate) fn said(&mut self, map: &Map<'_>, what: &str, kind: Option<Kind>, moments: &Moments) -> Option<Said> {
-        let contents = match map.get("messages") {
-            None => vec![self.content(map, what, kind)?],
-            Some(node) => {
-                let beside = KINDS.iter().chain(&["reply_to"]).find(|k| map.get(k).is_some());
-                if let Some(key) = beside {
-                    self.error(node, format!("{what} has both messages and {key}"), Some("keep one".to_owned()));
+        let listed = ["messages", "variants"].into_iter().find_map(|key| Some((key, map.get(key)?)));
+        let (contents, weights) = match listed {
+            None => (vec![self.content(map, what, kind)?], Vec::new()),
+            Some((word, node)) => {
+                let mut beside = KINDS.iter().chain(&["reply_to", "messages", "variants"]);
+                if let Some(key) = beside.find(|k| **k != word && map.get(k).is_some()) {
+                    self.error(node, format!("{what} has both {word} and {key}"), Some("keep one".to_owned()));
                 }
-                self.sequence(node, what, kind)?
+                match word {
+                    "messages" => (self.sequence(node, what, kind)?, Vec::new()),
+                    _ => self.variants(node, what, kind)?,
+                }
             }
         };
         let mut compiled = Vec::with_capacity(contents.len());
         let before = self.errors.len();
         for content in &contents {
-            let node = map.get("messages").or_else(|| map.get(content.kind())).unwrap_or(map.node);
+            let node = listed.map(|(_, node)| node).or_else(|| map.get(content.kind())).unwrap_or(map.node);
             match content.compile() {
                 Ok(c) => {
                     // What is wrong for everybody is told once, where it is written.
@@ -92,7 +102,7 @@ impl Reading<'_> {
                 Err(e) => self.error(node, format!("{} of {what}: {e}", content.kind()), None),
             }
         }
-        (self.errors.len() == before).then_some(Said { contents, compiled, also: Vec::new() })
+        (self.errors.len() == before).then_some(Said { contents, weights, compiled, also: Vec::new() })
     }
 
     fn sequence(&mut self, node: &Node, what: &str, kind: Option<Kind>) -> Option<Vec<Content>> {
@@ -115,6 +125,27 @@ impl Reading<'_> {
             })
             .collect();
         read.into_iter().collect()
+    }
+
+    /// Variants of one message, and how often each is to go out.
+    fn variants(&mut self, node: &Node, what: &str, kind: Option<Kind>) -> Option<(Vec<Content>, Vec<u32>)> {
+        let Value::List(list) = &node.value else {
+            self.error(node, format!("variants of {what} must be a list, not {}", describe(node)), None);
+            return None;
+        };
+        if list.len() < 2 || list.len() > VARIANTS_LIMIT {
+            self.error(node, format!("variants of {what} must hold 2 to {VARIANTS_LIMIT} contents"), None);
+            return None;
+        }
+        let known: Vec<&str> = KINDS.iter().copied().chain(["reply_to", "weight"]).collect();
+        let mut read = Vec::with_capacity(list.len());
+        for (i, node) in list.iter().enumerate() {
+            let what = format!("variant {} of {what}", i + 1);
+            let Some(map) = self.map(node, &what, &known, &[]) else { continue };
+            let weight = map.get("weight").map_or(Some(1), |n| self.whole(n, "weight", 1, 1_000_000));
+            read.extend(self.content(&map, &what, kind).zip(weight));
+        }
+        (read.len() == list.len()).then(|| read.into_iter().unzip())
     }
 
     fn content(&mut self, map: &Map<'_>, what: &str, kind: Option<Kind>) -> Option<Content> {

@@ -65,7 +65,7 @@ fn never_open(windows: &[Option<&Window>], zone: &str, now: Timestamp) -> Option
 
 /// How long one occurrence takes at the instance's pace, where that is longer than it has.
 fn cannot_finish(job: &JobSettings, pacing: &Pacing, now: Timestamp) -> Option<String> {
-    let steps = u64::try_from(job.job.then.len()).unwrap_or(0) + 1;
+    let steps = u64::try_from(job.job.steps()).unwrap_or(1);
     let sends = i64::try_from(job.recipients.size.saturating_mul(steps)).unwrap_or(i64::MAX);
     let takes = Millis(each(pacing).saturating_mul(sends.saturating_sub(1)));
     if takes <= Millis::ZERO {

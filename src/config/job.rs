@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 
 use crate::clock;
 use crate::config::InstanceSettings;
+use crate::config::content::Said;
 use crate::config::follow;
 use crate::config::manner;
 use crate::config::read::{Map, Reading};
@@ -22,9 +23,9 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::domain::window::{Window, WindowZone};
 use crate::gateway::Kind;
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "at", "in", "every", "cron", "remind", "anchor", "starts", "ends", "count", "exclude", "jitter", "timezone", "to",
-    "messages", "reply_to", "instance", "spread",
+    "messages", "variants", "reply_to", "instance", "spread",
 ];
 
 /// Recipients are spread over a month at most.
@@ -109,7 +110,7 @@ impl Reading<'_> {
         if let (Some(r), Some(follow)) = (&recipients, &manner.follow) {
             self.warn_of_the_same(r, follow, &map, &what);
         }
-        let mut contents = said?.contents;
+        let Said { mut contents, weights, .. } = said?;
         let job = Job {
             name: name.to_owned(),
             schedule: schedule?,
@@ -117,6 +118,7 @@ impl Reading<'_> {
             instance: instance?.0.clone(),
             content: contents.remove(0),
             then: contents,
+            weights,
             manner,
             spread,
             jitter: jitter.filter(|j| *j > Millis::ZERO),

@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::domain::brake::PauseOn;
 use crate::domain::class::Class;
 use crate::domain::content::Content;
+use crate::domain::draw::Draw;
 use crate::domain::follow::FollowUp;
 use crate::domain::id::InstanceName;
 use crate::domain::misfire::Misfire;
 use crate::domain::occurrence::SLOWEST_CLOCK;
+use crate::domain::recipient::Chat;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::{Millis, Timestamp};
@@ -33,6 +35,10 @@ pub struct Job {
     /// What is sent after it to the same recipient, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub then: Vec<Content>,
+    /// Where its contents are variants of one message, each recipient getting one of them: how often each, one number a
+    /// content. Empty where they are a sequence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<u32>,
     /// How it is sent.
     pub manner: Manner,
     /// Its recipients are due evenly over this span instead of all at once.
@@ -41,6 +47,30 @@ pub struct Job {
     /// Every occurrence is due up to so much after its nominal instant, drawn once, and before the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Millis>,
+}
+
+impl Job {
+    /// How many messages a recipient of an occurrence gets.
+    pub fn steps(&self) -> usize {
+        if self.weights.is_empty() { 1 + self.then.len() } else { 1 }
+    }
+
+    /// Which of its contents a recipient of an occurrence gets, where they are variants: the same one however often it is
+    /// asked.
+    pub fn variant_of(&self, seed: u64, nominal: Timestamp, chat: &Chat) -> Option<usize> {
+        if self.weights.is_empty() {
+            return None;
+        }
+        let all: i64 = self.weights.iter().map(|w| i64::from(*w)).sum();
+        let draw = Draw::new(seed, "variant").with_text(&self.name).with_number(nominal.0).with_text(chat.as_str());
+        let mut drawn = draw.between(0, all - 1);
+        let found = self.weights.iter().position(|w| {
+            let hit = drawn < i64::from(*w);
+            drawn -= i64::from(*w);
+            hit
+        });
+        found.or(Some(0))
+    }
 }
 
 /// How a message is sent, whatever it says: what `defaults` may hold.

@@ -70,7 +70,7 @@ pub enum Audience<'s> {
 
 /// Compares two definitions up to `until`; without one of them everything is new, or everything is cancelled.
 pub fn outlook(old: Option<Side<'_>>, new: Option<Side<'_>>, audience: Audience<'_>, until: Timestamp) -> Outlook {
-    let steps = |side: &Option<Side<'_>>| side.map_or(0, |s| 1 + u64::try_from(s.job.then.len()).unwrap_or(0));
+    let steps = |side: &Option<Side<'_>>| side.map_or(0, |s| u64::try_from(s.job.steps()).unwrap_or(1));
     let (old_steps, new_steps) = (steps(&old), steps(&new));
     let (before, after, both) = match audience {
         Audience::Same(n) => (n, n, n),
@@ -83,7 +83,8 @@ pub fn outlook(old: Option<Side<'_>>, new: Option<Side<'_>>, audience: Audience<
     let sizes = Sizes { old: before * old_steps, new: after * new_steps, both: both * old_steps.min(new_steps) };
     let same = match (&old, &new) {
         (Some(a), Some(b)) => {
-            (&a.job.content, &a.job.then, &a.job.manner) == (&b.job.content, &b.job.then, &b.job.manner)
+            (&a.job.content, &a.job.then, &a.job.weights, &a.job.manner)
+                == (&b.job.content, &b.job.then, &b.job.weights, &b.job.manner)
         }
         _ => true,
     };

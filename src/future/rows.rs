@@ -82,7 +82,7 @@ impl<'p> Mould<'p> {
 
     /// How many messages each recipient gets.
     pub(super) fn steps(&self) -> usize {
-        self.chars.len()
+        self.premise.job.steps()
     }
 
     /// The longest lead of its messages.
@@ -105,11 +105,12 @@ impl<'p> Mould<'p> {
         let job = &self.premise.job;
         let typing = &job.manner.typing;
         let draw = layout.typing_draw(nominal, recipient.chat.as_str());
-        match (typing, self.chars.get(step).copied().flatten()) {
+        let number = job.variant_of(layout.seed, nominal, &recipient.chat).unwrap_or(step);
+        match (typing, self.chars.get(number).copied().flatten()) {
             (Typing::Off | Typing::Lead(_), _) => typing.lead(0, draw),
             (Typing::BySpeed { .. }, Some(chars)) => typing.lead(chars, draw),
             (Typing::BySpeed { .. }, None) => {
-                let content = if step == 0 { &job.content } else { &job.then[step - 1] };
+                let content = if number == 0 { &job.content } else { &job.then[number - 1] };
                 intake::lead_of(content, typing, &recipient.vars, nominal, &job.zone, draw)
             }
         }

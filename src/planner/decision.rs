@@ -112,6 +112,7 @@ mod tests {
             instance: InstanceName::new("i"),
             content: Content::text("x"),
             then: Vec::new(),
+            weights: Vec::new(),
             manner: Manner::default(),
             spread: None,
             jitter: None,

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{self, Jump, Stopwatch};
 use crate::domain::job::{DEFAULT_MAX_LATENESS, Overlap};
 use crate::domain::occurrence::{Layout, Whose};
+use crate::domain::recipient::Chat;
 use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::template::ZONE_VAR;
 use crate::domain::time::{Millis, Timestamp};
@@ -287,7 +288,7 @@ impl Planner {
     ) -> Result<(), StoreError> {
         let bodies: Vec<String> =
             contents.iter().map(|c| serde_json::to_string(&c.content).unwrap_or_default()).collect();
-        let steps = u32::try_from(contents.len()).unwrap_or(1);
+        let steps = u32::try_from(stored.job.steps()).unwrap_or(1);
         let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(TimeZone::UTC);
         let job_zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
         let layout = self.layout(stored, &zone);
@@ -313,10 +314,13 @@ impl Planner {
             let last = recipients.len() < CHUNK;
             after = recipients.last().map_or(after, |(place, _)| *place);
             let took = Stopwatch::start();
-            for (step, (content, body)) in (0_i32..).zip(contents.iter().zip(&bodies)) {
-                let row = |r| self.row(&planned, (step, content, body), r, now);
-                let rows = recipients.iter().filter_map(row).collect();
+            for (number, (content, body)) in contents.iter().zip(&bodies).enumerate() {
                 let job = &stored.job;
+                // Of variants everybody gets one; the contents of a sequence are steps.
+                let is_theirs = |chat: &Chat| job.variant_of(self.seed, nominal, chat).is_none_or(|v| v == number);
+                let step = if job.weights.is_empty() { i32::try_from(number).unwrap_or(i32::MAX) } else { 0 };
+                let row = |r| self.row(&planned, (step, content, body), r, now);
+                let rows = recipients.iter().filter(|(_, r)| is_theirs(&r.chat)).filter_map(row).collect();
                 self.store
                     .insert(NewMessages {
                         job: Some(job.name.clone()),
@@ -327,7 +331,7 @@ impl Planner {
                         audience: Some(stored.audience),
                         recipients: stored.size,
                         rows,
-                        publish: (last && i64::from(step) + 1 == i64::from(steps)).then_some(publish),
+                        publish: (last && number + 1 == contents.len()).then_some(publish),
                         now,
                     })
                     .await?;

@@ -9,7 +9,7 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::{get, read_vars};
 use crate::store::sqlite_plan::state_list;
 use crate::store::sqlite_read::{ack, message, state_name};
-use crate::store::view::{CampaignCount, CampaignMessage, CampaignView, Place};
+use crate::store::view::{CampaignCount, CampaignMessage, CampaignView, Place, VariantView};
 use crate::store::{SqliteStore, StoreError};
 
 /// The spans over which the rate of sends is told.
@@ -106,6 +106,31 @@ impl SqliteStore {
             view.counts.push(count);
         }
         Ok(view)
+    }
+
+    /// What became of the contents of a campaign, one by one: of its variants, where it has several.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn variants_of_campaign(&self, occurrence: i64) -> Result<Vec<VariantView>, StoreError> {
+        let rows = sqlx::query(include_str!("sql/campaign_variants.sql"))
+            .bind(occurrence)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("count the variants of a campaign"))?;
+        let one = |row: &SqliteRow| {
+            Ok(VariantView {
+                content: get::<Option<String>>(row, 1)?.unwrap_or_default(),
+                messages: count_of(row, 2)?,
+                sent: count_of(row, 3)?,
+                device: count_of(row, 4)?,
+                read: count_of(row, 5)?,
+                failed: count_of(row, 6)?,
+                replied: count_of(row, 7)?,
+                opted_out: count_of(row, 8)?,
+            })
+        };
+        rows.iter().map(one).collect()
     }
 
     /// Messages of a campaign in any of these states (none = all), by chat, after a place.

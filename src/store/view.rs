@@ -453,3 +453,24 @@ pub struct AnswerView {
     /// The word of its outcome.
     pub outcome: String,
 }
+
+/// What became of the messages of a campaign with one content.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VariantView {
+    /// The content, as JSON.
+    pub content: String,
+    /// Its messages.
+    pub messages: u64,
+    /// Those that were sent.
+    pub sent: u64,
+    /// Those of them that reached a device.
+    pub device: u64,
+    /// Those of them that were read, or played.
+    pub read: u64,
+    /// Messages that failed.
+    pub failed: u64,
+    /// Sent messages whose recipients wrote since.
+    pub replied: u64,
+    /// Sent messages whose recipients opted out since.
+    pub opted_out: u64,
+}
