@@ -237,6 +237,13 @@ fn a_campaign_whose_calling_off_is_killed_stays_paused_and_is_called_off_the_sec
     println!("{halfway} of 5 were killed halfway");
 }
 
+/// Starts the daemon and waits until its file is applied.
+fn start(bench: &Bench, scenario: &str) -> Running {
+    let daemon = bench.start_sandboxed(scenario);
+    until("the daemon is ready", LIMIT, || bench.log().contains(" ready ms="));
+    daemon
+}
+
 /// A jobs file with one campaign of so many, and a lane of forty a second.
 fn write_campaign(bench: &Bench, guests: usize, keys: &str) {
     let rows: String = (0..guests).map(|n| format!("2010000{n:05}\n")).collect();
@@ -254,7 +261,7 @@ fn write_campaign(bench: &Bench, guests: usize, keys: &str) {
 fn a_campaign_that_is_held_is_a_draft_until_it_is_approved_and_then_reaches_everybody() {
     let bench = Bench::new();
     write_campaign(&bench, 25, "hold: true");
-    let _daemon = bench.start_sandboxed("{}\n");
+    let _daemon = start(&bench, "{}\n");
     until("it is there", LIMIT, || bench.run(&["campaign", "show", "launch"]).status.success());
     pause(Duration::from_millis(700));
     let draft = show(&bench);
@@ -278,7 +285,7 @@ fn a_campaign_that_goes_wrong_is_paused_by_itself_and_goes_on_once_a_person_has_
     write_campaign(&bench, 400, "pause_on: { errors: 20%, of: 20 }");
     let scenario =
         "seed: 5\nfaults:\n  - { on: send, percent: 60, answer: { status: 400, body: '{\"message\":\"no\"}' } }\n";
-    let _daemon = bench.start_sandboxed(scenario);
+    let _daemon = start(&bench, scenario);
     let paused = || {
         bench.path("db").exists()
             && bench.run(&["campaign", "show", "launch"]).status.success()
@@ -315,9 +322,8 @@ fn each_recipient_gets_one_variant_by_weight_and_the_report_tells_what_became_of
          to: { csv: guests.csv, chat: phone }\n    typing: off\n    variants:\n      - { weight: 3, text: \"Dear {{ name }}\" }\n      \
          - { text: \"Hi {{ name }}\" }\n",
     );
-    let _daemon =
-        bench.start_sandboxed("replies:\n  - { chat: \"*\", text: \"Hi \", after: 100ms, say: \"Thanks\" }\n");
-    let all_sent = || bench.path("db").exists() && sent(&bench) == 200;
+    let _daemon = start(&bench, "replies:\n  - { chat: \"*\", text: \"Hi \", after: 100ms, say: \"Thanks\" }\n");
+    let all_sent = || sent(&bench) == 200;
     until("all of it left", LIMIT, all_sent);
     let hi = |told: &Value| told["variants"][1].clone();
     until("the answers came in", LIMIT, || hi(&show(&bench))["replied"] == hi(&show(&bench))["sent"]);
@@ -337,4 +343,41 @@ fn each_recipient_gets_one_variant_by_weight_and_the_report_tells_what_became_of
     let both = bench.write("both.yaml", "version: 1\ninstances: { shop: { gateway: sandbox } }\njobs:\n  a: { in: 1s, to: \"201000000001\", text: x, variants: [{ text: a }, { text: b }] }\n");
     let checked = bench.run(&["check", both.to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&checked.stderr).contains("has both variants and text"), "{checked:?}");
+}
+
+#[test]
+fn a_later_message_of_a_sequence_counts_from_when_the_one_before_left_and_ends_with_an_answer() {
+    let bench = Bench::new();
+    bench.write(
+        "jobs.yaml",
+        "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox, pacing: { gap: 1s..1s } } }\njobs:\n  course:\n    in: 0s\n    \
+         to: [\"201000000001\", \"201000000002\", \"201000000003\", \"201000000004\"]\n    typing: { lead: 200ms }\n    stop_on: reply\n    \
+         messages:\n      - text: \"lesson one\"\n      - { after: 5s, text: \"lesson two\" }\n      - { after: 3s, text: \"lesson three\" }\n",
+    );
+    let scenario = "replies:\n  - { chat: \"201000000002*\", text: \"lesson one\", after: 100ms, say: \"got it\" }\n  \
+                    - { chat: \"201000000003*\", text: \"lesson two\", after: 100ms, say: \"enough\" }\n";
+    let _daemon = start(&bench, scenario);
+    let messages = || bench.json(&["list", "--job", "course"])["messages"].as_array().unwrap().clone();
+    let rests = |m: &Value| m["state"] == "sent" || m["state"] == "skipped";
+    until("the course is over", LIMIT, || messages().len() == 12 && messages().iter().all(rests));
+    let sends_to = |n: usize| -> Vec<i64> {
+        let to = format!("20100000000{n}@c.us");
+        bench.journal().iter().filter(|l| l.path == "/v2/send/text" && l.chat == to).map(|l| l.received_ms).collect()
+    };
+    assert_eq!([1, 2, 3, 4].map(|n| sends_to(n).len()), [3, 1, 2, 3], "an answer ends it");
+    for n in [1, 4] {
+        let at = sends_to(n);
+        assert!(at[1] - at[0] >= 4_980 && at[2] - at[1] >= 2_980, "{at:?}");
+        assert!(at[2] - at[0] < 12_000, "and not much more: {at:?}");
+    }
+    let mut reasons: Vec<String> = messages()
+        .iter()
+        .filter(|m| m["state"] == "skipped")
+        .map(|m| format!("{} {}", &m["to"].as_str().unwrap()[11..12], m["reason"].as_str().unwrap()))
+        .collect();
+    reasons.sort();
+    assert_eq!(reasons, ["2 replied", "2 sequence", "3 replied"]);
+    let wrong = bench.write("wrong.yaml", "version: 1\ninstances: { shop: { gateway: sandbox } }\njobs:\n  a: { in: 1s, to: \"201000000001\", messages: [{ after: 1s, text: a }, { text: b }] }\n");
+    let checked = bench.run(&["check", wrong.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&checked.stderr).contains("after stands at the second message"), "{checked:?}");
 }

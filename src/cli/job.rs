@@ -156,6 +156,7 @@ async fn show(global: &Global, name: &str, limit: u32, out: &Out) -> anyhow::Res
     document["content"] = json!(job.content);
     document["then"] = json!(job.then);
     document["weights"] = json!(job.weights);
+    document["after"] = json!(job.after);
     document["manner"] = json!(job.manner);
     document["spread_ms"] = json!(job.spread);
     document["jitter_ms"] = json!(job.jitter);

@@ -245,8 +245,10 @@ fn what() -> Vec<(&'static str, Value)> {
     debug_assert_eq!(contents().len(), KINDS.len());
     let reply = ("reply_to", text("The message it answers, by its serialized id."));
     let step: Vec<(&str, Value)> = contents().into_iter().chain([reply.clone()]).collect();
+    let after = ("after", text("How long after the message before it, such as 2d."));
+    let later: Vec<(&str, Value)> = step.iter().cloned().chain([after]).collect();
     let steps = json!({
-        "type": "array", "items": object("One message of a sequence.", &step, &[]), "minItems": 1, "maxItems": 20,
+        "type": "array", "items": object("One message of a sequence.", &later, &[]), "minItems": 1, "maxItems": 20,
         "description": "Several contents, sent in order; what follows one that is not sent is not sent either.",
     });
     let weight = ("weight", number("How often, beside the weights of the others; 1."));
@@ -332,6 +334,7 @@ fn manner() -> Vec<(&'static str, Value)> {
         ("expires", text("When it is of no use any more: a duration after due, or an instant.")),
         ("hold", json!({ "description": "Whether it waits for `campaign approve`.", "type": "boolean" })),
         ("consent", words("Whom it goes to: whoever did not opt out, or who opted in.", &["opt_out", "opt_in"])),
+        ("stop_on", words("What ends a sequence early.", &["reply", "nothing"])),
         ("pause_on", json!({ "anyOf": [pause_on(), { "enum": ["off", false] }] })),
     ]
 }

@@ -8,10 +8,14 @@ use crate::domain::content::{
 };
 use crate::domain::render::CompiledContent;
 use crate::domain::template::{Moments, Vars};
+use crate::domain::time::Millis;
 use crate::gateway::Kind;
 
 /// Contents in one sequence.
 const MESSAGES_LIMIT: usize = 20;
+
+/// A message of a sequence is due a year after the one before it at most.
+const LONGEST_AFTER: Millis = Millis(366 * 86_400_000);
 
 /// Variants of one message.
 const VARIANTS_LIMIT: usize = 20;
@@ -28,6 +32,8 @@ pub(crate) struct Said {
     pub contents: Vec<Content>,
     /// Where they are variants of one message, how often each; else empty.
     pub weights: Vec<u32>,
+    /// Where some are due later than the first, how long each after the one before it; else empty.
+    pub after: Vec<Millis>,
     compiled: Vec<CompiledContent>,
     /// What follows them says.
     also: Vec<CompiledContent>,
@@ -73,16 +79,22 @@ impl Reading<'_> {
     /// The contents of a job: one of the kinds, or a list of them under `messages`.
     pub(crate) fn said(&mut self, map: &Map<'_>, what: &str, kind: Option<Kind>, moments: &Moments) -> Option<Said> {
         let listed = ["messages", "variants"].into_iter().find_map(|key| Some((key, map.get(key)?)));
-        let (contents, weights) = match listed {
-            None => (vec![self.content(map, what, kind)?], Vec::new()),
+        let (contents, weights, after) = match listed {
+            None => (vec![self.content(map, what, kind)?], Vec::new(), Vec::new()),
             Some((word, node)) => {
                 let mut beside = KINDS.iter().chain(&["reply_to", "messages", "variants"]);
                 if let Some(key) = beside.find(|k| **k != word && map.get(k).is_some()) {
                     self.error(node, format!("{what} has both {word} and {key}"), Some("keep one".to_owned()));
                 }
                 match word {
-                    "messages" => (self.sequence(node, what, kind)?, Vec::new()),
-                    _ => self.variants(node, what, kind)?,
+                    "messages" => {
+                        let (contents, after) = self.sequence(node, what, kind)?;
+                        (contents, Vec::new(), after)
+                    }
+                    _ => {
+                        let (contents, weights) = self.variants(node, what, kind)?;
+                        (contents, weights, Vec::new())
+                    }
                 }
             }
         };
@@ -102,10 +114,11 @@ impl Reading<'_> {
                 Err(e) => self.error(node, format!("{} of {what}: {e}", content.kind()), None),
             }
         }
-        (self.errors.len() == before).then_some(Said { contents, weights, compiled, also: Vec::new() })
+        (self.errors.len() == before).then_some(Said { contents, weights, after, compiled, also: Vec::new() })
     }
 
-    fn sequence(&mut self, node: &Node, what: &str, kind: Option<Kind>) -> Option<Vec<Content>> {
+    /// Messages sent in order, and how long after the one before it each but the first is due.
+    fn sequence(&mut self, node: &Node, what: &str, kind: Option<Kind>) -> Option<(Vec<Content>, Vec<Millis>)> {
         let Value::List(list) = &node.value else {
             self.error(node, format!("messages of {what} must be a list, not {}", describe(node)), None);
             return None;
@@ -114,17 +127,27 @@ impl Reading<'_> {
             self.error(node, format!("messages of {what} must hold 1 to {MESSAGES_LIMIT} contents"), None);
             return None;
         }
-        let known: Vec<&str> = KINDS.iter().copied().chain(["reply_to"]).collect();
-        let read: Vec<Option<Content>> = list
-            .iter()
-            .enumerate()
-            .map(|(i, n)| {
-                let what = format!("message {} of {what}", i + 1);
-                let map = self.map(n, &what, &known, &["after"])?;
-                self.content(&map, &what, kind)
-            })
-            .collect();
-        read.into_iter().collect()
+        let known: Vec<&str> = KINDS.iter().copied().chain(["reply_to", "after"]).collect();
+        let (mut contents, mut after) = (Vec::with_capacity(list.len()), Vec::new());
+        for (i, node) in list.iter().enumerate() {
+            let what = format!("message {} of {what}", i + 1);
+            let Some(map) = self.map(node, &what, &known, &[]) else { continue };
+            contents.extend(self.content(&map, &what, kind));
+            let later = match map.get("after") {
+                Some(n) if i == 0 => {
+                    let hint = "the first is due when the job is; `after` counts from the message before".to_owned();
+                    self.error(n, "after stands at the second message and those behind it".to_owned(), Some(hint));
+                    continue;
+                }
+                Some(n) => self.duration_in(n, "after", Millis::ZERO, LONGEST_AFTER),
+                None => Some(Millis::ZERO),
+            };
+            after.extend(later.filter(|_| i > 0));
+        }
+        if after.iter().all(|a| *a == Millis::ZERO) {
+            after.clear();
+        }
+        (contents.len() == list.len()).then_some((contents, after))
     }
 
     /// Variants of one message, and how often each is to go out.

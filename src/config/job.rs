@@ -110,7 +110,7 @@ impl Reading<'_> {
         if let (Some(r), Some(follow)) = (&recipients, &manner.follow) {
             self.warn_of_the_same(r, follow, &map, &what);
         }
-        let Said { mut contents, weights, .. } = said?;
+        let Said { mut contents, weights, after, .. } = said?;
         let job = Job {
             name: name.to_owned(),
             schedule: schedule?,
@@ -119,6 +119,7 @@ impl Reading<'_> {
             content: contents.remove(0),
             then: contents,
             weights,
+            after,
             manner,
             spread,
             jitter: jitter.filter(|j| *j > Millis::ZERO),

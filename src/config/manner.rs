@@ -16,7 +16,7 @@ use crate::domain::timeline::Late;
 use crate::domain::typing::{LONGEST_LEAD, Typing};
 
 /// The keys read here.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 16] = [
     "typing",
     "late",
     "misfire",
@@ -32,6 +32,7 @@ pub(super) const KEYS: [&str; 15] = [
     "hold",
     "consent",
     "pause_on",
+    "stop_on",
 ];
 
 const YEAR: Millis = Millis(365 * 86_400_000);
@@ -120,6 +121,14 @@ impl Reading<'_> {
         };
         if let Some(c) = map.get("consent").and_then(|n| self.word(n, "consent", &["opt_in", "opt_out"], consent)) {
             manner.opt_in = c;
+        }
+        let stop_on = |t: &str| match t {
+            "reply" => Some(true),
+            "nothing" => Some(false),
+            _ => None,
+        };
+        if let Some(s) = map.get("stop_on").and_then(|n| self.word(n, "stop_on", &["reply", "nothing"], stop_on)) {
+            manner.stop_on_reply = s;
         }
         if let Some(node) = map.get("pause_on") {
             manner.pause_on = self.pause_on(node);

@@ -39,6 +39,9 @@ pub struct Job {
     /// content. Empty where they are a sequence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<u32>,
+    /// How long after the one before it each content of `then` is due; empty where all are due together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Millis>,
     /// How it is sent.
     pub manner: Manner,
     /// Its recipients are due evenly over this span instead of all at once.
@@ -50,6 +53,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// How long after the first message of its sequence a step is due.
+    pub fn offset(&self, step: usize) -> Millis {
+        self.after.iter().take(step).fold(Millis::ZERO, |sum, after| sum + *after)
+    }
+
     /// How many messages a recipient of an occurrence gets.
     pub fn steps(&self) -> usize {
         if self.weights.is_empty() { 1 + self.then.len() } else { 1 }
@@ -113,6 +121,9 @@ pub struct Manner {
     /// Whether it only goes to recipients of whom an opt-in is recorded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub opt_in: bool,
+    /// Whether a sequence ends when its recipient writes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stop_on_reply: bool,
     /// What pauses its campaign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_on: Option<PauseOn>,
@@ -159,6 +170,7 @@ impl Default for Manner {
             own_clock: false,
             hold: false,
             opt_in: false,
+            stop_on_reply: false,
             pause_on: None,
             follow: None,
         }

@@ -88,11 +88,15 @@ pub enum Reason {
     NoOptIn,
     /// It waits for a person's approval.
     Approval,
+    /// It waits for its time after the message of its sequence before it.
+    After,
+    /// Its recipient answered an earlier message of its sequence.
+    Replied,
 }
 
 impl Reason {
     /// Every reason with its sentence: what the reference prints and a test holds against the code.
-    pub const ALL: [(Reason, &'static str, &'static str); 41] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 43] = [
         (Reason::Refused, "refused", "The gateway refused the message for good."),
         (Reason::TriesUsedUp, "tries_used_up", "Every try of `retry.attempts` was used up."),
         (Reason::CancelledByPerson, "cancelled_by_person", "Somebody cancelled it."),
@@ -169,6 +173,12 @@ impl Reason {
             "no_opt_in",
             "Its job writes to those who opted in only (`consent: opt_in`), and no opt-in of its recipient is recorded.",
         ),
+        (
+            Reason::After,
+            "after",
+            "The message of its sequence before it left later than planned, and its `after` counts from there.",
+        ),
+        (Reason::Replied, "replied", "Its recipient answered an earlier message of its sequence (`stop_on: reply`)."),
         (Reason::Approval, "approval", "Its job waits for an approval (`hold: true`); `campaign approve` lets it go."),
     ];
 

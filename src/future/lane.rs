@@ -374,7 +374,7 @@ impl<'p> LaneWorld<'p> {
             }
             if let Some(then) = row.then {
                 if state == StateName::Sent {
-                    self.unblock(then);
+                    self.unblock(then, row.due.due_at, row.foreseen.sends_at.unwrap_or(now));
                 } else {
                     next = Some((then, StateName::Skipped, Some(Reason::Sequence)));
                 }
@@ -383,8 +383,13 @@ impl<'p> LaneWorld<'p> {
         }
     }
 
-    fn unblock(&mut self, number: Number) {
+    /// A message may follow the one before it, which was due at one instant and left at another.
+    fn unblock(&mut self, number: Number, was_due: Timestamp, left: Timestamp) {
         if let Some(row) = self.queue.get_mut(number) {
+            let after = row.due.due_at.since(was_due);
+            if after > Millis::ZERO {
+                row.due.target = row.due.target.max(left + after);
+            }
             row.blocked = false;
             row.kept_by = Some(HeldBy::Gate(GateName::Sequence));
             self.queue.offer(number);

@@ -205,12 +205,13 @@ fn following(
     let mould = Mould::new(job, window, now);
     let layout = mould.layout(seed);
     let recipient = Recipient { chat: message.due.chat.clone(), vars: message.vars.clone() };
-    let later = step + 1..mould.steps();
-    later
+    let first = step + 1;
+    (first..mould.steps())
         .map(|step| {
             let due = mould.due(&layout, (nominal, Millis::ZERO), step, (0, &recipient));
             // They are due with it, whatever the place of their recipient.
-            let (due_at, expires_at) = (message.due.due_at, message.due.expires_at);
+            let later = job.job.offset(step) - job.job.offset(first - 1);
+            let (due_at, expires_at) = (message.due.due_at + later, message.due.expires_at.map(|at| at + later));
             crate::domain::message::Due { flow: message.due.flow, due_at, target: due_at, expires_at, ..due }
         })
         .collect()

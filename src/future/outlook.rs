@@ -83,8 +83,8 @@ pub fn outlook(old: Option<Side<'_>>, new: Option<Side<'_>>, audience: Audience<
     let sizes = Sizes { old: before * old_steps, new: after * new_steps, both: both * old_steps.min(new_steps) };
     let same = match (&old, &new) {
         (Some(a), Some(b)) => {
-            (&a.job.content, &a.job.then, &a.job.weights, &a.job.manner)
-                == (&b.job.content, &b.job.then, &b.job.weights, &b.job.manner)
+            (&a.job.content, &a.job.then, &a.job.weights, &a.job.after, &a.job.manner)
+                == (&b.job.content, &b.job.then, &b.job.weights, &b.job.after, &b.job.manner)
         }
         _ => true,
     };

@@ -128,7 +128,7 @@ impl<'p> Mould<'p> {
         let lead = self.lead(layout, step, recipient, nominal);
         let own = recipient.vars.get(ZONE_VAR).and_then(|name| clock::zone(name.trim()).ok());
         let whose = Whose { place, zone: own.as_ref().unwrap_or(&self.job_zone) };
-        let due_at = layout.due(nominal, jitter, &whose, lead);
+        let due_at = layout.due(nominal, jitter, &whose, lead) + job.offset(step);
         let useless_from = layout.useless_from(nominal);
         let of_recipient = || {
             let zone = recipient.vars.get(ZONE_VAR).map(String::as_str);

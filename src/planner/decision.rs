@@ -113,6 +113,7 @@ mod tests {
             content: Content::text("x"),
             then: Vec::new(),
             weights: Vec::new(),
+            after: Vec::new(),
             manner: Manner::default(),
             spread: None,
             jitter: None,

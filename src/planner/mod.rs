@@ -367,6 +367,7 @@ impl Planner {
             false => Some(layout.due(nominal, jitter, &whose, lead))
                 .filter(|due| layout.not_before().is_none_or(|first| *due >= first))?,
         };
+        let due_at = due_at + layout.job.offset(usize::try_from(step).unwrap_or(0));
         let vars = crate::store::vars_json(&recipient.vars);
         let expires = manner.expires.map(|e| e.of(due_at));
         let (state, reason) = match planned.fate(due_at, now) {

@@ -130,6 +130,8 @@ pub struct Claimed {
     pub unvouched: bool,
     /// Whether it goes to those who opted in only, and no opt-in of its recipient is recorded.
     pub no_opt_in: bool,
+    /// Whether its recipient has answered an earlier message of its sequence, which then ends.
+    pub replied: bool,
 }
 
 /// One message as a claim would hand it over, whatever state it is in.

@@ -62,6 +62,17 @@ pub(super) async fn claim(
             unsendable.extend(skipped(row, Reason::NoOptIn, NOT_IN.to_owned(), now)?);
             continue;
         }
+        if message.replied {
+            unsendable.extend(skipped(row, Reason::Replied, REPLIED.to_owned(), now)?);
+            continue;
+        }
+        // The message before it left later than planned: it is looked at again when it may follow.
+        let wake_at = message.due.target - message.due.lead;
+        if wake_at > wanted.horizon {
+            answer.next_wake = answer.next_wake.into_iter().chain([wake_at]).min();
+            unsendable.extend(follows_later(&message.due, now));
+            continue;
+        }
         message.due.kept_waiting |= was_paused(&known, &message);
         answer.messages.push(message);
     }
@@ -114,6 +125,18 @@ const SUPPRESSED: &str = "its recipient is suppressed";
 /// The note of a message that goes to those who opted in only.
 const NOT_IN: &str = "no opt-in of its recipient is recorded";
 
+/// The note of a message whose recipient has answered the ones before it.
+const REPLIED: &str = "its recipient has written since the first message of its sequence";
+
+/// The change that has a message of a sequence wait until it may follow the one before it.
+fn follows_later(due: &Due, now: Timestamp) -> Option<Change> {
+    let wake_at = due.target - due.lead;
+    let event = Event::Postponed { wake_at, reason: Reason::After };
+    let note = format!("the message before it left later than planned: it follows at {}", due.target);
+    let transition = state::apply(&State::Scheduled { wake_at: now }, &event).ok()?;
+    Some(Change { id: due.id, attempts: due.attempts, at: now, transition, facts: Facts::Note(note) })
+}
+
 fn skip(
     id: MessageId,
     (before, attempts): (&State, u32),
@@ -148,7 +171,8 @@ pub(super) async fn claimed(
     let (step, steps) = (numbers.next()?, numbers.next()?);
     let (expires_at, has_key, event_at) = (numbers.instant()?, numbers.next()? != 0, numbers.instant()?);
     let flow = Flow::from_code(numbers.next()?);
-    let no_opt_in = content.manner.opt_in && numbers.next()? == 0;
+    let no_opt_in = (numbers.next()? == 0) & content.manner.opt_in;
+    let (follows_at, replied) = (numbers.instant()?, (numbers.next()? != 0) & content.manner.stop_on_reply);
     let job: Option<String> = get(row, 3)?;
     let vars = read_vars(get(row, 4)?);
     let released = get::<Option<&str>>(row, 5)?.is_some_and(|r| r == Reason::Released.name());
@@ -165,7 +189,7 @@ pub(super) async fn claimed(
         class,
         flow,
         due_at,
-        target: wake_at + lead,
+        target: follows_at.map_or(wake_at + lead, |at| at.max(wake_at + lead)),
         lead,
         late: content.manner.late,
         attempts,
@@ -180,7 +204,7 @@ pub(super) async fn claimed(
         leads_on: (0..steps - 1).contains(&step),
     };
     let unvouched = job.is_none() && !released && !has_key;
-    Ok(Claimed { due, content, vars, job, nominal_at, guard, unvouched, no_opt_in })
+    Ok(Claimed { due, content, vars, job, nominal_at, guard, unvouched, no_opt_in, replied })
 }
 
 /// The numbers of a row that is claimed, in the order of `claim.sql`.
