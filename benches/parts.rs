@@ -34,6 +34,7 @@ fn due(number: u64, lead: Millis) -> Due {
         instance: InstanceName::new("shop"),
         chat: Chat::from_stored(&format!("{}@c.us", 491_510_000_000 + number)),
         class: Class::default(),
+        flow: onthedot::domain::flow::Flow::of_class(Class::default()),
         due_at: NOW + lead,
         target: NOW + lead,
         lead,
@@ -131,6 +132,7 @@ fn texts(c: &mut Criterion) {
         event: None,
         late_by: Millis::ZERO,
         zone: clock::zone("Europe/Rome").unwrap(),
+        pick: onthedot::domain::draw::Draw::new(7, "bench"),
     };
     let vars = Vars::from([("name".to_owned(), "Ada".to_owned()), ("seats".to_owned(), "2".to_owned())]);
     let text = "Hi {{ name }}, {{ seats }} seats are kept until {{ due | time }}.";

@@ -76,7 +76,7 @@ fn moments(claimed: &Claimed, slot: Timestamp) -> Moments {
     // What somebody asked for beside the schedule is due at the instant that names it, on every clock.
     let named_by_clock = |n: Timestamp| own_clock && due != n;
     let nominal = claimed.nominal_at.map(|n| if named_by_clock(n) { occurrence::own_clock(n, &zone) } else { n });
-    Moments { due, nominal, event, late_by: slot.since(due), zone }
+    Moments { due, nominal, event, late_by: slot.since(due), zone, pick: claimed.due.draw.with_text("pick") }
 }
 
 /// The clock of a recipient, where it is known.

@@ -5,7 +5,6 @@
 
 #[path = "support/dump.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
-#[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
 mod dump;
 #[path = "support/faked_clock.rs"]
 mod faked_clock;

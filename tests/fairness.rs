@@ -60,14 +60,14 @@ fn an_urgent_message_is_typed_to_within_a_send_and_a_gap_whatever_broadcast_is_r
     for (n, (name, more)) in ACCOUNTS.iter().enumerate() {
         let rows: String = (0..guests / 2).map(|g| format!("20{n}{g:09}\n")).collect();
         bench.write(&format!("{name}.csv"), &format!("phone\n{rows}"));
-        write!(
+        writeln!(
             instances,
-            "  {name}: {{ gateway: wawp, base_url: \"{url}\", instance_id: i{n}, access_token: t, pacing: {{ gap: 20ms..{GAP}ms{more} }} }}\n"
+            "  {name}: {{ gateway: wawp, base_url: \"{url}\", instance_id: i{n}, access_token: t, pacing: {{ gap: 20ms..{GAP}ms{more} }} }}"
         )
         .unwrap();
-        write!(
+        writeln!(
             jobs,
-            "  all-{name}: {{ in: 1s, class: campaign, instance: {name}, to: {{ csv: {name}.csv, chat: phone }}, text: \"hi\", typing: {{ lead: 300ms }} }}\n"
+            "  all-{name}: {{ in: 1s, class: campaign, instance: {name}, to: {{ csv: {name}.csv, chat: phone }}, text: \"hi\", typing: {{ lead: 300ms }} }}"
         )
         .unwrap();
     }

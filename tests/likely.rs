@@ -1,6 +1,8 @@
 //! `campaign eta` by chance: over random campaigns and gateways, how often the true end lies in the span that was told. The
 //! truth is a play with a gateway whose habits are known only from some answers it gave before.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
+
 use jiff::tz::TimeZone;
 use onthedot::domain::campaign::CampaignName;
 use onthedot::domain::class::Class;

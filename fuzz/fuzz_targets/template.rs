@@ -4,6 +4,7 @@
 
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
+use onthedot::domain::draw::Draw;
 use onthedot::domain::template::{Moments, Template, Vars};
 use onthedot::domain::time::{Millis, Timestamp};
 
@@ -37,5 +38,5 @@ fuzz_target!(|text: &str| {
 fn moments() -> Moments {
     let due = Timestamp(1_796_115_600_000);
     let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("the zone can be read");
-    Moments { due, nominal: Some(due), event: Some(due + Millis::seconds(3_600)), late_by: Millis(1_500), zone }
+    Moments { due, nominal: Some(due), event: Some(due + Millis::seconds(3_600)), late_by: Millis(1_500), zone, pick: Draw::new(1, "fuzz") }
 }

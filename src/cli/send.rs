@@ -10,6 +10,7 @@ use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
 use crate::domain::class::Class;
+use crate::domain::draw::Draw;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::job::DEFAULT_MAX_LATENESS;
 use crate::domain::state::StateName;
@@ -150,7 +151,14 @@ fn message(
     let Some(content) = args.content.read(kind)? else {
         return Err(told(Exit::Usage, "what shall be sent? --text \"Hi\", --image URL, … (see --help)"));
     };
-    let moments = Moments { due: now, nominal: None, event: None, late_by: Millis::ZERO, zone: zone.clone() };
+    let moments = Moments {
+        due: now,
+        nominal: None,
+        event: None,
+        late_by: Millis::ZERO,
+        zone: zone.clone(),
+        pick: Draw::new(0, "trial"),
+    };
     content
         .compile()
         .map_err(|e| e.to_string())

@@ -13,6 +13,7 @@ use crate::config::schedule::When;
 use crate::config::tree::{Node, Value};
 use crate::config::whereabouts::Whereabouts;
 use crate::domain::content::KINDS;
+use crate::domain::draw::Draw;
 use crate::domain::follow::FollowUp;
 use crate::domain::id::InstanceName;
 use crate::domain::job::{Job, Manner};
@@ -81,7 +82,14 @@ impl Reading<'_> {
         let jitter = map.get("jitter").and_then(|n| self.duration_in(n, "jitter", Millis::ZERO, SPREAD_LIMIT));
         let instance = self.job_instance(&map, &what, around);
         let event = schedule.as_ref().and_then(Schedule::event_at);
-        let moments = Moments { due: around.now, nominal: Some(around.now), event, late_by: Millis::ZERO, zone };
+        let moments = Moments {
+            due: around.now,
+            nominal: Some(around.now),
+            event,
+            late_by: Millis::ZERO,
+            zone,
+            pick: Draw::new(0, "trial"),
+        };
         let mut said = self.said(&map, &what, instance.map(|(_, kind)| *kind), &moments);
         if let Some((instance, kind)) = instance {
             manner.follow = self.follow_up(&map, &what, (instance, *kind), around, (said.as_mut(), &moments));

@@ -314,6 +314,7 @@ mod tests {
             event: None,
             late_by: Millis::ZERO,
             zone: jiff::tz::TimeZone::UTC,
+            pick: crate::domain::draw::Draw::new(0, "trial"),
         };
         content.compile().unwrap().render(&Vars::new(), &moments).map_err(|e| e.to_string())
     }

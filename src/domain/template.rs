@@ -8,6 +8,7 @@ use minijinja::machinery::{Token, tokenize};
 use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
+use crate::domain::draw::Draw;
 use crate::domain::time::{Millis, Timestamp};
 
 /// A recipient's variables: column name → cell. Empty cells are absent.
@@ -26,6 +27,8 @@ pub struct Moments {
     pub late_by: Millis,
     /// The zone in which instants are written out.
     pub zone: jiff::tz::TimeZone,
+    /// What `pick` draws from: the message's own, so that however often it is filled in it says the same.
+    pub pick: Draw,
 }
 
 /// The variable in which a recipient's time zone is kept, by its IANA name.
@@ -113,6 +116,7 @@ impl Template {
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.add_filter("date", |v: &Value| moment(v, "date", |z| z.strftime("%Y-%m-%d").to_string()));
         environment.add_filter("time", |v: &Value| moment(v, "time", |z| z.strftime("%H:%M").to_string()));
+        environment.add_filter("pick", pick);
         environment.add_filter("iso", |v: &Value| moment(v, "iso", |z| z.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()));
         // The engine drops one newline at the end of a template; a text keeps what was written.
         let source = if text.ends_with('\n') { format!("{text}\n") } else { text.to_owned() };
@@ -152,7 +156,7 @@ impl Template {
                 }
             }
             let filters = if e.kind() == ErrorKind::UnknownFilter {
-                "; date, time and iso show an instant, upper, lower, trim, default and the like change a text"
+                "; date, time and iso show an instant, pick takes one of several words, upper, lower, trim, default and the like change a text"
             } else {
                 ""
             };
@@ -211,8 +215,31 @@ fn context(vars: &Vars, moments: &Moments) -> Value {
     if let Some(event) = moments.event {
         all.insert("event", instant(event));
     }
+    all.insert(PICK_NAME, Value::from_object(Picks(moments.pick)));
     all.insert("late_by", Value::from(moments.late_by.at_least_zero().to_string()));
     Value::from(all.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<BTreeMap<String, Value>>())
+}
+
+/// Under which name a template knows its draw: none that can be written in one.
+const PICK_NAME: &str = "what pick draws from";
+
+#[derive(Debug)]
+struct Picks(Draw);
+
+impl Object for Picks {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+}
+
+/// One of several wordings parted by `|`, the same one for the same message.
+fn pick(state: &minijinja::State<'_, '_>, wordings: &str) -> String {
+    let all: Vec<&str> = wordings.split('|').collect();
+    let drawn = state
+        .lookup(PICK_NAME)
+        .and_then(|v| v.downcast_object_ref::<Picks>().map(|p| p.0))
+        .map_or(0, |draw| draw.with_text(wordings).between(0, i64::try_from(all.len()).unwrap_or(1) - 1));
+    usize::try_from(drawn).ok().and_then(|i| all.get(i)).map_or_else(String::new, |w| (*w).to_owned())
 }
 
 /// An instant inside a template: prints as `2026-12-01 10:00`, and the filters choose a part.
@@ -251,7 +278,23 @@ mod tests {
             event: Some(Timestamp(1_796_119_200_000)),
             late_by: Millis(1_500),
             zone,
+            pick: Draw::new(1, "test"),
         }
+    }
+
+    #[test]
+    fn pick_takes_one_of_several_wordings_and_the_same_one_for_the_same_message() {
+        let template =
+            Template::compile("{{ \"Hi|Hello|Hey\" | pick }} {{ name }}, {{ 'bye|see you' | pick }}").unwrap();
+        let said = |n: i64| {
+            let moments = Moments { pick: Draw::new(1, "test").with_number(n), ..moments() };
+            template.render(&vars(&[("name", "Ada|Bob")]), &moments).unwrap()
+        };
+        assert_eq!(said(7), said(7));
+        let all: std::collections::BTreeSet<String> = (0..200).map(said).collect();
+        assert_eq!(all.len(), 6, "{all:?}");
+        assert!(all.contains("Hello Ada|Bob, see you"), "what a recipient's variable says is no choice");
+        assert!(!Template::compile("{{ 'a|b' | pick }}").unwrap().needs_vars());
     }
 
     fn vars(pairs: &[(&str, &str)]) -> Vars {

@@ -168,6 +168,7 @@ mod tests {
             event: None,
             late_by: Millis::ZERO,
             zone: jiff::tz::TimeZone::UTC,
+            pick: crate::domain::draw::Draw::new(0, "trial"),
         };
         content.compile().unwrap().render(&Vars::new(), &moments).unwrap()
     }
