@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::clock;
 use crate::domain::ack::Ack;
 use crate::domain::campaign::CampaignName;
+use crate::domain::id::MessageId;
 use crate::domain::recipient::Chat;
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
@@ -74,7 +75,15 @@ pub async fn resend(
     let _lock = if dry_run { None } else { Some(ImportLock::take(store.path())?) };
     let now = clock::now();
     let mut open = None;
-    let mut again = Again { campaign, now, ids: IdMaker::default(), chat: None, step: 0, place: 0 };
+    let mut again = Again {
+        job: campaign.name.job.clone(),
+        now,
+        ids: IdMaker::default(),
+        chat: None,
+        step: 0,
+        place: 0,
+        made: Vec::new(),
+    };
     let mut after = Place::START;
     loop {
         let states = [StateName::Failed, StateName::Sent];
@@ -107,22 +116,47 @@ pub async fn resend(
     Ok(done)
 }
 
+/// Sends one message of a campaign to another chat, as its recipient would get it: a test. Answers its id; `None` where its content
+/// is not there any more.
+///
+/// # Errors
+/// When the database cannot be read or written, or somebody imports meanwhile.
+pub async fn send_copy(
+    store: &SqliteStore,
+    campaign: &CampaignView,
+    mut message: CampaignMessage,
+    to: &Chat,
+) -> Result<Option<MessageId>, StoreError> {
+    let _lock = ImportLock::take(store.path())?;
+    let now = clock::now();
+    to.as_str().clone_into(&mut message.message.chat);
+    // Of no occurrence of its job: the campaign stays the latest one.
+    let job = format!("test of {}", campaign.name.job);
+    let import = store.begin_import(job.clone(), format!("test of {}", campaign.name), now).await?;
+    let mut copy = Again { job, now, ids: IdMaker::default(), chat: None, step: 0, place: 0, made: Vec::new() };
+    copy.store(store, import, vec![message]).await?;
+    store.publish_import(import, ImportEnd { imported: 1, ..ImportEnd::default() }, clock::now()).await?;
+    Ok(copy.made.first().copied())
+}
+
 fn count<T>(all: impl Iterator<Item = T>) -> u64 {
     u64::try_from(all.count()).unwrap_or(u64::MAX)
 }
 
 /// Makes the messages of the new campaign, by chat as they come.
-struct Again<'c> {
-    campaign: &'c CampaignView,
+struct Again {
+    job: String,
     now: Timestamp,
     ids: IdMaker,
     /// The chat of the message before, whose messages are told apart by their steps.
     chat: Option<String>,
     step: i32,
     place: i64,
+    /// The ids of all of them.
+    made: Vec<MessageId>,
 }
 
-impl Again<'_> {
+impl Again {
     async fn store(
         &mut self,
         store: &SqliteStore,
@@ -139,8 +173,10 @@ impl Again<'_> {
             self.chat = Some(chat.as_str().to_owned());
             self.place += 1;
             let (due_at, lead) = (self.now + m.message.lead, m.message.lead);
+            let id = self.ids.make(self.now);
+            self.made.push(id);
             let message = NewMessage {
-                id: self.ids.make(self.now),
+                id,
                 guard: guard(&chat, &body, vars_json(&m.vars).as_deref()),
                 chat: chat.clone(),
                 place: Some(self.place),
@@ -160,7 +196,7 @@ impl Again<'_> {
             batches.entry((m.message.instance, m.content)).or_default().push(message);
         }
         let batches = batches.into_iter().map(|((instance, content), rows)| NewMessages {
-            job: Some(self.campaign.name.job.clone()),
+            job: Some(self.job.clone()),
             nominal_at: Some(self.now),
             instance: crate::domain::id::InstanceName::new(&instance),
             content,

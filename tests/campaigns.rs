@@ -381,3 +381,44 @@ fn a_later_message_of_a_sequence_counts_from_when_the_one_before_left_and_ends_w
     let checked = bench.run(&["check", wrong.to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&checked.stderr).contains("after stands at the second message"), "{checked:?}");
 }
+
+#[test]
+fn a_preview_shows_what_a_recipient_will_read_and_a_test_of_it_goes_to_oneself() {
+    let bench = Bench::new();
+    bench.write("guests.csv", "phone,name\n201000000001,Ada\n201000000002,Bob\n201000000003,Cy\n201000000004,Di\n");
+    bench.write(
+        "jobs.yaml",
+        "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs:\n  launch:\n    at: 2097-01-01T10:00\n    hold: true\n    \
+         to: { csv: guests.csv, chat: phone }\n    text: \"{{ 'Hi|Hello' | pick }} {{ name }}, {{ due | time }}\"\n",
+    );
+    let _daemon = start(&bench, "{}\n");
+    let shown = bench.json(&["campaign", "preview", "launch"]);
+    let texts = |v: &Value| -> Vec<String> {
+        v["previews"].as_array().unwrap().iter().map(|p| p["content"]["text"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = texts(&shown);
+    assert_eq!(all.len(), 3);
+    assert!(all[0].ends_with("Ada, 10:00") && all[2].ends_with("Cy, 10:00"), "{all:?}");
+    assert_eq!(texts(&bench.json(&["campaign", "preview", "launch", "--limit", "4"]))[..3], all, "the same each time");
+    let dry = bench.json(&[
+        "campaign",
+        "preview",
+        "launch",
+        "--chat",
+        "201000000002",
+        "--send-to",
+        "201000000099",
+        "--dry-run",
+    ]);
+    assert!(dry["sent"].is_null());
+    let sent = bench.json(&["campaign", "preview", "launch", "--chat", "201000000002", "--send-to", "201000000099"]);
+    assert!(texts(&sent)[0].ends_with("Bob, 10:00"));
+    let id = sent["sent"].as_str().unwrap().to_owned();
+    until("the test left", LIMIT, || bench.json(&["show", &id])["state"] == "sent");
+    let left: Vec<String> =
+        bench.journal().iter().filter(|l| l.path == "/v2/send/text").map(|l| l.chat.clone()).collect();
+    assert_eq!(left, ["201000000099@c.us"], "nothing went to a recipient");
+    assert_eq!(show(&bench)["messages"], 4, "and the campaign is as it was");
+    let nobody = bench.run(&["campaign", "preview", "launch", "--chat", "201000000077"]);
+    assert_eq!(nobody.status.code(), Some(3));
+}

@@ -159,3 +159,30 @@ fn a_job_for_those_who_opted_in_goes_to_nobody_else_and_an_import_lifts_no_opt_o
     let events = bench.json(&["show", &id])["events"].as_array().unwrap().clone();
     assert_eq!(events.last().unwrap()["note"], "no opt-in of its recipient is recorded");
 }
+
+#[test]
+fn a_message_keeps_out_of_a_conversation_for_a_while() {
+    let jobs = "  first: { in: 1s, to: [\"201000000001\", \"201000000002\"], text: first, typing: off }\n  \
+                offer: { in: 5s, quiet_after_reply: 6s, to: [\"201000000001\", \"201000000002\"], text: offer, typing: off }\n";
+    let scenario = "replies:\n  - { chat: \"201000000001*\", text: first, after: 500ms, say: \"who is this?\" }\n";
+    let (bench, _daemon) = begin(jobs, scenario);
+    let offers = || bench.json(&["list", "--job", "offer"])["messages"].as_array().unwrap().clone();
+    until("it waits for who writes", LIMIT, || offers().iter().any(|m| m["reason"] == "conversation"));
+    until("both left", LIMIT, || offers().len() == 2 && offers().iter().all(|m| m["state"] == "sent"));
+    let wrote = bench
+        .journal()
+        .iter()
+        .find(|l| l.path == "/v2/send/text" && l.chat.starts_with("201000000001"))
+        .unwrap()
+        .received_ms;
+    let late = |to: &str| offers().iter().find(|m| m["to"] == to).unwrap()["late_ms"].as_i64().unwrap();
+    assert!(late("201000000002@c.us") < 500, "nobody wrote there");
+    let sent = bench
+        .journal()
+        .iter()
+        .filter(|l| l.path == "/v2/send/text" && l.chat.starts_with("201000000001"))
+        .map(|l| l.received_ms)
+        .max()
+        .unwrap();
+    assert!((6_300..8_500).contains(&(sent - wrote)), "{} ms after the first message", sent - wrote);
+}

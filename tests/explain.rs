@@ -202,6 +202,8 @@ fn waiting_for_others() -> Vec<Row> {
     let rate = Pacing { rate: Some(Rate { count: 2, window: Millis(60_000) }), ..Pacing::default() };
     let per_hour = Pacing { per_hour: Some(2), ..Pacing::default() };
     let per_day = Pacing { per_day: Some(2), ..Pacing::default() };
+    let mut kept = paced(Pacing { reserve: Some(50), ..per_day }, &[600_000]);
+    (kept.due.class, kept.due.flow) = (Class::Urgent, Flow::of_class(Class::Urgent));
     let rest = Some((Millis(300_000), Millis(300_000)));
     let batch = Pacing { batch: Some(2), rest, ..Pacing::default() };
     let hour = 3_600_000;
@@ -226,6 +228,13 @@ fn waiting_for_others() -> Vec<Row> {
         ("the gap is not over", paced(gap(60_000), &[20_000]), &["due", "gap"], Some(40_020)),
         ("the rate is used up", paced(rate, &[10_000, 5_000]), &["due", "rate"], Some(50_020)),
         ("the hour is used up", paced(per_hour, &[600_000, 300_000]), &["due", "per_hour"], Some(hour - 600_000 + 20)),
+        (
+            "what is kept of the day is for others",
+            paced(Pacing { reserve: Some(50), ..per_day.clone() }, &[600_000]),
+            &["due", "per_day"],
+            Some(12 * hour),
+        ),
+        ("an urgent message has what is kept", kept, &["due"], Some(10_000)),
         ("the day is used up", paced(per_day, &[600_000, 300_000]), &["due", "per_day"], Some(12 * hour)),
         ("the instance rests after a batch", paced(batch, &[60_000, 30_000]), &["due", "rest"], Some(270_020)),
     ]

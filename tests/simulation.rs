@@ -104,6 +104,7 @@ fn a_week(seed: u64) {
         per_day: Some(90),
         batch: Some(12),
         rest: Some((Millis(120_000), Millis(240_000))),
+        reserve: Some(10),
     };
     let mut dice_of_lane = Dice::new(seed);
     let lane = LaneStart { pacing, zone: berlin(), ..supply::lane(&mut dice_of_lane, 0, seed) };

@@ -456,6 +456,9 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         "doubts",
         "instances_in_doubt",
         "campaign",
+        "campaigns_under_way",
+        "latest_sends",
+        "campaign_variants",
         "campaign_counts",
         "campaign_messages",
     ] {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::campaign_eta::{EtaArgs, campaign_eta};
 use crate::cli::campaign_export::{ExportArgs, export};
+use crate::cli::campaign_preview::{PreviewArgs, campaign_preview};
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted, safe, table};
 use crate::cli::pause::{PauseHow, pause_scope, resume_scope};
@@ -54,6 +55,8 @@ pub(super) enum CampaignCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Show what recipients of a campaign will read, and send one of it to yourself
+    Preview(PreviewArgs),
     /// Let a campaign go that waits for an approval (`hold: true`): what is due by then leaves as soon as it was typed
     Approve {
         /// The campaign, or its job
@@ -97,6 +100,7 @@ pub(super) async fn campaign(global: &Global, command: CampaignCommand, out: &Ou
             resume_scope(global, scope(global, &name).await?, dry_run, out).await
         }
         CampaignCommand::Cancel { name, dry_run } => cancel(global, &name, dry_run, out).await,
+        CampaignCommand::Preview(args) => campaign_preview(global, &args, out).await,
         CampaignCommand::Approve { name, dry_run } => approve(global, &name, dry_run, out).await,
         CampaignCommand::Resend { name, only, dry_run } => once_more(global, &name, &only, dry_run, out).await,
         CampaignCommand::Eta(args) => campaign_eta(global, &args, out).await,

@@ -4,6 +4,7 @@ mod bench;
 mod campaign;
 mod campaign_eta;
 mod campaign_export;
+mod campaign_preview;
 mod check;
 mod chores;
 mod contact;

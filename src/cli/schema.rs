@@ -335,6 +335,7 @@ fn manner() -> Vec<(&'static str, Value)> {
         ("hold", json!({ "description": "Whether it waits for `campaign approve`.", "type": "boolean" })),
         ("consent", words("Whom it goes to: whoever did not opt out, or who opted in.", &["opt_out", "opt_in"])),
         ("stop_on", words("What ends a sequence early.", &["reply", "nothing"])),
+        ("quiet_after_reply", text("How long it waits after its recipient wrote, such as 10m, or off.")),
         ("pause_on", json!({ "anyOf": [pause_on(), { "enum": ["off", false] }] })),
     ]
 }
@@ -381,6 +382,7 @@ fn instance() -> Value {
             ("concurrency", number("Chats being typed or sent to at once.")),
             ("per_hour", number("At most so many in any sixty minutes.")),
             ("per_day", number("At most so many on a day of the file's zone.")),
+            ("reserve", text("What part of the caps is kept for urgent messages and reminders, such as 10%.")),
             ("batch", number("After so many in a row …")),
             ("rest", text("… it rests for this long, such as 2m..4m.")),
         ],

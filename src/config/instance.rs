@@ -278,7 +278,7 @@ impl Reading<'_> {
 
     fn pacing(&mut self, node: &Node) -> Pacing {
         let mut pacing = Pacing::default();
-        let known = ["rate", "gap", "concurrency", "per_hour", "per_day", "batch", "rest"];
+        let known = ["rate", "gap", "concurrency", "per_hour", "per_day", "batch", "rest", "reserve"];
         let Some(map) = self.map(node, "pacing", &known, &[]) else { return pacing };
         pacing.rate = map.get("rate").and_then(|n| self.rate(n));
         pacing.gap = map.get("gap").and_then(|n| self.range(n, "pacing.gap"));
@@ -288,6 +288,19 @@ impl Reading<'_> {
         pacing.per_day = count("per_day");
         pacing.batch = count("batch");
         pacing.rest = map.get("rest").and_then(|n| self.range(n, "pacing.rest"));
+        if let Some(node) = map.get("reserve")
+            && let Some(part) = self.percent(node, "pacing.reserve")
+        {
+            let percent = (0..=90).find(|p| f64::from(*p) >= part * 100.0);
+            if percent.is_none() {
+                self.error(
+                    node,
+                    "pacing.reserve is 90% at most: something must be left for the others".to_owned(),
+                    None,
+                );
+            }
+            pacing.reserve = percent.filter(|p| *p > 0);
+        }
         for (key, other) in [("batch", "rest"), ("rest", "batch")] {
             if let (Some(n), None) = (map.get(key), map.get(other)) {
                 let hint = "such as batch: 40, rest: 2m..4m".to_owned();
@@ -377,6 +390,7 @@ fn pacing_json(pacing: &Pacing) -> Json {
         "per_day": pacing.per_day.map(|c| c.to_string()),
         "batch": pacing.batch.map(|c| c.to_string()),
         "rest": pacing.rest.map(|(low, high)| format!("{low}..{high}")),
+        "reserve": pacing.reserve.map(|p| format!("{p}%")),
     })
 }
 

@@ -16,7 +16,7 @@ use crate::domain::timeline::Late;
 use crate::domain::typing::{LONGEST_LEAD, Typing};
 
 /// The keys read here.
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 17] = [
     "typing",
     "late",
     "misfire",
@@ -33,6 +33,7 @@ pub(super) const KEYS: [&str; 16] = [
     "consent",
     "pause_on",
     "stop_on",
+    "quiet_after_reply",
 ];
 
 const YEAR: Millis = Millis(365 * 86_400_000);
@@ -129,6 +130,11 @@ impl Reading<'_> {
         };
         if let Some(s) = map.get("stop_on").and_then(|n| self.word(n, "stop_on", &["reply", "nothing"], stop_on)) {
             manner.stop_on_reply = s;
+        }
+        if let Some(node) = map.get("quiet_after_reply") {
+            let off = matches!(&node.value, Value::Scalar { text, .. } if matches!(text.as_str(), "off" | "false"));
+            let quiet = if off { None } else { self.duration_in(node, "quiet_after_reply", Millis::ZERO, YEAR) };
+            manner.quiet_after_reply = quiet;
         }
         if let Some(node) = map.get("pause_on") {
             manner.pause_on = self.pause_on(node);

@@ -124,6 +124,9 @@ pub struct Manner {
     /// Whether a sequence ends when its recipient writes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stop_on_reply: bool,
+    /// How long it keeps out of a conversation: after its recipient wrote it waits so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_after_reply: Option<Millis>,
     /// What pauses its campaign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_on: Option<PauseOn>,
@@ -171,6 +174,7 @@ impl Default for Manner {
             hold: false,
             opt_in: false,
             stop_on_reply: false,
+            quiet_after_reply: None,
             pause_on: None,
             follow: None,
         }

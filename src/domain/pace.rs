@@ -25,6 +25,9 @@ pub struct Pacing {
     /// How long it then rests, drawn anew each time between the two. A pause of at least the shorter one is a rest,
     /// whatever it came from.
     pub rest: Option<(Millis, Millis)>,
+    /// Of `rate`, `per_hour` and `per_day` so many percent, 0 to 90, are kept for urgent messages and reminders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<u32>,
 }
 
 /// A sliding-window rate, such as 20 a minute.
@@ -87,6 +90,18 @@ impl Pacing {
     pub fn spaces_sends(&self) -> bool {
         let counted = self.rate.is_some() || self.per_hour.is_some() || self.per_day.is_some();
         counted || self.gap.is_some() || self.batch.is_some()
+    }
+
+    /// What is left of it for messages that are neither urgent nor reminders; at least one send in each window.
+    pub fn without_reserve(&self) -> Pacing {
+        let kept = u64::from(self.reserve.unwrap_or(0).min(90));
+        let left = |count: u32| u32::try_from(u64::from(count) * (100 - kept) / 100).unwrap_or(count).max(1);
+        Pacing {
+            rate: self.rate.map(|r| Rate { count: left(r.count), ..r }),
+            per_hour: self.per_hour.map(left),
+            per_day: self.per_day.map(left),
+            ..self.clone()
+        }
     }
 
     /// What follows one send; `draw` is that send's own.

@@ -92,11 +92,13 @@ pub enum Reason {
     After,
     /// Its recipient answered an earlier message of its sequence.
     Replied,
+    /// Its recipient wrote a short while ago.
+    Conversation,
 }
 
 impl Reason {
     /// Every reason with its sentence: what the reference prints and a test holds against the code.
-    pub const ALL: [(Reason, &'static str, &'static str); 43] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 44] = [
         (Reason::Refused, "refused", "The gateway refused the message for good."),
         (Reason::TriesUsedUp, "tries_used_up", "Every try of `retry.attempts` was used up."),
         (Reason::CancelledByPerson, "cancelled_by_person", "Somebody cancelled it."),
@@ -179,6 +181,7 @@ impl Reason {
             "The message of its sequence before it left later than planned, and its `after` counts from there.",
         ),
         (Reason::Replied, "replied", "Its recipient answered an earlier message of its sequence (`stop_on: reply`)."),
+        (Reason::Conversation, "conversation", "Its recipient wrote a short while ago (`quiet_after_reply`)."),
         (Reason::Approval, "approval", "Its job waits for an approval (`hold: true`); `campaign approve` lets it go."),
     ];
 

@@ -100,6 +100,8 @@ pub enum Holds {
 pub(super) struct Lane {
     pub instance: InstanceName,
     pub pacing: Pacing,
+    /// The same for what is neither urgent nor a reminder.
+    ordinary: Pacing,
     pub refresh_every: Millis,
     pub quarantine: Millis,
     pub ledger: Ledger,
@@ -149,6 +151,7 @@ impl Lane {
         let works = start.standing == Standing::Working;
         Lane {
             instance: start.instance,
+            ordinary: start.pacing.without_reserve(),
             pacing: start.pacing,
             refresh_every: start.refresh_every,
             quarantine: start.quarantine,
@@ -243,6 +246,11 @@ impl Lane {
         self.claim_at = Some(self.claim_at.map_or(at, |c| c.min(at)));
     }
 
+    /// How fast the lane may go for a message.
+    pub(super) fn pace_of(&self, due: &Due) -> &Pacing {
+        if due.class.is_strict() { &self.pacing } else { &self.ordinary }
+    }
+
     /// What follows a message's send.
     pub(super) fn after(&self, due: &Due) -> After {
         self.pacing.after(due.draw_after())
@@ -259,7 +267,7 @@ impl Lane {
             if open > at {
                 (at, holds) = (open, Some(Holds::Window));
             }
-            let (free, rule) = self.ledger.earliest(&self.pacing, at, after);
+            let (free, rule) = self.ledger.earliest(self.pace_of(due), at, after);
             if free == at {
                 return (at, holds);
             }

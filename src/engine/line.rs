@@ -296,7 +296,7 @@ fn closed(lane: &Lane, hand: &Hand, now: Timestamp) -> Option<Option<Timestamp>>
     if hand.due.hours.is_empty() {
         return None;
     }
-    let (free, _) = lane.ledger.earliest(&lane.pacing, hand.due.target.max(now), lane.after(&hand.due));
+    let (free, _) = lane.ledger.earliest(lane.pace_of(&hand.due), hand.due.target.max(now), lane.after(&hand.due));
     match window::next_open(&hand.due.hours, free) {
         Some(open) if open <= free || open.since(now) <= WAIT_IN_HAND + hand.due.lead => None,
         open => Some(open),

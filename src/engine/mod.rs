@@ -392,7 +392,7 @@ impl Engine {
         {
             let after = lane.after(&hand.due);
             lane.ledger.remove(leave.slot, after);
-            let free = lane.ledger.earliest_behind(&lane.pacing, now);
+            let free = lane.ledger.earliest_behind(lane.pace_of(&hand.due), now);
             lane.ledger.add(free, after);
             hand.leave = Some(Leave { slot: free, ..leave });
         }

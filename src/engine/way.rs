@@ -10,6 +10,7 @@ use crate::domain::pace::{After, MARGIN};
 use crate::domain::state::Event;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline;
+use crate::domain::window;
 use crate::engine::Engine;
 use crate::engine::effect::Effect;
 use crate::engine::hand::{Hand, Phase};
@@ -29,7 +30,7 @@ impl Engine {
             from = std::ops::Bound::Excluded(place);
             let Some(hand) = self.hands.get(&place.1) else { continue };
             if hand.would_begin() > now {
-                break;
+                continue;
             }
             if !lane.busy_chats.contains(&hand.due.chat) {
                 let mut typed: Vec<(Timestamp, MessageId, After)> = lane
@@ -97,7 +98,12 @@ fn in_the_way(
     full: bool,
     now: Timestamp,
 ) -> Vec<MessageId> {
-    let free = timeline::leave(urgent.facts(urgent.held_by_lane), now, |wish| wish).slot;
+    // When it could leave were there nobody else: its windows count all the same.
+    let open = |wish| window::next_open(&urgent.due.hours, wish).unwrap_or(Timestamp::MAX);
+    let free = timeline::leave(urgent.facts(urgent.held_by_lane), now, open).slot;
+    if free - urgent.due.lead > now {
+        return Vec::new();
+    }
     let shortest_gap = lane.pacing.gap.map_or(Millis::ZERO, |(low, _)| low + MARGIN);
     let good = free + shortest_gap;
     let mut best = (slot(lane, &urgent.due, urgent, now), 0);
@@ -121,7 +127,8 @@ fn in_the_way(
         }
     }
     let mut victims: Vec<MessageId> = behind[..best.1].iter().map(|(_, id, _)| *id).collect();
-    if full && victims.is_empty() {
+    // A place is of no use to it before its typing begins.
+    if full && victims.is_empty() && best.0 - urgent.due.lead <= now {
         victims.extend(typed.last().map(|(_, id, _)| *id));
     }
     victims

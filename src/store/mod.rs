@@ -132,6 +132,8 @@ pub struct Claimed {
     pub no_opt_in: bool,
     /// Whether its recipient has answered an earlier message of its sequence, which then ends.
     pub replied: bool,
+    /// Until when it does not break into what its recipient writes.
+    pub quiet_until: Option<Timestamp>,
 }
 
 /// One message as a claim would hand it over, whatever state it is in.

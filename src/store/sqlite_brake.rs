@@ -22,9 +22,6 @@ impl SqliteStore {
         let mut braked: Vec<(CampaignName, i64, PauseOn)> = Vec::new();
         for row in &rows {
             let occurrence = get(row, 0)?;
-            if braked.iter().any(|(_, known, _)| *known == occurrence) {
-                continue;
-            }
             let manner = &content(self, get(row, 3)?).await?.manner;
             if let Some(on) = manner.pause_on {
                 let name = CampaignName { job: get(row, 1)?, nominal: Timestamp(get(row, 2)?) };

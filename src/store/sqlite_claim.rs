@@ -66,11 +66,11 @@ pub(super) async fn claim(
             unsendable.extend(skipped(row, Reason::Replied, REPLIED.to_owned(), now)?);
             continue;
         }
-        // The message before it left later than planned: it is looked at again when it may follow.
+        // It is looked at again when it may follow the message before it, or what its recipient wrote.
         let wake_at = message.due.target - message.due.lead;
         if wake_at > wanted.horizon {
             answer.next_wake = answer.next_wake.into_iter().chain([wake_at]).min();
-            unsendable.extend(follows_later(&message.due, now));
+            unsendable.extend(follows_later(&message, now));
             continue;
         }
         message.due.kept_waiting |= was_paused(&known, &message);
@@ -128,11 +128,16 @@ const NOT_IN: &str = "no opt-in of its recipient is recorded";
 /// The note of a message whose recipient has answered the ones before it.
 const REPLIED: &str = "its recipient has written since the first message of its sequence";
 
-/// The change that has a message of a sequence wait until it may follow the one before it.
-fn follows_later(due: &Due, now: Timestamp) -> Option<Change> {
+/// The change that has a message wait until it may follow the one of its sequence before it, or what its recipient wrote.
+fn follows_later(message: &Claimed, now: Timestamp) -> Option<Change> {
+    let due = &message.due;
     let wake_at = due.target - due.lead;
-    let event = Event::Postponed { wake_at, reason: Reason::After };
-    let note = format!("the message before it left later than planned: it follows at {}", due.target);
+    let (reason, why) = match message.quiet_until == Some(due.target) {
+        true => (Reason::Conversation, "its recipient wrote a short while ago"),
+        false => (Reason::After, "the message before it left later than planned"),
+    };
+    let event = Event::Postponed { wake_at, reason };
+    let note = format!("{why}: it follows at {}", due.target);
     let transition = state::apply(&State::Scheduled { wake_at: now }, &event).ok()?;
     Some(Change { id: due.id, attempts: due.attempts, at: now, transition, facts: Facts::Note(note) })
 }
@@ -176,6 +181,8 @@ pub(super) async fn claimed(
     let job: Option<String> = get(row, 3)?;
     let vars = read_vars(get(row, 4)?);
     let released = get::<Option<&str>>(row, 5)?.is_some_and(|r| r == Reason::Released.name());
+    let wrote_at = numbers.instant()?;
+    let quiet_until = content.manner.quiet_after_reply.zip(wrote_at).map(|(quiet, at)| at + quiet);
     // What nobody began to send in time is a misfire: of `skip` only its grace is left.
     let max_lateness = match content.manner.misfire {
         Misfire::Skip if attempts == 0 && nominal_at.is_some() => content.max_lateness.min(content.manner.grace),
@@ -189,7 +196,7 @@ pub(super) async fn claimed(
         class,
         flow,
         due_at,
-        target: follows_at.map_or(wake_at + lead, |at| at.max(wake_at + lead)),
+        target: [follows_at, quiet_until].into_iter().flatten().fold(wake_at + lead, Timestamp::max),
         lead,
         late: content.manner.late,
         attempts,
@@ -204,7 +211,7 @@ pub(super) async fn claimed(
         leads_on: (0..steps - 1).contains(&step),
     };
     let unvouched = job.is_none() && !released && !has_key;
-    Ok(Claimed { due, content, vars, job, nominal_at, guard, unvouched, no_opt_in, replied })
+    Ok(Claimed { due, content, vars, job, nominal_at, guard, unvouched, no_opt_in, replied, quiet_until })
 }
 
 /// The numbers of a row that is claimed, in the order of `claim.sql`.

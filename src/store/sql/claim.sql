@@ -15,7 +15,8 @@ SELECT * FROM (
                                             WHERE y.chat = m.chat
                                               AND y.at >= (SELECT f.sent_at FROM messages AS f
                                                            WHERE f.occurrence = m.occurrence AND f.chat = m.chat AND f.step = 0
-                                                             AND f.reason IS NOT 'replaced'))),
+                                                             AND f.reason IS NOT 'replaced')),
+                     coalesce((SELECT max(w.at) FROM replies AS w WHERE w.chat = m.chat), '-')),
            m.job, r.vars,
            iif(EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = m.chat), 'opted_out', m.reason), m.flow
     FROM messages AS m

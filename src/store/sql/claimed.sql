@@ -13,7 +13,8 @@ SELECT m.id, m.chat,
                                             WHERE y.chat = m.chat
                                               AND y.at >= (SELECT f.sent_at FROM messages AS f
                                                            WHERE f.occurrence = m.occurrence AND f.chat = m.chat AND f.step = 0
-                                                             AND f.reason IS NOT 'replaced'))),
+                                                             AND f.reason IS NOT 'replaced')),
+                     coalesce((SELECT max(w.at) FROM replies AS w WHERE w.chat = m.chat), '-')),
        m.job, r.vars, m.reason,
        m.instance, coalesce(o.state = 'planning', 0),
        (SELECT p.id FROM messages AS p
