@@ -14,6 +14,7 @@ use sha2::Digest;
 
 use crate::clock::{self, Stopwatch};
 use crate::domain::class::Class;
+use crate::domain::country::Country;
 use crate::domain::draw::Draw;
 use crate::domain::id::InstanceName;
 use crate::domain::recipient::Chat;
@@ -58,6 +59,8 @@ pub struct Import {
     pub contents: Vec<Arc<StoredContent>>,
     /// When rows that say nothing are due; `None` = as soon as their typing was seen.
     pub at: Option<Timestamp>,
+    /// Where numbers without a country code are dialled.
+    pub country: Option<Country>,
     /// Store the good rows although some are bad.
     pub allow_partial: bool,
     /// Check only.
@@ -238,7 +241,8 @@ impl<'i> Walk<'i> {
         let flaw = |column: &str, message: String| Flaw::new(row.line, place(column), message);
         let chat_column = self.import.chat_column.as_str();
         let given = row.get(chat_column).ok_or_else(|| flaw(chat_column, format!("'{chat_column}' is empty")))?;
-        let chat = self.import.kind.parse_recipient(given).map_err(|e| flaw(chat_column, e.to_string()))?;
+        let country = self.import.country;
+        let chat = self.import.kind.parse_recipient_in(given, country).map_err(|e| flaw(chat_column, e.to_string()))?;
         let zone = match row.get(ZONE_VAR).map(str::trim) {
             None => self.zone.clone(),
             Some(name) => self.zone_named(name).ok_or_else(|| {

@@ -186,3 +186,21 @@ fn a_message_keeps_out_of_a_conversation_for_a_while() {
         .unwrap();
     assert!((6_300..8_500).contains(&(sent - wrote)), "{} ms after the first message", sent - wrote);
 }
+
+#[test]
+fn who_writes_stop_while_being_typed_to_gets_nothing_and_typing_stops() {
+    let jobs = "  first: { in: 1s, to: \"201000000001\", text: first, typing: off }\n  \
+                second: { in: 7s, to: \"201000000001\", text: second, typing: { lead: 4s } }\n";
+    let scenario =
+        "acks: { levels: [] }\nreplies:\n  - { chat: \"201000000001*\", text: first, after: 3500ms, say: \"Stop\" }\n";
+    let (bench, _daemon) = begin(jobs, scenario);
+    until("the second one is typed", LIMIT, || message(&bench, "second")["state"] == "typing");
+    assert!(bench.json(&["contact", "list", "--suppressed"])["suppressed"].as_array().unwrap().is_empty());
+    until("it is skipped", LIMIT, || message(&bench, "second")["reason"] == "opted_out");
+    let path = |path: &'static str| bench.journal().into_iter().filter(move |l| l.path == path);
+    until("typing is taken back", LIMIT, || path("/v2/send/stop-typing").count() == 1);
+    let (typed, stopped) =
+        (path("/v2/send/start-typing").next().unwrap(), path("/v2/send/stop-typing").next().unwrap());
+    assert!((500..4_000).contains(&(stopped.received_ms - typed.received_ms)), "before it would have left");
+    assert_eq!(sends_to(&bench, "201000000001"), 1);
+}

@@ -54,3 +54,20 @@ fn every_file_of_the_corpus_ends_in_the_exact_report_expected() {
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), expected.len(), wrong.join("\n"));
 }
+
+#[test]
+fn numbers_as_they_are_dialled_at_home_are_read_where_the_country_is_named() {
+    let bench = Bench::new();
+    bench.write("jobs.yaml", "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs: {}\n");
+    assert!(bench.run(&["run", "jobs.yaml", "--sandbox", "--listen", "off", "--until-idle=1s"]).status.success());
+    bench.write("home.csv", "to\n0170 1234567\n+44 7400 123456\n");
+    let import = ["import", "home.csv", "--job", "new", "--text", "hi", "--at", "2097-01-01T10:00"];
+    let refused = bench.run(&import);
+    assert_eq!(refused.status.code(), Some(65), "{refused:?}");
+    let done = bench.json(&[&import[..], &["--country", "DE"]].concat());
+    assert_eq!(done["imported"], 2, "{done}");
+    let mut chats: Vec<String> = bench.messages().iter().map(|m| m["to"].as_str().unwrap().to_owned()).collect();
+    chats.sort();
+    assert_eq!(chats, ["447400123456@c.us", "491701234567@c.us"]);
+    assert_eq!(bench.run(&[&import[..], &["--country", "Narnia"]].concat()).status.code(), Some(2));
+}

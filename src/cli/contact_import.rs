@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::cli::exit::{Exit, told};
-use crate::cli::import::{flaws_json, tell_flaws, write_report};
+use crate::cli::import::{country_of, flaws_json, tell_flaws, write_report};
 use crate::cli::out::{Out, counted, safe};
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::contacts::{ContactImport, ImportedContacts, import_contacts};
-use crate::domain::country::Country;
 use crate::gateway::Kind;
 use crate::import::ImportError;
 use crate::store::Opening;
@@ -51,11 +50,7 @@ pub(super) struct ContactImportArgs {
 }
 
 pub(super) async fn contact_import(global: &Global, args: ContactImportArgs, out: &Out) -> anyhow::Result<Exit> {
-    let country = match args.country.as_deref().map(Country::from_code) {
-        None => None,
-        Some(Ok(country)) => Some(country),
-        Some(Err(e)) => return Err(told(Exit::Usage, format!("--country: {e}"))),
-    };
+    let country = country_of(args.country.as_deref())?;
     if args.list.as_deref().is_some_and(|name| name.trim().is_empty()) {
         return Err(told(Exit::Usage, "--list: a list needs a name"));
     }

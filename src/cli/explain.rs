@@ -10,7 +10,7 @@ use crate::clock;
 use crate::domain::id::MessageId;
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
-use crate::engine::explain::Explanation;
+use crate::engine::explain::{Explanation, GateName};
 use crate::explain;
 use crate::report;
 use crate::store::Opening;
@@ -74,6 +74,10 @@ fn words(detail: &MessageDetail, e: &Explanation, zone: &Zone, now: Timestamp) -
         Some(t) => {
             let typing = e.typing_from.map(|f| format!(", typing from {}", at(f))).unwrap_or_default();
             format!("it leaves at the earliest {}{typing}", at(t))
+        }
+        None if waits && e.gates.iter().any(|g| g.name == GateName::Line && !g.passed && g.until.is_none()) => {
+            "its turn is too far off to be foreseen; `onthedot campaign eta` says about when all of a campaign has left"
+                .to_owned()
         }
         None if waits => "nobody can say when it leaves: that is up to a person or the gateway".to_owned(),
         None => match m.state {

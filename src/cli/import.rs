@@ -14,6 +14,7 @@ use crate::cli::send::known;
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::content::Content;
+use crate::domain::country::Country;
 use crate::domain::job::DEFAULT_MAX_LATENESS;
 use crate::domain::time::{Timestamp, parse_duration};
 use crate::import::{self, Import, ImportError, Imported};
@@ -44,6 +45,9 @@ pub(super) struct ImportArgs {
     /// The column that names the chat
     #[arg(long, value_name = "COLUMN", default_value = "to")]
     chat: String,
+    /// Where numbers without a country code are dialled: its two letters, such as DE
+    #[arg(long, value_name = "COUNTRY")]
+    country: Option<String>,
     #[command(flatten)]
     content: ContentArgs,
     /// Through which instance, for a new job [default: that of the jobs file]
@@ -153,10 +157,17 @@ async fn run(global: &Global, args: &ImportArgs, store: &SqliteStore) -> anyhow:
         kind,
         contents,
         at,
+        country: country_of(args.country.as_deref())?,
         allow_partial: args.allow_partial,
         dry_run: args.dry_run,
     };
     Ok(import::import(store, import, now).await?)
+}
+
+/// A country by its two letters.
+pub(super) fn country_of(code: Option<&str>) -> anyhow::Result<Option<Country>> {
+    let read = code.map(Country::from_code).transpose();
+    read.map_err(|e| told(Exit::Usage, format!("--country: {e}")))
 }
 
 pub(super) fn write_report(path: &PathBuf, flaws: &[Flaw]) -> anyhow::Result<()> {

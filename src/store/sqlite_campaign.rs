@@ -108,11 +108,23 @@ impl SqliteStore {
         Ok(view)
     }
 
-    /// What became of the contents of a campaign, one by one: of its variants, where it has several.
+    /// What became of the variants of a campaign, one by one; nothing where its job has none.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn variants_of_campaign(&self, occurrence: i64) -> Result<Vec<VariantView>, StoreError> {
+        // Counting them goes through all of its messages once more.
+        let has_some: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM occurrences AS o JOIN jobs AS j ON j.name = o.job
+                            WHERE o.id = ?1 AND json_extract(j.definition, '$.weights') IS NOT NULL)",
+        )
+        .bind(occurrence)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(StoreError::database("look whether a campaign has variants"))?;
+        if !has_some {
+            return Ok(Vec::new());
+        }
         let rows = sqlx::query(include_str!("sql/campaign_variants.sql"))
             .bind(occurrence)
             .fetch_all(&self.readers)
