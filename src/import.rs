@@ -16,7 +16,8 @@ use crate::clock::{self, Stopwatch};
 use crate::domain::class::Class;
 use crate::domain::country::Country;
 use crate::domain::draw::Draw;
-use crate::domain::id::InstanceName;
+use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::job::Job;
 use crate::domain::recipient::Chat;
 use crate::domain::render::CompiledContent;
 use crate::domain::state::{Reason, StateName};
@@ -57,6 +58,8 @@ pub struct Import {
     pub kind: Kind,
     /// What every recipient gets, in order.
     pub contents: Vec<Arc<StoredContent>>,
+    /// The job whose contents they are, where it exists: it says whether they are variants, and how far apart.
+    pub like: Option<Job>,
     /// When rows that say nothing are due; `None` = as soon as their typing was seen.
     pub at: Option<Timestamp>,
     /// Where numbers without a country code are dialled.
@@ -65,6 +68,18 @@ pub struct Import {
     pub allow_partial: bool,
     /// Check only.
     pub dry_run: bool,
+}
+
+impl Import {
+    /// How many messages a row makes.
+    fn steps(&self) -> usize {
+        self.like.as_ref().map_or(self.contents.len(), Job::steps)
+    }
+
+    /// Which of the contents a recipient gets alone, where they are variants.
+    fn variant_of(&self, seed: u64, nominal: Timestamp, chat: &Chat) -> Option<usize> {
+        self.like.as_ref().and_then(|job| job.variant_of(seed, nominal, chat))
+    }
 }
 
 /// Why nothing was imported.
@@ -266,7 +281,7 @@ impl<'i> Walk<'i> {
             return Err(flaw("key", message));
         }
         let step = -times;
-        if step < 0 && self.import.contents.len() > 1 {
+        if step < 0 && self.import.steps() > 1 {
             return Err(flaw(chat_column, format!("{chat} stands twice, and this job sends a sequence")));
         }
         let own = |name: &str| name == chat_column || OWN_COLUMNS.contains(&name);
@@ -372,7 +387,7 @@ fn check(import: &Import, now: Timestamp) -> Result<(Imported, Vec<u8>), Flaw> {
         });
         match verdict {
             Ok(Verdict::Message(m, _)) => {
-                done.imported += u64::try_from(import.contents.len()).unwrap_or(1);
+                done.imported += u64::try_from(import.steps()).unwrap_or(1);
                 done.expired += u64::from(is_too_late(import, m.due, now));
             }
             Ok(Verdict::Merged) => done.merged += 1,
@@ -481,15 +496,22 @@ fn batches(
     (chunk, places): (&[(Planned, i32)], &[Option<i64>]),
     now: Timestamp,
 ) -> Vec<NewMessages> {
-    let steps = u32::try_from(import.contents.len()).unwrap_or(1);
+    let steps = u32::try_from(import.steps()).unwrap_or(1);
     let mut all = Vec::new();
-    for (n, (content, body)) in (0_i32..).zip(import.contents.iter().zip(bodies)) {
+    // In the order of the rows, whichever variant each gets.
+    let first_ids: Vec<MessageId> = chunk.iter().map(|_| ids.make(now)).collect();
+    for (number, (content, body)) in import.contents.iter().zip(bodies).enumerate() {
+        let is_theirs = |chat: &Chat| import.variant_of(store.seed(), now, chat).is_none_or(|v| v == number);
+        let step_of = if import.steps() > 1 { number } else { 0 };
+        let (n, later) =
+            (i32::try_from(step_of).unwrap_or(i32::MAX), import.like.as_ref().map(|job| job.offset(step_of)));
         for late in [false, true] {
             let rows: Vec<NewMessage> = chunk
                 .iter()
                 .zip(places)
-                .filter(|((m, _), _)| is_too_late(import, m.due, now) == late)
-                .map(|((m, step), place)| {
+                .zip(&first_ids)
+                .filter(|(((m, _), _), _)| is_too_late(import, m.due, now) == late && is_theirs(&m.chat))
+                .map(|(((m, step), place), first_id)| {
                     let draw = Draw::new(store.seed(), "typing")
                         .with_text(&import.job)
                         .with_number(m.due.unwrap_or(now).0)
@@ -497,9 +519,14 @@ fn batches(
                     let manner = &content.manner;
                     let due = m.due.unwrap_or(now);
                     let lead = lead_of(&content.content, &manner.typing, &m.vars, due, &content.zone, draw);
-                    let due_at = m.due.unwrap_or(now + lead);
+                    let due_at = m.due.unwrap_or(now + lead) + later.unwrap_or(Millis::ZERO);
+                    let (state, reason) = match (late, manner.hold) {
+                        (true, _) => (StateName::Expired, Some(Reason::Misfire)),
+                        (false, true) => (StateName::Held, Some(Reason::Approval)),
+                        (false, false) => (StateName::Scheduled, None),
+                    };
                     NewMessage {
-                        id: ids.make(now),
+                        id: if n == 0 { *first_id } else { ids.make(now) },
                         guard: guard(&m.chat, body, vars_json(&m.vars).as_deref()),
                         chat: m.chat.clone(),
                         place: *place,
@@ -510,8 +537,8 @@ fn batches(
                         class: m.class,
                         key: m.key.clone().filter(|_| n == 0),
                         step: if n == 0 { *step } else { n },
-                        state: if late { StateName::Expired } else { StateName::Scheduled },
-                        reason: late.then_some(Reason::Misfire),
+                        state,
+                        reason,
                         followed: false,
                         follows: None,
                     }

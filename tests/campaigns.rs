@@ -277,6 +277,10 @@ fn a_campaign_that_is_held_is_a_draft_until_it_is_approved_and_then_reaches_ever
     until("all of it left", LIMIT, || sent(&bench) == 25);
     assert_eq!(show(&bench)["state"], "finished");
     assert_eq!(bench.json(&["campaign", "approve", "launch"])["approved"], 0);
+    bench.write("more.csv", "phone\n201000000901\n201000000902\n");
+    bench.json(&["import", "more.csv", "--job", "launch", "--chat", "phone"]);
+    assert_eq!(show(&bench)["state"], "draft", "what is imported for it waits too");
+    assert_eq!(bench.json(&["campaign", "approve", "launch"])["approved"], 2);
 }
 
 #[test]
@@ -334,12 +338,22 @@ fn each_recipient_gets_one_variant_by_weight_and_the_report_tells_what_became_of
         (&"Dear {{ name }}".into(), &"Hi {{ name }}".into())
     );
     let of = |v: &Value, what: &str| v[what].as_u64().unwrap();
+    let shown = |m: &Value| bench.json(&["show", m["id"].as_str().unwrap()])["content"]["text"].clone().to_string();
+    let last: std::collections::HashSet<String> = bench.messages().iter().take(40).map(shown).collect();
+    assert_eq!(last.len(), 2, "neither leaves before the other");
     assert_eq!((of(dear, "sent") + of(hi, "sent"), of(dear, "messages") + of(hi, "messages")), (200, 200));
     assert!((25..=75).contains(&of(hi, "sent")), "a quarter of them: {told}");
     assert_eq!(of(dear, "replied"), 0);
     let chats: std::collections::HashSet<String> =
         bench.journal().into_iter().filter(|l| l.path == "/v2/send/text").map(|l| l.chat).collect();
     assert_eq!(chats.len(), 200, "and nobody got both");
+    let more: String = (0..60).map(|n| format!("2010001{n:05},Late {n}\n")).collect();
+    bench.write("more.csv", &format!("phone,name\n{more}"));
+    assert_eq!(bench.json(&["import", "more.csv", "--job", "launch", "--chat", "phone"])["imported"], 60);
+    until("what was imported left", LIMIT, || sent(&bench) == 60);
+    let told = show(&bench);
+    let parts = [of(&told["variants"][0], "sent"), of(&told["variants"][1], "sent")];
+    assert!(parts.iter().sum::<u64>() == 60 && parts[1] > 0, "one each there, too: {told}");
     let both = bench.write("both.yaml", "version: 1\ninstances: { shop: { gateway: sandbox } }\njobs:\n  a: { in: 1s, to: \"201000000001\", text: x, variants: [{ text: a }, { text: b }] }\n");
     let checked = bench.run(&["check", both.to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&checked.stderr).contains("has both variants and text"), "{checked:?}");

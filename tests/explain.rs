@@ -204,6 +204,8 @@ fn waiting_for_others() -> Vec<Row> {
     let per_day = Pacing { per_day: Some(2), ..Pacing::default() };
     let mut kept = paced(Pacing { reserve: Some(50), ..per_day }, &[600_000]);
     (kept.due.class, kept.due.flow) = (Class::Urgent, Flow::of_class(Class::Urgent));
+    let mut kept_beside = kept.clone();
+    kept_beside.others = vec![due(1, -5_000), due(2, 9_000)];
     let rest = Some((Millis(300_000), Millis(300_000)));
     let batch = Pacing { batch: Some(2), rest, ..Pacing::default() };
     let hour = 3_600_000;
@@ -235,6 +237,7 @@ fn waiting_for_others() -> Vec<Row> {
             Some(12 * hour),
         ),
         ("an urgent message has what is kept", kept, &["due"], Some(10_000)),
+        ("and waits for none whose part of the day is used up", kept_beside, &["due"], Some(10_000)),
         ("the day is used up", paced(per_day, &[600_000, 300_000]), &["due", "per_day"], Some(12 * hour)),
         ("the instance rests after a batch", paced(batch, &[60_000, 30_000]), &["due", "rest"], Some(270_020)),
     ]

@@ -17,9 +17,9 @@ use crate::store::Opening;
 
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "What waits is played in virtual time with the engine that will send it: first with a gateway that answers at once, then
-many times with one that answers as it did lately, refusals and slow answers included. `likely` is where eight of ten of
-those end. Outages and people are not foreseen.
+    after_help = "What waits is played in virtual time with the engine that will send it: first with a gateway that \
+answers at once, then many times with one that answers as it did lately, refusals and slow answers included. `likely` \
+is where eight of ten of those end. Outages and people are not foreseen.
 
 Examples:
   onthedot campaign eta launch

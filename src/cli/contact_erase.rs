@@ -17,12 +17,13 @@ const CANCELLED_AT_ONCE: usize = 200;
 
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "What waits for them is cancelled. What was sent to them keeps its state and its instants, so that every
-campaign still adds up, and names nobody: no chat, no variables, no words of the gateway. A contact, its attributes and
-its lists are deleted, and so are the words of what was written to them alone. An opt-out stays, without its words.
+    after_help = "What waits for them is cancelled. What was sent to them keeps its state and its instants, so that \
+every campaign still adds up, and names nobody: no chat, no variables, no words of the gateway. A contact, its \
+attributes and its lists are deleted, and so are the words of what was written to them alone. An opt-out stays, \
+without its words.
 
-It does not reach jobs files and their CSV files, earlier backups, or the gateway. What was deleted may stand in unused
-parts of the database file until they are written over; a backup made from now on does not have it."
+It does not reach jobs files and their CSV files, earlier backups, or the gateway. What was deleted may stand in \
+unused parts of the database file until they are written over; a backup made from now on does not have it."
 )]
 pub(super) struct EraseArgs {
     /// The chats, or their numbers

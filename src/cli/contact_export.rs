@@ -18,8 +18,8 @@ const PAGE: u32 = 1_000;
 
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "`contact import` reads it back as it was. A CSV cell that a spreadsheet would carry out begins with an
-apostrophe, which the import takes off again.
+    after_help = "`contact import` reads it back as it was. A CSV cell that a spreadsheet would carry out begins with \
+an apostrophe, which the import takes off again.
 
 Examples:
   onthedot contact export --list customers > customers.csv

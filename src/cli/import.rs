@@ -117,6 +117,7 @@ async fn run(global: &Global, args: &ImportArgs, store: &SqliteStore) -> anyhow:
         return Err(told(Exit::NotFound, format!("there is no instance '{name}'")));
     };
     let given: Option<Content> = args.content.read(kind)?;
+    let like = stored.as_ref().map(|s| s.job.clone());
     let contents = match (stored, given) {
         (Some(_), Some(_)) => {
             let job = &args.job;
@@ -156,6 +157,7 @@ async fn run(global: &Global, args: &ImportArgs, store: &SqliteStore) -> anyhow:
         instance,
         kind,
         contents,
+        like,
         at,
         country: country_of(args.country.as_deref())?,
         allow_partial: args.allow_partial,

@@ -283,6 +283,16 @@ mod tests {
     }
 
     #[test]
+    fn a_text_speaks_the_language_of_its_recipient() {
+        let text = "{% if language | default(\"en\") == \"it\" %}Ciao{% else %}Hi{% endif %} {{ name }}";
+        let template = Template::compile(text).unwrap();
+        let said = |pairs: &[(&str, &str)]| template.render(&vars(pairs), &moments()).unwrap();
+        assert_eq!(said(&[("name", "Ada"), ("language", "it")]), "Ciao Ada");
+        assert_eq!(said(&[("name", "Ada"), ("language", "en")]), "Hi Ada");
+        assert_eq!(said(&[("name", "Ada")]), "Hi Ada", "who says none is spoken to in the file's");
+    }
+
+    #[test]
     fn pick_takes_one_of_several_wordings_and_the_same_one_for_the_same_message() {
         let template =
             Template::compile("{{ \"Hi|Hello|Hey\" | pick }} {{ name }}, {{ 'bye|see you' | pick }}").unwrap();

@@ -246,6 +246,11 @@ impl Lane {
         self.claim_at = Some(self.claim_at.map_or(at, |c| c.min(at)));
     }
 
+    /// How fast it may go for what is neither urgent nor a reminder.
+    pub(super) fn ordinary_pace(&self) -> &Pacing {
+        &self.ordinary
+    }
+
     /// How fast the lane may go for a message.
     pub(super) fn pace_of(&self, due: &Due) -> &Pacing {
         if due.class.is_strict() { &self.pacing } else { &self.ordinary }

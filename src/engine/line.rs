@@ -197,15 +197,7 @@ impl Walk {
         mark_ahead: Millis,
         now: Timestamp,
     ) -> Option<Step> {
-        let first_target = self.heads.iter().map(|h| h.place.0).min()?;
-        let (free_at, _) = lane.ledger.earliest(&lane.pacing, first_target.max(now), After::default());
-        // Of those that could take the lane's next free instant the most pressing class, then whose turn it is.
-        let could = self.heads.iter().enumerate().filter(|(_, h)| h.place.0 <= free_at);
-        let order = |h: &Head| {
-            let class = h.flow.class();
-            if class.is_strict() { (0, (0, class, 0), h.place) } else { (1, self.shares.turn(h.flow), h.place) }
-        };
-        let number = could.min_by_key(|(_, h)| order(h)).map(|(number, _)| number)?;
+        let number = self.whose_turn(lane, now)?;
         let Head { flow, place, chat } = self.heads.swap_remove(number);
         let step = self.step(place.1, lane, hands, mark_ahead, now)?;
         if matches!(step, Step::Leaves(..)) {
@@ -220,6 +212,27 @@ impl Walk {
         let next = self.head(flow, Excluded(place), lane, hands, now);
         self.heads.extend(next);
         Some(step)
+    }
+
+    /// Whose turn it is: of those that could take the next instant that is free for them the most pressing class, then by
+    /// the shares. Of what is kept for strict classes the others know nothing.
+    fn whose_turn(&self, lane: &Lane, now: Timestamp) -> Option<usize> {
+        let heads =
+            |strict: bool| self.heads.iter().enumerate().filter(move |(_, h)| h.flow.class().is_strict() == strict);
+        let free = |strict: bool| {
+            let first = heads(strict).map(|(_, h)| h.place.0).min()?;
+            let pacing = if strict { &lane.pacing } else { lane.ordinary_pace() };
+            Some((first, lane.ledger.earliest(pacing, first.max(now), After::default()).0))
+        };
+        let ordinary = free(false);
+        if let Some((first, free_at)) = free(true)
+            && ordinary.is_none_or(|(_, ordinary_at)| first <= ordinary_at)
+        {
+            let could = heads(true).filter(|(_, h)| h.place.0 <= free_at);
+            return could.min_by_key(|(_, h)| (h.flow.class(), h.place)).map(|(number, _)| number);
+        }
+        let could = heads(false).filter(|(_, h)| ordinary.is_some_and(|(_, free_at)| h.place.0 <= free_at));
+        could.min_by_key(|(_, h)| (self.shares.turn(h.flow), h.place)).map(|(number, _)| number)
     }
 
     /// What becomes of a message whose turn it is.

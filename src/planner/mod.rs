@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{self, Jump, Stopwatch};
 use crate::domain::job::{DEFAULT_MAX_LATENESS, Overlap};
 use crate::domain::occurrence::{Layout, Whose};
-use crate::domain::recipient::Chat;
 use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::template::ZONE_VAR;
 use crate::domain::time::{Millis, Timestamp};
@@ -314,13 +313,9 @@ impl Planner {
             let last = recipients.len() < CHUNK;
             after = recipients.last().map_or(after, |(place, _)| *place);
             let took = Stopwatch::start();
-            for (number, (content, body)) in contents.iter().zip(&bodies).enumerate() {
+            let batches = self.batches(&planned, (contents, &bodies), &recipients, now);
+            for (number, (content, rows)) in contents.iter().zip(batches).enumerate() {
                 let job = &stored.job;
-                // Of variants everybody gets one; the contents of a sequence are steps.
-                let is_theirs = |chat: &Chat| job.variant_of(self.seed, nominal, chat).is_none_or(|v| v == number);
-                let step = if job.weights.is_empty() { i32::try_from(number).unwrap_or(i32::MAX) } else { 0 };
-                let row = |r| self.row(&planned, (step, content, body), r, now);
-                let rows = recipients.iter().filter(|(_, r)| is_theirs(&r.chat)).filter_map(row).collect();
                 self.store
                     .insert(NewMessages {
                         job: Some(job.name.clone()),
@@ -347,6 +342,30 @@ impl Planner {
     fn layout<'j>(&self, stored: &'j StoredJob, zone: &'j TimeZone) -> Layout<'j> {
         let first_applied = stored.first_applied_at;
         Layout { job: &stored.job, zone, size: stored.size, first_applied, seed: self.seed }
+    }
+
+    /// The messages of some recipients, by content: those of a sequence for everybody, of variants for each one of them. In the
+    /// order of the recipients, so that no variant leaves before another.
+    fn batches(
+        &self,
+        planned: &PlannedOccurrence<'_>,
+        (contents, bodies): (&[Arc<StoredContent>], &[String]),
+        recipients: &[(i64, Recipient)],
+        now: Timestamp,
+    ) -> Vec<Vec<NewMessage>> {
+        let job = planned.layout.job;
+        let mut batches: Vec<Vec<NewMessage>> = contents.iter().map(|_| Vec::new()).collect();
+        for step in 0..job.steps() {
+            for recipient in recipients {
+                let number = job.variant_of(self.seed, planned.nominal, &recipient.1.chat).unwrap_or(step);
+                let Some(((content, body), batch)) = contents.iter().zip(bodies).zip(&mut batches).nth(number) else {
+                    continue;
+                };
+                let step = i32::try_from(step).unwrap_or(i32::MAX);
+                batch.extend(self.row(planned, (step, content, body), recipient, now));
+            }
+        }
+        batches
     }
 
     fn row(
