@@ -366,14 +366,7 @@ fn check(import: &Import, now: Timestamp) -> Result<(Imported, Vec<u8>), Flaw> {
     }
     let mut walk = Walk::new(import, now);
     let mut done = Imported::default();
-    let mut moments = Moments {
-        due: now,
-        nominal: Some(now),
-        event: None,
-        late_by: Millis::ZERO,
-        zone: walk.zone.clone(),
-        pick: Draw::new(0, "trial"),
-    };
+    let mut moments = Moments::trial(now, walk.zone.clone());
     table.rows(|row| {
         done.rows += 1;
         let verdict = row.and_then(|row| {
@@ -458,14 +451,7 @@ fn read_again(
     let table = Table::open(&import.file)?;
     let compiled: Vec<CompiledContent> = import.contents.iter().filter_map(|c| c.content.compile().ok()).collect();
     let mut walk = Walk::new(import, now);
-    let mut moments = Moments {
-        due: now,
-        nominal: Some(now),
-        event: None,
-        late_by: Millis::ZERO,
-        zone: walk.zone.clone(),
-        pick: Draw::new(0, "trial"),
-    };
+    let mut moments = Moments::trial(now, walk.zone.clone());
     let mut chunk = Vec::with_capacity(CHUNK);
     table.rows(|row| {
         // What is wrong was told by the check.

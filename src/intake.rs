@@ -375,8 +375,7 @@ pub fn lead_of(content: &Content, typing: &Typing, vars: &Vars, due: Timestamp, 
 /// The characters of a content that a person would have to type.
 pub fn typed_chars(content: &Content, vars: &Vars, due: Timestamp, zone: &str) -> usize {
     let zone = clock::zone(zone).unwrap_or(jiff::tz::TimeZone::UTC);
-    let moments =
-        Moments { due, nominal: Some(due), event: Some(due), late_by: Millis::ZERO, zone, pick: Draw::new(0, "trial") };
+    let moments = Moments { event: Some(due), ..Moments::trial(due, zone) };
     // A text that cannot be rendered is found out before the send; its lead does not matter.
     content.compile().ok().and_then(|c| c.render(vars, &moments).ok()).map_or(0, |r| r.typed_chars())
 }

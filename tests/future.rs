@@ -282,9 +282,15 @@ fn the_summary_counts_what_is_late_and_the_busiest_day_and_hour() {
 fn over_a_week_with_a_day_of_25_hours_everybody_is_written_to_in_the_window_of_their_zone_and_the_unknown_in_the_senders()
  {
     let folder = tempfile::tempdir().unwrap();
-    // Such a chat is no number, and tells no country.
-    let zones = ["Asia/Tokyo", "America/New_York", "", "Europe/Berlin", ""];
-    let rows: String = zones.iter().enumerate().map(|(n, zone)| format!("1000000000000{n}@lid,{zone}\n")).collect();
+    // Who, the column `zone`, and whose clock counts: the country of a number tells one where all of it shows the same time.
+    let people = [
+        ("10000000000000@lid", "Asia/Tokyo", "Asia/Tokyo"),
+        ("12125550124@c.us", "America/Chicago", "America/Chicago"),
+        ("10000000000001@lid", "", "Europe/Berlin"),
+        ("12125550123@c.us", "", "Europe/Berlin"),
+        ("201234567890@c.us", "", "Africa/Cairo"),
+    ];
+    let rows: String = people.iter().map(|(chat, zone, _)| format!("{chat},{zone}\n")).collect();
     std::fs::write(folder.path().join("people.csv"), format!("phone,zone\n{rows}")).unwrap();
     let text = "version: 1\ntimezone: Europe/Berlin\ninstances: { shop: { gateway: sandbox, pacing: { gap: 2s..5s } } }\njobs:\n  \
         news: { every: 3h, overlap: allow, to: { csv: people.csv, chat: phone }, text: hi, \
@@ -295,8 +301,8 @@ fn over_a_week_with_a_day_of_25_hours_everybody_is_written_to_in_the_window_of_t
     let mut sends = [0; 5];
     for f in all(&premise) {
         let Some(leaves) = f.sends_at else { continue };
-        let who = usize::from(f.to.as_str().as_bytes()[13] - b'0');
-        let zone = if zones[who].is_empty() { "Europe/Berlin" } else { zones[who] };
+        let who = people.iter().position(|(chat, ..)| *chat == f.to.as_str()).unwrap();
+        let zone = people[who].2;
         let there = jiff::Timestamp::from_millisecond(leaves.0).unwrap().in_tz(zone).unwrap();
         let open = (9..20).contains(&there.hour()) && there.weekday() != jiff::civil::Weekday::Sunday;
         assert!(open, "{} got one at {there}", f.to);

@@ -210,9 +210,9 @@ fn a_forgotten_contact_is_named_nowhere_and_their_messages_are_still_accounted_f
     bench.json(&["contact", "import", "guests.csv", "--list", "guests"]);
     bench.write(
         "jobs.yaml",
-        "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\ndefaults: { typing: off }\njobs:\n  \
+        "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox, base_url: \"http://127.0.0.1:9\" } }\ndefaults: { typing: off }\njobs:\n  \
          now: { in: 0s, to: { list: guests }, text: \"Hi {{ name }}\" }\n  \
-         later: { at: 2097-01-01T00:00, to: { list: guests }, text: \"Hi {{ name }}\" }\n",
+         later: { at: 2097-01-01T00:00, to: { csv: guests.csv }, text: \"Hi {{ name }}\" }\n",
     );
     {
         let _daemon = bench.start(&["run", "jobs.yaml", "--sandbox", "--listen", "127.0.0.1:0"]);
@@ -232,6 +232,9 @@ fn a_forgotten_contact_is_named_nowhere_and_their_messages_are_still_accounted_f
         assert_eq!(bench.json(&["contact", "list", "--list", "guests"])["contacts"].as_array().unwrap().len(), 29);
     }
     bench.json(&["contact", "erase", "201000000009"]);
+    // The file, whose CSV file still names them, brings nobody back.
+    bench.json(&["job", "apply", "jobs.yaml"]);
+    assert_eq!(bench.json(&["list", "--to", "201000000009"])["messages"], serde_json::json!([]));
     // What a backup holds.
     bench.json(&["db", "backup", "copy"]);
     let bytes = std::fs::read(bench.path("copy")).unwrap();
@@ -239,4 +242,39 @@ fn a_forgotten_contact_is_named_nowhere_and_their_messages_are_still_accounted_f
     assert!(holds(b"Canary8") && holds(b"201000000008"), "the search is broken");
     assert!(!holds(b"Canary7"), "an attribute, a text or a note is left");
     assert!(!holds(b"Canary9") && !holds(b"201000000009"), "and of who did not opt out not even the number");
+}
+
+#[test]
+fn a_contact_whose_forgetting_is_cut_off_is_forgotten_by_the_next_run() {
+    let bench = Bench::new();
+    bench.write("jobs.yaml", "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs: {}\n");
+    assert!(bench.run(&["run", "jobs.yaml", "--sandbox", "--listen", "off", "--until-idle=100ms"]).status.success());
+    // A few thousand messages to one person, each with something about them.
+    let row = |n: u32| format!("201000000007,2097-01-01T{:02}:{:02}:{:02},Canary{n}\n", n / 3600, n / 60 % 60, n % 60);
+    let rows: String = (0..4_000).map(row).collect();
+    bench.write("many.csv", &format!("to,at,name\n{rows}201000000008,2097-01-01T00:00,Other\n"));
+    bench.json(&["import", "many.csv", "--job", "many", "--text", "Hi {{ name }}"]);
+    bench.json(&["cancel", "--job", "many", "--to", "201000000007", "--yes"]);
+    // Each life a little longer, until one of them gets through.
+    let (mut lives, mut halfway) = (0, 0);
+    for life in (10..2_000).step_by(10) {
+        let mut erasing = bench.start(&["contact", "erase", "201000000007"]);
+        pause(Duration::from_millis(life));
+        let _ = erasing.0.kill();
+        erasing.0.wait().unwrap();
+        let left =
+            bench.json(&["contact", "erase", "201000000007", "--dry-run"])["erased"][0]["messages"].as_u64().unwrap();
+        if left == 0 {
+            break;
+        }
+        (lives, halfway) = (lives + 1, halfway + u32::from(left < 4_000));
+    }
+    bench.json(&["contact", "erase", "201000000007"]);
+    bench.json(&["db", "backup", "copy"]);
+    let bytes = std::fs::read(bench.path("copy")).unwrap();
+    let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|w| w == needle);
+    assert!(holds(b"Other") && holds(b"201000000008"), "the search is broken");
+    assert!(!holds(b"Canary") && !holds(b"201000000007"), "something of them is left");
+    assert_eq!(bench.json(&["stats"])["states"]["cancelled"], 4_000, "and every message is accounted for");
+    println!("{lives} were cut off, {halfway} of them with some messages forgotten");
 }

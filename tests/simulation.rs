@@ -41,7 +41,7 @@ const ONCE_BROKEN: [u64; 11] =
 const BROKEN_SINCE: [u64; 2] = [204, 46_781];
 
 /// Every claim about a history.
-const CLAIMS: [fn(&World); 16] = [
+const CLAIMS: [fn(&World); 17] = [
     claims::every_message_rests_or_will_wake,
     claims::a_crash_never_sends_twice_unless_asked,
     claims::no_two_nodes_send_one_message,
@@ -50,6 +50,7 @@ const CLAIMS: [fn(&World); 16] = [
     claims::every_send_follows_its_own_mark,
     claims::nothing_leaves_before_its_due,
     claims::typing_comes_before_send,
+    claims::what_gives_way_is_typed_to_in_full_later,
     claims::a_cancel_is_never_followed_by_a_send,
     claims::no_chat_is_left_typing,
     claims::the_pace_is_kept,
@@ -60,7 +61,8 @@ const CLAIMS: [fn(&World); 16] = [
     claims::acks_never_go_down,
 ];
 
-fn check(seed: u64) {
+/// Checks a history. Answers how often a message gave way to an urgent one in it.
+fn check(seed: u64) -> usize {
     let mut world = World::new(seed, ONCE_BROKEN.contains(&seed));
     let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         world.run();
@@ -74,6 +76,7 @@ fn check(seed: u64) {
         println!("replay it with SEED={seed} cargo test --test simulation");
         std::panic::resume_unwind(cause);
     }
+    world.log.iter().filter(|e| matches!(e.fact, Fact::GaveWay(_))).count()
 }
 
 #[test]
@@ -84,10 +87,9 @@ fn no_history_breaks_a_claim() {
         return;
     }
     let seeds = number("SEEDS").unwrap_or(SEEDS);
-    for seed in ONCE_BROKEN.into_iter().chain(BROKEN_SINCE).chain(0..seeds) {
-        check(seed);
-    }
-    println!("{seeds} histories kept {} claims", CLAIMS.len());
+    let gave_way: usize = ONCE_BROKEN.into_iter().chain(BROKEN_SINCE).chain(0..seeds).map(check).sum();
+    assert!(gave_way > 0 || seeds < 1_000, "nothing gave way to an urgent message: that claim was not tried");
+    println!("{seeds} histories kept {} claims; {gave_way} times a message gave way to an urgent one", CLAIMS.len());
 }
 
 /// A week through one paced lane with windows, over the day on which Berlin's clocks are set back (2026-10-25), with

@@ -428,6 +428,8 @@ async fn the_hot_statements_search_and_never_scan_messages() {
     for name in [
         "apply_changes",
         "claim",
+        "claimed",
+        "typing_now",
         "next_wake",
         "flows",
         "coming",
@@ -463,6 +465,8 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         "campaign_messages",
     ] {
         let sql = std::fs::read_to_string(format!("src/store/sql/{name}.sql")).unwrap();
+        let numbers = std::fs::read_to_string("src/store/sql/numbers.sql").unwrap();
+        let sql = sql.replace("{numbers}", &numbers);
         let sql =
             sql.replace("{flow}", "2").replace("{after}", " AND (m.wake_at, m.id) > (?8, ?9)").replace("{limit}", "?4");
         let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))

@@ -75,7 +75,24 @@ fn words(done: &Value, would: &str) -> String {
     format!("{}: {} {would}forgotten{cancelled}{kept}", safe(done["chat"].as_str().unwrap_or("")), parts.join(" and "))
 }
 
+/// Looks for what was planned for them meanwhile.
+const LOOKS: usize = 5;
+
 async fn erase(store: &SqliteStore, chat: &Chat, dry_run: bool) -> anyhow::Result<Value> {
+    let mut all = erase_once(store, chat, dry_run).await?;
+    for _ in 1..LOOKS {
+        if dry_run || store.traces(chat).await?.messages.is_empty() {
+            break;
+        }
+        let more = erase_once(store, chat, dry_run).await?;
+        for count in ["messages", "cancelled"] {
+            all[count] = json!(all[count].as_u64().unwrap_or(0) + more[count].as_u64().unwrap_or(0));
+        }
+    }
+    Ok(all)
+}
+
+async fn erase_once(store: &SqliteStore, chat: &Chat, dry_run: bool) -> anyhow::Result<Value> {
     let mut traces = store.traces(chat).await?;
     let mut cancelled = traces.waiting;
     if !dry_run && traces.waiting > 0 {

@@ -10,7 +10,6 @@ use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
 use crate::domain::class::Class;
-use crate::domain::draw::Draw;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::job::DEFAULT_MAX_LATENESS;
 use crate::domain::state::StateName;
@@ -151,14 +150,7 @@ fn message(
     let Some(content) = args.content.read(kind)? else {
         return Err(told(Exit::Usage, "what shall be sent? --text \"Hi\", --image URL, … (see --help)"));
     };
-    let moments = Moments {
-        due: now,
-        nominal: None,
-        event: None,
-        late_by: Millis::ZERO,
-        zone: zone.clone(),
-        pick: Draw::new(0, "trial"),
-    };
+    let moments = Moments { nominal: None, ..Moments::trial(now, zone.clone()) };
     content
         .compile()
         .map_err(|e| e.to_string())

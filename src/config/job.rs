@@ -13,7 +13,6 @@ use crate::config::schedule::When;
 use crate::config::tree::{Node, Value};
 use crate::config::whereabouts::Whereabouts;
 use crate::domain::content::KINDS;
-use crate::domain::draw::Draw;
 use crate::domain::follow::FollowUp;
 use crate::domain::id::InstanceName;
 use crate::domain::job::{Job, Manner};
@@ -82,14 +81,7 @@ impl Reading<'_> {
         let jitter = map.get("jitter").and_then(|n| self.duration_in(n, "jitter", Millis::ZERO, SPREAD_LIMIT));
         let instance = self.job_instance(&map, &what, around);
         let event = schedule.as_ref().and_then(Schedule::event_at);
-        let moments = Moments {
-            due: around.now,
-            nominal: Some(around.now),
-            event,
-            late_by: Millis::ZERO,
-            zone,
-            pick: Draw::new(0, "trial"),
-        };
+        let moments = Moments { event, ..Moments::trial(around.now, zone) };
         let mut said = self.said(&map, &what, instance.map(|(_, kind)| *kind), &moments);
         if let Some((instance, kind)) = instance {
             manner.follow = self.follow_up(&map, &what, (instance, *kind), around, (said.as_mut(), &moments));
@@ -102,9 +94,10 @@ impl Reading<'_> {
             || instance.is_some_and(|(name, _)| by_recipient(of_instance(name)));
         let recipients = match (map.get("to"), instance) {
             (Some(to), Some((_, kind))) => {
-                let mut whereabouts = wanted.then(|| Whereabouts::new(&zone_name, around.now));
+                let mut whereabouts =
+                    wanted.then(|| Whereabouts::new(&zone_name, own_clock || event.is_some(), around.now));
                 let read = self.recipients(to, &what, *kind, (said.as_ref(), &moments), whereabouts.as_mut());
-                if let Some(w) = whereabouts.filter(|_| own_clock) {
+                if let Some(w) = whereabouts {
                     w.warn(self, to, &what);
                 }
                 read

@@ -17,6 +17,8 @@ use crate::domain::time::{Millis, Timestamp};
 pub(crate) struct Whereabouts {
     /// The zone of the job: what stands in where a recipient's is unknown.
     job_zone: String,
+    /// Whether one of the clocks of a country that has several is taken for all of its numbers.
+    guesses: bool,
     now: Timestamp,
     /// What each country means, by its code.
     countries: BTreeMap<String, Country>,
@@ -33,9 +35,10 @@ struct Country {
 }
 
 impl Whereabouts {
-    /// For a job in a zone.
-    pub(crate) fn new(job_zone: &str, now: Timestamp) -> Whereabouts {
-        Whereabouts { job_zone: job_zone.to_owned(), now, countries: BTreeMap::new(), unknown: 0 }
+    /// For a job in a zone. A schedule on its recipients' clocks needs one for everybody, and guesses where a country has
+    /// several; a window does not, and whose clock is not sure is in the sender's.
+    pub(crate) fn new(job_zone: &str, guesses: bool, now: Timestamp) -> Whereabouts {
+        Whereabouts { job_zone: job_zone.to_owned(), guesses, now, countries: BTreeMap::new(), unknown: 0 }
     }
 
     /// Fills in the zone of a recipient that does not say its own.
@@ -50,7 +53,7 @@ impl Whereabouts {
         let known = self.countries.entry(code);
         let country = known.or_insert_with_key(|code| look_up(code, &self.job_zone, self.now));
         country.recipients += 1;
-        match &country.zone {
+        match country.zone.as_ref().filter(|_| self.guesses || country.clocks <= 1) {
             Some(zone) => {
                 vars.insert(ZONE_VAR.to_owned(), zone.clone());
             }
@@ -61,7 +64,7 @@ impl Whereabouts {
     /// Says what was guessed.
     pub(crate) fn warn(self, reading: &mut Reading<'_>, node: &Node, what: &str) {
         let hint = || Some(format!("a column '{ZONE_VAR}' with names such as Europe/Berlin says it for each"));
-        for (code, country) in self.countries.iter().filter(|(_, c)| c.clocks > 1) {
+        for (code, country) in self.countries.iter().filter(|(_, c)| self.guesses && c.clocks > 1) {
             let zone = country.zone.as_deref().unwrap_or("");
             let message = format!(
                 "{what}: {} in {code}, which has {} clocks: {zone} is taken for all of them",
@@ -104,7 +107,7 @@ mod tests {
     use super::*;
 
     fn zone_of(number: &str, job_zone: &str) -> (Option<String>, usize) {
-        let mut all = Whereabouts::new(job_zone, Timestamp(1_796_000_000_000));
+        let mut all = Whereabouts::new(job_zone, true, Timestamp(1_796_000_000_000));
         let mut vars = Vars::new();
         all.fill_in(&Chat::from_stored(&format!("{number}@c.us")), &mut vars);
         (vars.remove(ZONE_VAR), all.countries.values().map(|c| c.clocks).max().unwrap_or(0))
@@ -118,5 +121,17 @@ mod tests {
         let (zone, clocks) = zone_of("12125550123", "Europe/Berlin");
         assert!(zone.as_deref() == Some("America/New_York") && clocks > 4, "{zone:?} {clocks}");
         assert_eq!(zone_of("12125550123", "America/Chicago"), (Some("America/Chicago".into()), 1));
+    }
+    #[test]
+    fn a_window_takes_no_clock_that_is_not_sure() {
+        let zone_of = |number: &str| {
+            let mut all = Whereabouts::new("Europe/Berlin", false, Timestamp(1_796_000_000_000));
+            let mut vars = Vars::new();
+            all.fill_in(&Chat::from_stored(&format!("{number}@c.us")), &mut vars);
+            (vars.remove(ZONE_VAR), all.unknown)
+        };
+        assert_eq!(zone_of("12125550123"), (None, 1), "a country of several clocks");
+        assert_eq!(zone_of("201234567890"), (Some("Africa/Cairo".into()), 0));
+        assert_eq!(zone_of("491701234567"), (Some("Europe/Berlin".into()), 0));
     }
 }

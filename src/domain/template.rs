@@ -31,6 +31,14 @@ pub struct Moments {
     pub pick: Draw,
 }
 
+impl Moments {
+    /// For trying a text that is due, and named, at an instant.
+    pub fn trial(at: Timestamp, zone: jiff::tz::TimeZone) -> Moments {
+        let pick = Draw::new(0, "trial");
+        Moments { due: at, nominal: Some(at), event: None, late_by: Millis::ZERO, zone, pick }
+    }
+}
+
 /// The variable in which a recipient's time zone is kept, by its IANA name.
 pub const ZONE_VAR: &str = "zone";
 

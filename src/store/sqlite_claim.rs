@@ -1,11 +1,11 @@
 //! Taking messages into hand, and looking whether they are still ours.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr};
 
 use crate::domain::claim::Wanted;
 use crate::domain::class::Class;
@@ -214,7 +214,15 @@ pub(super) async fn claimed(
     Ok(Claimed { due, content, vars, job, nominal_at, guard, unvouched, no_opt_in, replied, quiet_until })
 }
 
-/// The numbers of a row that is claimed, in the order of `claim.sql`.
+/// A statement whose rows begin as those of a claim do: `{numbers}` stands for `numbers.sql`, in all of them.
+pub(super) fn with_numbers(text: &str) -> SqlStr {
+    AssertSqlSafe(text.replace("{numbers}", include_str!("sql/numbers.sql").trim_end())).into_sql_str()
+}
+
+static TYPING_NOW: LazyLock<SqlStr> = LazyLock::new(|| with_numbers(include_str!("sql/typing_now.sql")));
+static CLAIMED: LazyLock<SqlStr> = LazyLock::new(|| with_numbers(include_str!("sql/claimed.sql")));
+
+/// The numbers of a row that is claimed, in the order of `numbers.sql`.
 struct Numbers<'r>(std::str::Split<'r, char>);
 
 /// Their place in the row.
@@ -301,7 +309,7 @@ impl SqliteStore {
     /// # Errors
     /// When the database cannot be read.
     pub async fn typing_now(&self, instance: &InstanceName) -> Result<Vec<(Claimed, Timestamp)>, StoreError> {
-        let rows = sqlx::query(include_str!("sql/typing_now.sql"))
+        let rows = sqlx::query(TYPING_NOW.clone())
             .bind(&*instance.0)
             .fetch_all(&self.readers)
             .await
@@ -319,7 +327,7 @@ impl SqliteStore {
     /// # Errors
     /// When the database cannot be read.
     pub async fn claimed(&self, of: MessageId) -> Result<Option<Seen>, StoreError> {
-        let row = sqlx::query(include_str!("sql/claimed.sql"))
+        let row = sqlx::query(CLAIMED.clone())
             .bind(of.0.to_vec())
             .fetch_optional(&self.readers)
             .await

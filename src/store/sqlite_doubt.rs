@@ -1,6 +1,9 @@
 //! Doubts: what is to be looked at, the evidence about it, and what gateways told by themselves.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
+use sqlx::SqlStr;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::doubt::{CLOCK_SLACK, Looks};
@@ -8,12 +11,14 @@ use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_apply::insert;
-use crate::store::sqlite_claim::{claimed, get, id};
+use crate::store::sqlite_claim::{claimed, get, id, with_numbers};
 use crate::store::view::DoubtAttemptView;
 use crate::store::{Doubt, EchoFits, EchoKind, EchoNews, Evidence, SqliteStore, StoreError};
 
 /// A doubt that nobody will look at again by itself.
 const NEVER: i64 = Timestamp::MAX.0;
+
+static DOUBTS: LazyLock<SqlStr> = LazyLock::new(|| with_numbers(include_str!("sql/doubts.sql")));
 
 /// Echoes read in one go.
 const ECHOES_AT_ONCE: i64 = 500;
@@ -33,7 +38,7 @@ pub(super) async fn doubts_to_look_at(
     now: Timestamp,
     limit: usize,
 ) -> Result<Vec<Doubt>, StoreError> {
-    let rows = sqlx::query(include_str!("sql/doubts.sql"))
+    let rows = sqlx::query(DOUBTS.clone())
         .bind(now.0)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .bind(&*instance.0)

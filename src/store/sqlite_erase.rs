@@ -100,17 +100,22 @@ impl SqliteStore {
     pub async fn erase(&self, chat: &Chat, traces: Traces) -> Result<Erased, StoreError> {
         let mut done = Erased::default();
         let Traces { messages, contents, places, .. } = traces;
-        for chunk in messages.chunks(AT_ONCE) {
-            let ids: Vec<Value> = chunk.iter().map(|id| json!(hex(*id))).collect();
-            done.messages += self.writer()?.run(move |c| Box::pin(nameless(c, ids))).await?;
-        }
+        // What is found by the messages goes before their names do: whoever runs it again after it was cut off finds the rest.
         for chunk in places.chunks(AT_ONCE) {
             let rows: Vec<Value> = chunk.iter().map(|place| json!(place)).collect();
             self.writer()?.run(move |c| Box::pin(forget_places(c, rows))).await?;
         }
+        for chunk in contents.chunks(AT_ONCE) {
+            let rows: Vec<Value> = chunk.iter().map(|id| json!(id)).collect();
+            self.writer()?.run(move |c| Box::pin(forget_words(c, rows))).await?;
+        }
+        for chunk in messages.chunks(AT_ONCE) {
+            let ids: Vec<Value> = chunk.iter().map(|id| json!(hex(*id))).collect();
+            done.messages += self.writer()?.run(move |c| Box::pin(nameless(c, ids))).await?;
+        }
         let chat = chat.as_str().to_owned();
         let Erased { contact, lists, suppressed, .. } =
-            self.writer()?.run(move |c| Box::pin(forget_contact(c, chat, contents))).await?;
+            self.writer()?.run(move |c| Box::pin(forget_contact(c, chat))).await?;
         self.contents.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
         Ok(Erased { contact, lists, suppressed, ..done })
     }
@@ -144,7 +149,7 @@ async fn forget_places(c: &mut SqliteConnection, places: Vec<Value>) -> Result<u
     run(c, &[statement], &places).await
 }
 
-async fn forget_contact(c: &mut SqliteConnection, chat: String, contents: Vec<i64>) -> Result<Erased, StoreError> {
+async fn forget_contact(c: &mut SqliteConnection, chat: String) -> Result<Erased, StoreError> {
     let doing = "forget a contact";
     let row = sqlx::query(
         "SELECT EXISTS (SELECT 1 FROM contacts WHERE chat = ?1), (SELECT count(*) FROM members WHERE chat = ?1),
@@ -175,12 +180,16 @@ async fn forget_contact(c: &mut SqliteConnection, chat: String, contents: Vec<i6
         "UPDATE consents SET note = NULL WHERE chat IN (SELECT value FROM json_each(?1))",
     ];
     run(c, &statements, &[json!(chat)]).await?;
+    Ok(done)
+}
+
+/// Takes the words of contents that were written for one person.
+async fn forget_words(c: &mut SqliteConnection, contents: Vec<Value>) -> Result<u64, StoreError> {
     let erased = serde_json::to_string(&Content::text("(erased)".to_owned())).unwrap_or_default();
     let rows: Vec<Value> = contents.iter().map(|id| json!([id, erased])).collect();
     let statement =
         "UPDATE contents SET body = (SELECT value ->> 1 FROM json_each(?1) WHERE value ->> 0 = contents.id),
             fingerprint = CAST('erased ' || id AS BLOB), kind = 'text'
         WHERE id IN (SELECT value ->> 0 FROM json_each(?1))";
-    run(c, &[statement], &rows).await?;
-    Ok(done)
+    run(c, &[statement], &rows).await
 }

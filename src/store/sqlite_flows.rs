@@ -5,14 +5,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::LazyLock;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr};
+use sqlx::{Row, SqlStr};
 
 use crate::domain::claim::Wanted;
 use crate::domain::class::Class;
 use crate::domain::flow::{Flow, Room};
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::time::Timestamp;
-use crate::store::sqlite_claim::{NUMBERS, get, id};
+use crate::store::sqlite_claim::{NUMBERS, get, id, with_numbers};
 use crate::store::{SqliteStore, StoreError};
 
 /// Where the flow of a row stands.
@@ -31,12 +31,12 @@ static CLAIM: LazyLock<SqlStr> = LazyLock::new(|| {
         statement(&Flow::of_class(class).code().to_string(), "", limit)
     };
     let more = [include_str!("sql/next_wake.sql").to_owned(), include_str!("sql/flows.sql").to_owned()];
-    AssertSqlSafe(Class::ALL.map(arm).into_iter().chain(more).collect::<Vec<_>>().join(" UNION ALL ")).into_sql_str()
+    with_numbers(&Class::ALL.map(arm).into_iter().chain(more).collect::<Vec<_>>().join(" UNION ALL "))
 });
 
 /// More of one flow.
 static OF_FLOW: LazyLock<SqlStr> =
-    LazyLock::new(|| AssertSqlSafe(statement("?7", " AND (m.wake_at, m.id) > (?8, ?9)", "?4")).into_sql_str());
+    LazyLock::new(|| with_numbers(&statement("?7", " AND (m.wake_at, m.id) > (?8, ?9)", "?4")));
 
 fn statement(flow: &str, after: &str, limit: &str) -> String {
     let text = include_str!("sql/claim.sql");

@@ -137,6 +137,26 @@ pub(crate) fn typing_comes_before_send(world: &World) {
     }
 }
 
+pub(crate) fn what_gives_way_is_typed_to_in_full_later(world: &World) {
+    let disturbs = |f: &Fact| {
+        let disturbed = matches!(f, Fact::Crash | Fact::Cancelled(_) | Fact::Slept | Fact::Froze | Fact::SetBack);
+        disturbed || matches!(f, Fact::Paused(_))
+    };
+    if world.lies > 0 || world.has_rivals() || happened(world, disturbs) {
+        return;
+    }
+    for (id, row) in &world.store.rows {
+        let gave_way = of(world, *id, |f| if let Fact::GaveWay(i) = f { Some(*i) } else { None });
+        let (Some(since), Some(sent)) = (gave_way.last(), sends(world, *id).first().copied()) else { continue };
+        assert!(sent > *since, "{id} left although it had given way");
+        if row.attempts == 1 {
+            let typed = of(world, *id, |f| if let Fact::Typing(i) = f { Some(*i) } else { None });
+            let again = typed.into_iter().find(|t| t >= since).unwrap_or(Timestamp(i64::MAX));
+            assert!(sent.since(again) >= row.due.lead, "{id}: typed for {} of {}", sent.since(again), row.due.lead);
+        }
+    }
+}
+
 pub(crate) fn a_cancel_is_never_followed_by_a_send(world: &World) {
     for Entry { at, fact, .. } in &world.log {
         if let Fact::Cancelled(id) = fact {

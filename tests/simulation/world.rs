@@ -64,6 +64,8 @@ pub(crate) enum Fact {
     Sent(MessageId),
     Delivered(MessageId),
     Cancelled(MessageId),
+    /// It was typed to, and goes back into the line for an urgent message.
+    GaveWay(MessageId),
     /// The ack that is shown from now on.
     Acked(MessageId, Ack),
     /// Everything is paused until then.
@@ -385,6 +387,9 @@ impl World {
             Effect::DropTyping { .. } | Effect::Release { .. } => {}
             Effect::StopTyping { id, .. } => self.note(Fact::StopTyping(id)),
             Effect::Persist(change) => {
+                if matches!(&change.facts, Facts::Note(why) if why == "an urgent message took its place") {
+                    self.note(Fact::GaveWay(change.id));
+                }
                 // One disk: writes are carried out in the order they were asked for.
                 let latest =
                     self.pending.iter().filter(|(_, p)| matches!(p, Pending::Write(..))).map(|((at, _), _)| *at).max();
