@@ -113,6 +113,10 @@ fn an_urgent_message_is_typed_to_within_a_send_and_a_gap_whatever_broadcast_is_r
     let bound = SEND_TAKES + GAP + ON_THE_WAY;
     assert!(last.0 <= bound, "{:?} of at most {bound} ms", &waited[waited.len().saturating_sub(10)..]);
     assert_pace(&journal);
+    // Each makes a few others wait, once.
+    let stopped = journal.iter().filter(|l| l.path.ends_with("stop-typing")).count() as u64;
+    println!("typing was taken back {stopped} times for {urgent} urgent messages");
+    assert!(stopped <= 3 * urgent, "typing was taken back {stopped} times for {urgent} urgent messages");
 }
 
 fn is_send(line: &Line) -> bool {

@@ -46,6 +46,8 @@ pub(super) struct Hand {
     pub writing: bool,
     /// Somebody asked us to give it back while its mark was on the way.
     pub unwanted: bool,
+    /// Others have given way to it: once is enough, whatever came of it.
+    pub way_was_made: bool,
     /// What is being written sends it back into the line.
     pub comes_back: bool,
     /// Whether it still counts in its lane's concurrency and holds its chat.
@@ -69,6 +71,7 @@ impl Hand {
             typing_news: false,
             writing: false,
             unwanted: false,
+            way_was_made: false,
             comes_back: false,
             in_lane: false,
             holds_chat: false,

@@ -90,6 +90,8 @@ impl Engine {
         let mut closed: Vec<(MessageId, Option<Timestamp>)> = Vec::new();
         let mut expired: Vec<MessageId> = Vec::new();
         let mut room = lane.pacing.concurrency.map_or(u32::MAX, |c| c.saturating_sub(lane.in_flight));
+        // When strict messages begin that have their slots: a place each is kept for them.
+        let mut kept: Vec<Timestamp> = Vec::new();
         while let Some(step) = walk.next(lane, &mut self.hands, self.mark_ahead, now) {
             let (id, leave, begin_at) = match step {
                 Step::Leaves(id, leave, begin_at) => (id, leave, begin_at),
@@ -102,7 +104,10 @@ impl Engine {
                     continue;
                 }
             };
+            let strict = self.hands.get(&id).is_some_and(|h| h.due.class.is_strict());
+            let kept_for_others = if strict { 0 } else { kept.iter().filter(|at| **at < leave.slot).count() };
             if begin_at > now {
+                kept.extend(strict.then_some(begin_at));
                 lane.plan_by(begin_at);
                 // Nobody behind it can begin before this: looked at again then, since a longer lead begins earlier.
                 let earliest = leave.slot - lane.longest_lead - self.mark_ahead;
@@ -110,7 +115,7 @@ impl Engine {
                     lane.plan_by(earliest);
                     break;
                 }
-            } else if room == 0 {
+            } else if usize::try_from(room).unwrap_or(usize::MAX) <= kept_for_others {
                 lane.full_at = now;
                 break;
             } else {
@@ -197,7 +202,7 @@ impl Walk {
         mark_ahead: Millis,
         now: Timestamp,
     ) -> Option<Step> {
-        let number = self.whose_turn(lane, now)?;
+        let number = self.whose_turn(lane, hands, mark_ahead, now)?;
         let Head { flow, place, chat } = self.heads.swap_remove(number);
         let step = self.step(place.1, lane, hands, mark_ahead, now)?;
         if matches!(step, Step::Leaves(..)) {
@@ -215,8 +220,9 @@ impl Walk {
     }
 
     /// Whose turn it is: of those that could take the next instant that is free for them the most pressing class, then by
-    /// the shares. Of what is kept for strict classes the others know nothing.
-    fn whose_turn(&self, lane: &Lane, now: Timestamp) -> Option<usize> {
+    /// the shares. Of what is kept for strict classes the others know nothing, and what is still to be typed in full leaves
+    /// no sooner than that takes.
+    fn whose_turn(&self, lane: &Lane, hands: &ByMessage<Hand>, mark_ahead: Millis, now: Timestamp) -> Option<usize> {
         let heads =
             |strict: bool| self.heads.iter().enumerate().filter(move |(_, h)| h.flow.class().is_strict() == strict);
         let free = |strict: bool| {
@@ -224,9 +230,16 @@ impl Walk {
             let pacing = if strict { &lane.pacing } else { lane.ordinary_pace() };
             Some((first, lane.ledger.earliest(pacing, first.max(now), After::default()).0))
         };
+        let leaves = |(_, head): (usize, &Head)| {
+            let hand = hands.get(&head.place.1)?;
+            Some(self.leave(lane, hand, mark_ahead, now, |wish| wish).slot)
+        };
         let ordinary = free(false);
         if let Some((first, free_at)) = free(true)
-            && ordinary.is_none_or(|(_, ordinary_at)| first <= ordinary_at)
+            && ordinary.is_none_or(|(_, ordinary_at)| {
+                let soonest = heads(false).filter_map(leaves).min();
+                first <= soonest.map_or(ordinary_at, |leaves| leaves.max(ordinary_at))
+            })
         {
             let could = heads(true).filter(|(_, h)| h.place.0 <= free_at);
             return could.min_by_key(|(_, h)| (h.flow.class(), h.place)).map(|(number, _)| number);
@@ -254,14 +267,7 @@ impl Walk {
             holds.set(why);
             at
         };
-        let mut leave = timeline::leave(hand.facts(hand.held_by_lane), now, earliest);
-        // The lane was full when it should have begun, or had planned it later and another's place fell free, or no
-        // walk was to come by when it should have begun, since one ahead of it in the line is to leave later.
-        let begin = begins(&leave, mark_ahead);
-        let passed_by = lane.pacing.spaces_sends() && begin.max(hand.arrived_at) < self.planned;
-        if !hand.held_by_lane && (begin <= lane.full_at || (hand.was_paced && begin < now) || passed_by) {
-            leave = timeline::leave(hand.facts(true), now, earliest);
-        }
+        let leave = self.leave(lane, hand, mark_ahead, now, earliest);
         let begin = begins(&leave, mark_ahead);
         if hand.due.expires_at.is_some_and(|e| leave.slot > e && (begin <= now || e <= now)) {
             return Some(Step::Expired(id));
@@ -274,6 +280,26 @@ impl Walk {
             self.tentative.push((leave.slot, after));
         }
         Some(Step::Leaves(id, leave, begin))
+    }
+
+    /// When a message leaves, where its lane can take it at the earliest at what `earliest` says.
+    fn leave(
+        &self,
+        lane: &Lane,
+        hand: &Hand,
+        mark_ahead: Millis,
+        now: Timestamp,
+        earliest: impl Fn(Timestamp) -> Timestamp + Copy,
+    ) -> Leave {
+        let leave = timeline::leave(hand.facts(hand.held_by_lane), now, earliest);
+        // The lane was full when it should have begun, or had planned it later and another's place fell free, or no
+        // walk was to come by when it should have begun, since one ahead of it in the line is to leave later.
+        let begin = begins(&leave, mark_ahead);
+        let passed_by = lane.pacing.spaces_sends() && begin.max(hand.arrived_at) < self.planned;
+        match !hand.held_by_lane && (begin <= lane.full_at || (hand.was_paced && begin < now) || passed_by) {
+            true => timeline::leave(hand.facts(true), now, earliest),
+            false => leave,
+        }
     }
 
     /// The first message of a flow from a place on whose chat is free.

@@ -5,7 +5,6 @@
 use crate::domain::class::Class;
 use crate::domain::flow::Flow;
 use crate::domain::id::{InstanceName, MessageId};
-use crate::domain::message::Due;
 use crate::domain::pace::{After, MARGIN};
 use crate::domain::state::Event;
 use crate::domain::time::{Millis, Timestamp};
@@ -25,11 +24,11 @@ impl Engine {
         let urgent = Flow::of_class(Class::Urgent);
         let Some(lane) = self.lanes.get_mut(name) else { return };
         let mut from = std::ops::Bound::Unbounded;
-        let mut victims = Vec::new();
+        let (mut victims, mut made_way_for) = (Vec::new(), Vec::new());
         while let Some(place) = lane.waiting.next(urgent, from) {
             from = std::ops::Bound::Excluded(place);
             let Some(hand) = self.hands.get(&place.1) else { continue };
-            if hand.would_begin() > now {
+            if hand.would_begin() > now || hand.way_was_made {
                 continue;
             }
             if !lane.busy_chats.contains(&hand.due.chat) {
@@ -45,7 +44,16 @@ impl Engine {
                     let gives_way = u32::try_from(victims.len()).unwrap_or(u32::MAX);
                     lane.in_flight.saturating_sub(gives_way) >= c
                 });
-                victims.extend(in_the_way(lane, hand, &typed, full, now));
+                let more = in_the_way(lane, hand, &typed, full, now);
+                if !more.is_empty() {
+                    made_way_for.push(place.1);
+                }
+                victims.extend(more);
+            }
+        }
+        for id in made_way_for {
+            if let Some(hand) = self.hands.get_mut(&id) {
+                hand.way_was_made = true;
             }
         }
         for id in victims {
@@ -100,13 +108,15 @@ fn in_the_way(
 ) -> Vec<MessageId> {
     // When it could leave were there nobody else: its windows count all the same.
     let open = |wish| window::next_open(&urgent.due.hours, wish).unwrap_or(Timestamp::MAX);
-    let free = timeline::leave(urgent.facts(urgent.held_by_lane), now, open).slot;
+    // A full lane has kept it waiting: it is typed in full, as the walk along the line will have it.
+    let held = urgent.held_by_lane || full;
+    let free = timeline::leave(urgent.facts(held), now, open).slot;
     if free - urgent.due.lead > now {
         return Vec::new();
     }
     let shortest_gap = lane.pacing.gap.map_or(Millis::ZERO, |(low, _)| low + MARGIN);
     let good = free + shortest_gap;
-    let mut best = (slot(lane, &urgent.due, urgent, now), 0);
+    let mut best = (slot(lane, urgent, held, now), 0);
     let reach = lane.pacing.gap.map_or(Millis::ZERO, |(_, high)| high + MARGIN);
     let behind = &typed[typed.partition_point(|(slot, ..)| *slot + reach < free)..];
     if best.0 > good {
@@ -117,7 +127,7 @@ fn in_the_way(
             }
             lane.ledger.remove(*at, *after);
             taken_out = number + 1;
-            let without = slot(lane, &urgent.due, urgent, now);
+            let without = slot(lane, urgent, held, now);
             if without < best.0 {
                 best = (without, taken_out);
             }
@@ -135,6 +145,6 @@ fn in_the_way(
 }
 
 /// When the lane could take an urgent message.
-fn slot(lane: &Lane, due: &Due, urgent: &Hand, now: Timestamp) -> Timestamp {
-    timeline::leave(urgent.facts(urgent.held_by_lane), now, |wish| lane.earliest(due, wish).0).slot
+fn slot(lane: &Lane, urgent: &Hand, held: bool, now: Timestamp) -> Timestamp {
+    timeline::leave(urgent.facts(held), now, |wish| lane.earliest(&urgent.due, wish).0).slot
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use onthedot::domain::ack::Ack;
+use onthedot::domain::class::Class;
 use onthedot::domain::id::{InstanceName, MessageId};
 use onthedot::domain::job::OnDoubt;
 use onthedot::domain::pace::Rate;
@@ -147,6 +148,9 @@ pub(crate) fn what_gives_way_is_typed_to_in_full_later(world: &World) {
     }
     for (id, row) in &world.store.rows {
         let gave_way = of(world, *id, |f| if let Fact::GaveWay(i) = f { Some(*i) } else { None });
+        let urgent = |r: &&crate::model_store::Row| r.due.class == Class::Urgent && r.due.instance == row.due.instance;
+        let urgent = world.store.rows.values().filter(urgent).count();
+        assert!(gave_way.len() <= urgent, "{id} gave way {} times to {urgent} urgent messages", gave_way.len());
         let (Some(since), Some(sent)) = (gave_way.last(), sends(world, *id).first().copied()) else { continue };
         assert!(sent > *since, "{id} left although it had given way");
         if row.attempts == 1 {
