@@ -119,6 +119,60 @@ fn an_urgent_message_is_typed_to_within_a_send_and_a_gap_whatever_broadcast_is_r
     assert!(stopped <= 3 * urgent, "typing was taken back {stopped} times for {urgent} urgent messages");
 }
 
+/// A gateway that is slow to begin typing and slower still to end it: longer than the gap, so that a lane that took typing
+/// back for every urgent message again and again would do nothing else.
+const SLOW: &str =
+    "doing: 20ms..60ms\nfaults:\n  - { on: stop-typing, do_delay: 1500ms }\n  - { on: typing, do_delay: 600ms }\n";
+
+#[test]
+fn a_gateway_slow_to_end_typing_is_asked_once_for_an_urgent_message_and_nothing_is_sent_twice() {
+    let urgent = 6;
+    let bench = Bench::new();
+    bench.write("scenario.yaml", SLOW);
+    let (_gateway, url) = gateway(&bench);
+    let rows: String = (0..200).map(|g| format!("20{g:010}\n")).collect();
+    bench.write("all.csv", &format!("phone\n{rows}"));
+    bench.write(
+        "jobs.yaml",
+        &format!(
+            "version: 1\ntimezone: UTC\ninstances:\n  shop: {{ gateway: wawp, base_url: \"{url}\", instance_id: i, \
+             access_token: t, pacing: {{ gap: 300ms..400ms, concurrency: 2 }} }}\njobs:\n  all: {{ in: 1s, class: campaign, \
+             to: {{ csv: all.csv, chat: phone }}, text: hi, typing: {{ lead: 3s }} }}\n"
+        ),
+    );
+    let mut daemon = bench.start(&["run", "jobs.yaml", "--listen", "off", "-q"]);
+    until("the broadcast runs", LIMIT, || bench.journal().iter().filter(|l| is_send(l)).count() > 2);
+    for n in 0..urgent {
+        let to = format!("4915100{n:05}");
+        let arguments = ["send", "--to", &to, "--text", "now", "--class", "urgent", "--lead", "800ms", "--wait=60s"];
+        assert_eq!(bench.json(&arguments)["created"], true);
+    }
+    let pid = i32::try_from(daemon.0.id()).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::TERM).unwrap();
+    until("the daemon ends", Duration::from_secs(10), || daemon.0.try_wait().unwrap().is_some());
+    let (mut sends, mut stops) = (HashMap::new(), 0);
+    let mut typed: HashMap<String, i64> = HashMap::new();
+    let journal = bench.journal();
+    for line in &journal {
+        if is_send(line) {
+            *sends.entry(line.chat.clone()).or_insert(0) += 1;
+            assert!(typed.contains_key(&line.chat), "{} was sent to without typing", line.chat);
+        } else if line.path.ends_with("stop-typing") {
+            stops += 1;
+        } else {
+            typed.insert(line.chat.clone(), line.received_ms);
+        }
+    }
+    assert!(sends.len() > urgent && sends.values().all(|n| *n == 1), "{sends:?}");
+    // Its two places were taken by others, and two are typed in when the daemon ends.
+    assert!(stops <= 2 * urgent + 2, "typing was taken back {stops} times for {urgent} urgent messages");
+    for message in bench.messages().iter().filter(|m| m["state"] != "scheduled" || m["attempts"] != 0) {
+        let shown = bench.json(&["show", message["id"].as_str().unwrap()]);
+        let events = shown["events"].as_array().unwrap().len();
+        assert!(events <= 20, "{events} events of one message: {shown}");
+    }
+}
+
 fn is_send(line: &Line) -> bool {
     line.path.ends_with("/send/text")
 }
