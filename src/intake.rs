@@ -7,6 +7,8 @@ use uuid::{ContextV7, Timestamp as UuidTimestamp, Uuid};
 
 use crate::clock;
 use crate::config::{ConfigError, InstanceSettings, JobSettings, Settings, Source};
+use crate::domain::class::Class;
+use crate::domain::consent::Consent;
 use crate::domain::content::Content;
 use crate::domain::draw::Draw;
 use crate::domain::id::{InstanceName, MessageId};
@@ -17,7 +19,8 @@ use crate::domain::template::{Moments, Vars};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::typing::Typing;
 use crate::store::{
-    Applied, FileApply, InstanceRow, JobApply, NewMessage, NewMessages, Recipient, SqliteStore, StoreError, guard,
+    Applied, Confirmation, FileApply, InstanceRow, JobApply, NewMessage, NewMessages, Recipient, SqliteStore,
+    StoreError, guard,
 };
 
 /// Recipients stored in one transaction: some milliseconds of the writer.
@@ -361,6 +364,24 @@ pub async fn send_one(
         None => None,
     };
     known.map(|id| (id, false)).ok_or(StoreError::Closed)
+}
+
+/// What a chat is answered to an opt-out or an opt-in through an instance, if it has words for that. However the jobs of
+/// the file are sent, it goes before all else, stands in no conversation's way and asks for no consent.
+pub fn confirmation(
+    instance: &InstanceSettings,
+    defaults: &Defaults,
+    ids: &IdMaker,
+    seed: u64,
+    (chat, verdict, now): (&Chat, Consent, Timestamp),
+) -> Option<Confirmation> {
+    let content = Content::text(instance.opt_out.confirmation(verdict)?);
+    let Manner { typing, late, retry, on_doubt, .. } = defaults.manner.clone();
+    let manner = Manner { typing, late, retry, on_doubt, class: Class::Urgent, ..Manner::default() };
+    let draw = Draw::new(seed, "typing").with_text(chat.as_str()).with_number(now.0);
+    let lead = lead_of(&content, &manner.typing, &Vars::new(), now, &defaults.zone, draw);
+    let (id, instance, zone) = (ids.make(now), instance.name.clone(), defaults.zone.clone());
+    Some(Confirmation { id, instance, content, manner, zone, lead })
 }
 
 /// The typing lead of one message.

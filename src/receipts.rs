@@ -7,14 +7,17 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::clock;
-use crate::domain::consent::{self, ConsentSource};
+use crate::domain::consent::{Consent, ConsentSource, Keywords};
 use crate::domain::content::Content;
 use crate::domain::id::InstanceName;
+use crate::domain::recipient::Chat;
 use crate::domain::time::Timestamp;
 use crate::feed::{Feed, News};
 use crate::gateway::signature::{HookProof, STAMP_HEADER, is_stale};
 use crate::gateway::{Gateway, HookEvent};
-use crate::store::{AckNews, ConsentNews, EchoKind, EchoNews, ReplyNews, SqliteStore, Store, StoreError, body_hash};
+use crate::store::{
+    AckNews, Confirmation, ConsentNews, EchoKind, EchoNews, ReplyNews, SqliteStore, Store, StoreError, body_hash,
+};
 
 /// Webhooks recorded at once; more are put off with 503, which gateways answer by trying again. At 256 KiB each they are
 /// 64 MiB at most.
@@ -42,7 +45,14 @@ pub struct Inbox {
     pub gateway: Arc<dyn Gateway>,
     /// How they prove themselves.
     pub proof: HookProof,
+    /// What counts as an opt-out and an opt-in.
+    pub keywords: Keywords,
+    /// Makes the answer to one.
+    pub confirm: Confirm,
 }
+
+/// Makes what a chat is answered to what it said about being written to, if anything.
+pub type Confirm = Arc<dyn Fn(&Chat, Consent, Timestamp) -> Option<Confirmation> + Send + Sync>;
 
 /// See the [module](self).
 #[derive(Clone)]
@@ -112,7 +122,7 @@ impl Receipts {
                 return self.ignore(&name, "unreadable").await;
             }
         };
-        let sorted = sort(&name, events, now);
+        let sorted = sort(&name, inbox, events, now);
         let mut taken = Taken::Recorded;
         for event in &sorted.others {
             taken = self.ignore(&name, event).await;
@@ -172,7 +182,7 @@ struct Sorted {
     others: Vec<String>,
 }
 
-fn sort(name: &InstanceName, events: Vec<HookEvent>, now: Timestamp) -> Sorted {
+fn sort(name: &InstanceName, inbox: &Inbox, events: Vec<HookEvent>, now: Timestamp) -> Sorted {
     let mut sorted = Sorted::default();
     for event in events {
         let instance = name.clone();
@@ -183,10 +193,11 @@ fn sort(name: &InstanceName, events: Vec<HookEvent>, now: Timestamp) -> Sorted {
             }
             HookEvent::Reply { chat, gateway_id, text } => {
                 // In a group somebody speaks for himself only.
-                if let Some(verdict) = consent::read(&text).filter(|_| !chat.as_str().ends_with("@g.us")) {
+                if let Some(verdict) = inbox.keywords.read(&text).filter(|_| !chat.as_str().ends_with("@g.us")) {
                     tracing::info!(gateway_id, "somebody opted {}", verdict.name());
                     let (source, note) = (ConsentSource::Keyword, Some(text));
-                    sorted.consents.push(ConsentNews { chat: chat.clone(), verdict, source, note, at: now });
+                    let confirm = (inbox.confirm)(&chat, verdict, now).map(Box::new);
+                    sorted.consents.push(ConsentNews { chat: chat.clone(), verdict, source, note, at: now, confirm });
                 }
                 tracing::info!(gateway_id, "somebody wrote");
                 sorted.replies.push(ReplyNews { instance, gateway_id, chat, at: now });

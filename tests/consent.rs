@@ -14,10 +14,15 @@ use serde_json::Value;
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn begin(jobs: &str, scenario: &str) -> (Bench, Running) {
+    begin_at("", jobs, scenario)
+}
+
+/// With more keys of the instance.
+fn begin_at(instance: &str, jobs: &str, scenario: &str) -> (Bench, Running) {
     let bench = Bench::new();
     bench.write(
         "jobs.yaml",
-        &format!("version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox }} }}\njobs:\n{jobs}"),
+        &format!("version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox{instance} }} }}\njobs:\n{jobs}"),
     );
     let daemon = bench.start_sandboxed(scenario);
     until("the daemon is ready", LIMIT, || bench.log().contains(" ready ms="));
@@ -203,4 +208,61 @@ fn who_writes_stop_while_being_typed_to_gets_nothing_and_typing_stops() {
         (path("/v2/send/start-typing").next().unwrap(), path("/v2/send/stop-typing").next().unwrap());
     assert!((500..4_000).contains(&(stopped.received_ms - typed.received_ms)), "before it would have left");
     assert_eq!(sends_to(&bench, "201000000001"), 1);
+}
+
+#[test]
+fn an_opt_out_is_answered_once_and_nothing_else_goes_there_until_they_opt_in() {
+    let instance = ", opt_out: { words: [Genug], ignore: cancel, confirm: \"You hear no more of us at {{ due | time }}.\" }, \
+                    opt_in: { words: [Wieder], confirm: \"Welcome back.\" }";
+    let at = |name: &str, after: u32, to: u32| {
+        format!("  {name}: {{ in: {after}s, to: \"20100000000{to}\", text: {name}, typing: off }}\n")
+    };
+    let jobs = [at("first", 1, 1), at("second", 5, 1), at("third", 9, 1), at("other", 1, 2), at("more", 5, 2)].concat();
+    let reply = |to: u32, text: &str, say: &str| {
+        format!("  - {{ chat: \"20100000000{to}*\", text: \"{text}\", after: 300ms, say: \"{say}\" }}\n")
+    };
+    // To the farewell a machine answers with its keyword again; the second opt-out is no news.
+    let replies = [reply(1, "first", "genug!"), reply(1, "hear no more", "stop"), reply(2, "other", "Cancel")].concat();
+    let (bench, _daemon) = begin_at(instance, &jobs, &format!("acks: {{ levels: [] }}\nreplies:\n{replies}"));
+    until("the second ones rest", LIMIT, || {
+        ["second", "more"].iter().all(|job| message(&bench, job)["state"] != "scheduled")
+    });
+    assert_eq!(message(&bench, "second")["reason"], "opted_out");
+    assert_eq!(message(&bench, "more")["state"], "sent", "the word means something else here");
+    let answers = || bench.messages().into_iter().filter(|m| m["job"].is_null()).collect::<Vec<_>>();
+    let farewell = answers();
+    assert_eq!(farewell.len(), 1, "{farewell:?}");
+    assert_eq!((&farewell[0]["state"], &farewell[0]["class"]), (&"sent".into(), &"urgent".into()));
+    assert_eq!(sends_to(&bench, "201000000001"), 2, "the first one and the farewell");
+    let consents = bench.json(&["contact", "show", "201000000001"])["consents"].clone();
+    assert_eq!(consents.as_array().unwrap().len(), 1, "{consents}");
+}
+
+#[test]
+fn an_opt_in_is_answered_and_opens_the_way_again() {
+    let instance = ", opt_out: { confirm: Bye. }, opt_in: { words: [Wieder], confirm: Welcome back. }";
+    let jobs = "  first: { in: 1s, to: \"201000000001\", text: first, typing: off }\n  \
+                later: { in: 10s, to: \"201000000001\", text: later, typing: off }\n";
+    let replies = "acks: { levels: [] }\nreplies:\n  - { chat: \"2010*\", text: first, after: 100ms, say: stop }\n  \
+                   - { chat: \"2010*\", text: Bye, after: 100ms, say: wieder bitte }\n";
+    let (bench, _daemon) = begin_at(instance, jobs, replies);
+    until("the later one rests", LIMIT, || message(&bench, "later")["state"] != "scheduled");
+    assert_eq!(message(&bench, "later")["state"], "sent");
+    assert_eq!(sends_to(&bench, "201000000001"), 4, "first, bye, welcome back, later");
+    let shown = bench.json(&["contact", "show", "201000000001"]);
+    assert!(shown["suppressed"].is_null());
+    assert_eq!(shown["consents"].as_array().unwrap().len(), 2, "{shown}");
+}
+
+#[test]
+fn keywords_that_nobody_could_write_are_refused_where_they_stand() {
+    let bench = Bench::new();
+    let instance = "{ gateway: sandbox, base_url: \"http://127.0.0.1:9\", opt_out: { words: [\"…\", \"really?\"], ignore: [genug], confirm: \"Bye {{ name }}\" } }";
+    bench.write("jobs.yaml", &format!("version: 1\ninstances:\n  shop: {instance}\njobs: {{}}\n"));
+    let output = bench.run(&["check", "jobs.yaml", "--json"]);
+    assert_eq!(output.status.code(), Some(78));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let errors: Vec<&str> = told["errors"].as_array().unwrap().iter().map(|e| e["message"].as_str().unwrap()).collect();
+    assert_eq!(errors.len(), 4, "{errors:?}");
+    assert!(errors[3].starts_with("opt_out.confirm: ") && errors[3].contains("name"), "{errors:?}");
 }

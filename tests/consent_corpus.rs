@@ -1,7 +1,7 @@
 //! What recipients write, and what it says about being written to: a corpus of messages with the verdict that a careful
 //! operator would reach.
 
-use onthedot::domain::consent::{Consent, read};
+use onthedot::domain::consent::{Consent, Keywords};
 
 /// Language, verdict and message, parted by tabs; the message with `\\n`, `\\t` and `\\\\`.
 const CORPUS: &str = include_str!("data/opt_out_corpus.tsv");
@@ -20,7 +20,7 @@ fn every_message_of_the_corpus_gets_the_verdict_listed() {
             other => panic!("line {}: '{other}' is no verdict", number + 1),
         };
         seen += 1;
-        let found = read(&unescaped(message));
+        let found = Keywords::default().read(&unescaped(message));
         if found != expected {
             wrong.push(format!("line {} ({language}): {message:?} is {found:?}, listed {verdict}", number + 1));
         }

@@ -236,7 +236,7 @@ async fn record(
     for chat in &chats {
         if store.suppression(chat.as_str()).await?.is_some() == (verdict == Consent::In) {
             let (chat, note) = (chat.clone(), note.clone());
-            changes.push(ConsentNews { chat, verdict, source: ConsentSource::Person, note, at });
+            changes.push(ConsentNews { chat, verdict, source: ConsentSource::Person, note, at, confirm: None });
         }
     }
     let changed: Vec<String> = changes.iter().map(|c| c.chat.as_str().to_owned()).collect();

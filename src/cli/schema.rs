@@ -417,7 +417,21 @@ fn instance() -> Value {
             ("window", window()),
             ("timeouts", timeouts),
             ("doubt", object("Doubts.", &[("quarantine", text("How long before its history is trusted."))], &[])),
+            ("opt_out", keywords("What a recipient writes to hear no more.")),
+            ("opt_in", keywords("What a recipient writes to be written to again.")),
         ],
         &["gateway"],
+    )
+}
+
+fn keywords(what: &str) -> Value {
+    object(
+        what,
+        &[
+            ("words", one_or_more(&text("A whole message that counts besides the usual ones."))),
+            ("ignore", one_or_more(&text("A usual keyword that means something else here."))),
+            ("confirm", text("What is answered, once.")),
+        ],
+        &[],
     )
 }

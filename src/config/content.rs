@@ -70,7 +70,16 @@ impl Said {
     }
 }
 
-fn try_one(content: &CompiledContent, kind: Option<Kind>, vars: &Vars, moments: &Moments) -> Result<(), String> {
+/// Fills a content in as the send will, and asks the gateway whether it can carry it.
+///
+/// # Errors
+/// What is wrong, for the person who wrote the file.
+pub(crate) fn try_one(
+    content: &CompiledContent,
+    kind: Option<Kind>,
+    vars: &Vars,
+    moments: &Moments,
+) -> Result<(), String> {
     let rendered = content.render(vars, moments).map_err(|e| e.to_string())?;
     kind.map_or(Ok(()), |k| k.check_content(&rendered))
 }

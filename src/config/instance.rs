@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use crate::config::read::{Map, Reading, short};
 use crate::config::secret::Secret;
 use crate::config::tree::{Node, Value};
+use crate::domain::consent::{Consent, OptOut};
 use crate::domain::id::InstanceName;
 use crate::domain::pace::{Pacing, Rate};
 use crate::domain::time::{Millis, parse_duration};
@@ -14,8 +15,19 @@ use crate::gateway::signature::{Algorithm, DEFAULT_HEADER, HookProof};
 use crate::gateway::{Account, Kind, LATER_KINDS, Timeouts};
 use crate::store::InstanceRow;
 
-const KEYS: [&str; 9] =
-    ["gateway", "base_url", "instance_id", "access_token", "webhook", "pacing", "window", "timeouts", "doubt"];
+const KEYS: [&str; 11] = [
+    "gateway",
+    "base_url",
+    "instance_id",
+    "access_token",
+    "webhook",
+    "pacing",
+    "window",
+    "timeouts",
+    "doubt",
+    "opt_out",
+    "opt_in",
+];
 
 /// How long after a doubtful send its chat's history is trusted: longer than any gateway's own queue.
 pub(super) const DEFAULT_QUARANTINE: Millis = Millis::seconds(60);
@@ -45,6 +57,8 @@ pub struct InstanceSettings {
     pub timeouts: Timeouts,
     /// How long after a doubtful send its chat's history is trusted.
     pub quarantine: Millis,
+    /// What counts as an opt-out, and what is answered to it.
+    pub opt_out: OptOut,
     definition: Json,
 }
 
@@ -121,6 +135,9 @@ impl Reading<'_> {
         let window = map.get("window").and_then(|n| self.window(n));
         let timeouts = map.get("timeouts").map_or_else(Timeouts::default, |n| self.timeouts(n));
         let quarantine = map.get("doubt").map_or(DEFAULT_QUARANTINE, |n| self.quarantine(n));
+        let mut opt_out = OptOut::default();
+        let mut said = |key, verdict| map.get(key).map_or(Json::Null, |n| self.opt_out(n, verdict, kind, &mut opt_out));
+        let (says_out, says_in) = (said("opt_out", Consent::Out), said("opt_in", Consent::In));
         if kind == Some(Kind::Wawp) && pacing == Pacing::default() && !self.sandbox {
             let hint = "pacing: { rate: 20/min, gap: 2s..5s, concurrency: 3 }".to_owned();
             self.warn(node, format!("{what} has no pacing: everything due leaves at once"), Some(hint));
@@ -149,6 +166,8 @@ impl Reading<'_> {
                 "read": timeouts.read.to_string(),
             },
             "doubt": { "quarantine": quarantine.to_string() },
+            "opt_out": says_out,
+            "opt_in": says_in,
         });
         Some(InstanceSettings {
             name: InstanceName::new(name),
@@ -161,6 +180,7 @@ impl Reading<'_> {
             window,
             timeouts,
             quarantine,
+            opt_out,
             definition: without_nulls(definition),
         })
     }

@@ -11,6 +11,7 @@ mod job;
 mod list;
 mod maintenance;
 mod manner;
+mod opt_out;
 pub(crate) mod read;
 mod recipients;
 mod schedule;

@@ -15,15 +15,16 @@ use crate::chores::Chores;
 use crate::clock::{self, Stopwatch};
 use crate::config::InstanceSettings;
 use crate::domain::id::InstanceName;
+use crate::domain::job::Manner;
 use crate::domain::time::Millis;
 use crate::doubt::DoubtSeeker;
 use crate::feed::News;
 use crate::follower::Follower;
 use crate::gateway::Gateway;
 use crate::http;
-use crate::intake::{self, IdMaker};
+use crate::intake::{self, Defaults, IdMaker, SharedIds};
 use crate::planner::Planner;
-use crate::receipts::{Inbox, Receipts};
+use crate::receipts::{Confirm, Inbox, Receipts};
 use crate::store::{SqliteStore, Store, StoreError};
 use crate::worker::{Activity, Worker};
 use crate::zones;
@@ -68,7 +69,8 @@ impl Parts {
         let worker = Worker::new(Arc::clone(&shared), served, options.feed.clone(), planner.settled());
         let activity = worker.activity();
         let news = Arc::new(Notify::new());
-        let receipts = Receipts::new(Arc::clone(&self.store), self.inboxes(), options.feed.clone(), Arc::clone(&news));
+        let inboxes = self.inboxes(&ids, &zone).await?;
+        let receipts = Receipts::new(Arc::clone(&self.store), inboxes, options.feed.clone(), Arc::clone(&news));
         let last = CancellationToken::new();
         let (ready, is_ready) = watch::channel(false);
         let mut others = Vec::new();
@@ -122,14 +124,23 @@ impl Parts {
         Ok(Running { activity, receipts, worker, last, others, sends: !options.passive })
     }
 
-    fn inboxes(&self) -> HashMap<InstanceName, Inbox> {
-        self.instances
-            .iter()
-            .filter_map(|i| {
-                let gateway = Arc::clone(self.accounts.get(&i.name)?);
-                Some((i.name.clone(), Inbox { gateway, proof: i.proof.clone() }))
-            })
-            .collect()
+    /// Where webhooks come in, and how each instance understands them and answers.
+    async fn inboxes(&self, ids: &SharedIds, zone: &str) -> Result<HashMap<InstanceName, Inbox>, StoreError> {
+        let stored = intake::stored_defaults(&self.store).await?;
+        let plain = || Defaults { instance: None, manner: Manner::default(), zone: zone.to_owned() };
+        let defaults = Arc::new(stored.unwrap_or_else(plain));
+        let mut inboxes = HashMap::new();
+        for settings in &self.instances {
+            let Some(gateway) = self.accounts.get(&settings.name).map(Arc::clone) else { continue };
+            let (proof, keywords) = (settings.proof.clone(), settings.opt_out.keywords.clone());
+            let (ids, defaults, seed) = (Arc::clone(ids), Arc::clone(&defaults), self.store.seed());
+            let mine = settings.clone();
+            let confirm: Confirm = Arc::new(move |chat, verdict, now| {
+                intake::confirmation(&mine, &defaults, &ids, seed, (chat, verdict, now))
+            });
+            inboxes.insert(settings.name.clone(), Inbox { gateway, proof, keywords, confirm });
+        }
+        Ok(inboxes)
     }
 }
 

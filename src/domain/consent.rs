@@ -167,17 +167,83 @@ const POLITE: &[&str] = &[
     "شكرا",
 ];
 
-/// What a whole message says about being written to, if it says just that. A question asks and says nothing.
-pub fn read(text: &str) -> Option<Consent> {
+/// What counts as an opt-out and an opt-in: [the words of this list](OUT) in six languages, and those of an instance.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Keywords {
+    out: Vec<String>,
+    back: Vec<String>,
+    ignored: Vec<String>,
+}
+
+impl Keywords {
+    /// Lets a word opt out, or in, besides the usual ones. Answers whether anything of it could ever be said so: a question
+    /// and a word without letters could not.
+    pub fn add(&mut self, word: &str, verdict: Consent) -> bool {
+        let words = match verdict {
+            Consent::Out => &mut self.out,
+            Consent::In => &mut self.back,
+        };
+        let said = sayable(word);
+        words.extend(said.clone());
+        said.is_some()
+    }
+
+    /// Lets one of the usual words say nothing, as "cancel" may where appointments are kept. Answers whether it is one.
+    pub fn ignore(&mut self, word: &str) -> bool {
+        let said = sayable(word).filter(|said| OUT.contains(&said.as_str()) || IN.contains(&said.as_str()));
+        self.ignored.extend(said.clone());
+        said.is_some()
+    }
+
+    /// What a whole message says about being written to, if it says just that. A question asks and says nothing.
+    pub fn read(&self, text: &str) -> Option<Consent> {
+        let said = sayable(text)?;
+        let is_own = |words: &[String]| words.contains(&said);
+        if is_own(&self.out) {
+            return Some(Consent::Out);
+        }
+        if is_own(&self.back) {
+            return Some(Consent::In);
+        }
+        if is_own(&self.ignored) {
+            return None;
+        }
+        match said.as_str() {
+            said if OUT.contains(&said) => Some(Consent::Out),
+            said if IN.contains(&said) => Some(Consent::In),
+            _ => None,
+        }
+    }
+}
+
+/// Opt-outs and opt-ins by the recipients' own words at an instance.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OptOut {
+    /// What counts.
+    pub keywords: Keywords,
+    /// What is answered to an opt-out: the last that they hear.
+    pub confirm_out: Option<String>,
+    /// What is answered to an opt-in.
+    pub confirm_in: Option<String>,
+}
+
+impl OptOut {
+    /// What is answered where a verdict is new.
+    pub fn confirmation(&self, verdict: Consent) -> Option<&str> {
+        match verdict {
+            Consent::Out => self.confirm_out.as_deref(),
+            Consent::In => self.confirm_in.as_deref(),
+        }
+    }
+}
+
+/// A whole message as keywords are compared, if it could be one.
+fn sayable(text: &str) -> Option<String> {
     if text.chars().count() > LONGEST || text.contains(['?', '؟']) {
         return None;
     }
     let said = plain(text);
-    match once(without_politeness(&said)) {
-        said if OUT.contains(&said) => Some(Consent::Out),
-        said if IN.contains(&said) => Some(Consent::In),
-        _ => None,
-    }
+    Some(once(without_politeness(&said)).to_owned()).filter(|said| !said.is_empty())
 }
 
 /// Longer messages say more than a keyword, whatever they consist of, in characters.
@@ -250,6 +316,24 @@ fn base(c: char) -> Option<char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(text: &str) -> Option<Consent> {
+        Keywords::default().read(text)
+    }
+
+    #[test]
+    fn an_instance_has_words_of_its_own_and_may_leave_usual_ones_out() {
+        let mut keywords = Keywords::default();
+        assert!(keywords.add("Genug jetzt!", Consent::Out) && keywords.add("Wieder", Consent::In));
+        assert!(keywords.ignore("Cancel") && !keywords.ignore("genug"));
+        assert!(!keywords.add("…", Consent::Out) && !keywords.add("stop?", Consent::Out));
+        let said = ["genug jetzt", "bitte genug  jetzt", "WIEDER", "cancel", "stop", "genug", "…"];
+        let verdicts =
+            [Some(Consent::Out), Some(Consent::Out), Some(Consent::In), None, Some(Consent::Out), None, None];
+        for (text, verdict) in said.into_iter().zip(verdicts) {
+            assert_eq!(keywords.read(text), verdict, "{text}");
+        }
+    }
 
     #[test]
     fn a_whole_message_opts_out_however_it_is_written() {

@@ -191,7 +191,7 @@ pub struct ReplyNews {
 }
 
 /// That somebody is not to be written to any more, or again.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ConsentNews {
     /// To whom.
     pub chat: Chat,
@@ -203,6 +203,25 @@ pub struct ConsentNews {
     pub note: Option<String>,
     /// When.
     pub at: Timestamp,
+    /// What is answered where that is new. To an opt-out it is the one message that still goes there.
+    pub confirm: Option<Box<Confirmation>>,
+}
+
+/// An answer to an opt-out or an opt-in.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Confirmation {
+    /// Its id.
+    pub id: MessageId,
+    /// Through which instance.
+    pub instance: InstanceName,
+    /// What it says.
+    pub content: Content,
+    /// How it is sent.
+    pub manner: Manner,
+    /// The zone of instants in its text.
+    pub zone: String,
+    /// How long typing is shown before it.
+    pub lead: Millis,
 }
 
 /// What became of a batch of acks.

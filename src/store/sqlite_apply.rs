@@ -46,7 +46,7 @@ async fn paused_marks(connection: &mut SqliteConnection, changes: &[Change]) -> 
     let pauses = super::sqlite_pause::active(&mut *connection, now).await?;
     let marks: Vec<Value> = changes.iter().filter(|c| is_mark(c)).map(|c| json!(hex(c.id))).collect();
     let rows = sqlx::query(
-        "SELECT m.id, m.instance, m.job, o.nominal_at, EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = m.chat)
+        "SELECT m.id, m.instance, m.job, o.nominal_at, EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = m.chat AND s.farewell IS NOT m.id)
          FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)
          LEFT JOIN occurrences AS o ON o.id = m.occurrence",
     )

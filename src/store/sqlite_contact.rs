@@ -6,11 +6,14 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::domain::consent::{Consent, ConsentSource};
 use crate::domain::recipient::Chat;
-use crate::domain::time::Timestamp;
+use crate::domain::state::StateName;
+use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_apply::insert;
 use crate::store::sqlite_claim::get;
+use crate::store::sqlite_insert::insert_rows;
+use crate::store::sqlite_plan::store_content;
 use crate::store::view::{ConsentView, SuppressionView};
-use crate::store::{ConsentNews, SqliteStore, StoreError};
+use crate::store::{Confirmation, ConsentNews, NewMessage, NewMessages, SqliteStore, StoreError, guard};
 
 impl SqliteStore {
     /// Writes down who is not to be written to any more, or again. Nothing is marked for them once this returns; what the daemon has in
@@ -128,10 +131,61 @@ async fn record(connection: &mut SqliteConnection, news: &[ConsentNews]) -> Resu
             let statement = "INSERT INTO consents (chat, at, source, note, verdict)
                 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1)";
             insert(connection, statement, row, "note what was said about writing to somebody").await?;
+            confirm(connection, said).await?;
         }
         new += changed;
     }
     Ok(new)
+}
+
+/// How late the answer to an opt-out or an opt-in may be: the next morning, where an instance is silent at night.
+const LATEST_CONFIRMATION: Millis = Millis(86_400_000);
+
+/// Stores what is answered, if anything. What an opt-out is answered with is exempt from it.
+async fn confirm(connection: &mut SqliteConnection, said: &ConsentNews) -> Result<(), StoreError> {
+    let Some(answer) = &said.confirm else { return Ok(()) };
+    let Confirmation { id, instance, content, manner, zone, lead } = (**answer).clone();
+    let guard = guard(&said.chat, &serde_json::to_string(&content).unwrap_or_default(), None);
+    let content = store_content(connection, &content, &manner, &zone, LATEST_CONFIRMATION).await?;
+    let row = NewMessage {
+        id,
+        chat: said.chat.clone(),
+        place: None,
+        guard,
+        due_at: said.at + lead,
+        wake_at: said.at,
+        lead,
+        expires_at: None,
+        class: manner.class,
+        key: None,
+        step: 0,
+        state: StateName::Scheduled,
+        reason: None,
+        followed: false,
+        follows: None,
+    };
+    let messages = NewMessages {
+        job: None,
+        nominal_at: None,
+        instance,
+        content,
+        steps: 1,
+        audience: None,
+        recipients: 1,
+        rows: vec![row],
+        publish: None,
+        now: said.at,
+    };
+    insert_rows(connection, &messages, None).await?;
+    if said.verdict == Consent::Out {
+        sqlx::query("UPDATE suppressions SET farewell = ?2 WHERE chat = ?1")
+            .bind(said.chat.as_str().to_owned())
+            .bind(id.0.to_vec())
+            .execute(connection)
+            .await
+            .map_err(StoreError::database("let the answer to an opt-out through"))?;
+    }
+    Ok(())
 }
 
 fn suppression(row: &SqliteRow) -> Result<SuppressionView, StoreError> {

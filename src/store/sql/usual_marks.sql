@@ -16,7 +16,7 @@ WHERE messages.id = +v.id
   AND messages.wake_at <= v.slot
   AND NOT EXISTS (SELECT 1 FROM occurrences AS o WHERE o.id = messages.occurrence AND o.state = 'planning')
   AND NOT EXISTS (SELECT 1 FROM pauses AS p WHERE p.until IS NULL OR p.until > v.marked_at)
-  AND NOT EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = messages.chat);
+  AND NOT EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = messages.chat AND s.farewell IS NOT messages.id);
 INSERT INTO attempts (message, number, marked_at, slot_at, paced,
                       typing_started_at, typing_status, typing_response, typing_refreshes, typing_stopped_at, body)
 SELECT * FROM (VALUES {11}) WHERE column1 IS NOT NULL
