@@ -121,6 +121,38 @@ fn huge_files_bombs_folders_and_missing_files_are_refused_quickly() {
 }
 
 #[test]
+fn a_warm_up_that_leads_nowhere_is_refused_and_one_that_takes_too_long_is_told_of() {
+    let bench = Bench::new();
+    let check = |pacing: &str| {
+        let list: Vec<String> = (0..50).map(|n| format!("\"2010000{n:04}\"")).collect();
+        let instance = format!(
+            "gateway: sandbox, base_url: \"http://127.0.0.1:9\", webhook: {{ unsigned: true }}, pacing: {{ {pacing} }}"
+        );
+        let job = format!("{{ every: 3d, to: [{}], text: hi }}", list.join(", "));
+        bench.write("jobs.yaml", &format!("version: 1\ninstances:\n  shop: {{ {instance} }}\njobs:\n  news: {job}\n"));
+        let output = bench.run(&["--json", "check", "jobs.yaml"]);
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let found = ["errors", "warnings"].into_iter().flat_map(|k| document[k].as_array().unwrap().clone());
+        found.map(|e| e["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let ramp =
+        |from: u32, since: &str| format!("per_day: 100, warm_up: {{ since: {since}, from: {from}, over: 100d }}");
+    assert_eq!(
+        check("warm_up: { since: 2099-01-01, from: 20, over: 14d }"),
+        ["pacing.warm_up needs pacing.per_day, to which it leads"]
+    );
+    assert_eq!(check("per_day: 100, warm_up: { from: 20, over: 14d }"), ["pacing.warm_up needs since"]);
+    assert_eq!(check(&ramp(10, "soon")), ["pacing.warm_up.since cannot be 'soon'"]);
+    assert_eq!(
+        check(&ramp(100, "2099-01-01")),
+        ["pacing.warm_up begins with 100 a day; expected less than the 100 of per_day"]
+    );
+    let told = "job 'news': pacing cannot finish: 50 messages take about 5d, and the next occurrence comes after 3d";
+    assert_eq!(check(&ramp(10, "2099-01-01")), [told]);
+    assert_eq!(check(&ramp(10, "2020-01-01")), [""; 0], "it was long ago");
+}
+
+#[test]
 fn the_file_of_all_keys_is_fine_and_says_every_kind_of_content() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_onthedot"))
         .args(["--json", "check", "examples/all-keys.yaml", "--sandbox"])

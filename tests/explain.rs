@@ -14,6 +14,7 @@ use onthedot::domain::retry::RetryPolicy;
 use onthedot::domain::state::{Reason, StateName};
 use onthedot::domain::time::{Millis, Timestamp};
 use onthedot::domain::timeline::Late;
+use onthedot::domain::warm_up::WarmUp;
 use onthedot::domain::window::{Days, Hours, OpenHours};
 use onthedot::engine::explain::{Situation, explain};
 use onthedot::engine::{LaneStart, Standing};
@@ -202,6 +203,9 @@ fn waiting_for_others() -> Vec<Row> {
     let rate = Pacing { rate: Some(Rate { count: 2, window: Millis(60_000) }), ..Pacing::default() };
     let per_hour = Pacing { per_hour: Some(2), ..Pacing::default() };
     let per_day = Pacing { per_day: Some(2), ..Pacing::default() };
+    let since = now().in_zone(&jiff::tz::TimeZone::UTC).date();
+    let warm_up = Some(WarmUp { since, from: 1, days: 3 });
+    let warming = Pacing { per_day: Some(100), warm_up, ..Pacing::default() };
     let mut kept = paced(Pacing { reserve: Some(50), ..per_day }, &[600_000]);
     (kept.due.class, kept.due.flow) = (Class::Urgent, Flow::of_class(Class::Urgent));
     let mut kept_beside = kept.clone();
@@ -239,6 +243,12 @@ fn waiting_for_others() -> Vec<Row> {
         ("an urgent message has what is kept", kept, &["due"], Some(10_000)),
         ("and waits for none whose part of the day is used up", kept_beside, &["due"], Some(10_000)),
         ("the day is used up", paced(per_day, &[600_000, 300_000]), &["due", "per_day"], Some(12 * hour)),
+        (
+            "the day of an account that warms up is used up",
+            paced(warming, &[600_000]),
+            &["due", "per_day"],
+            Some(12 * hour),
+        ),
         ("the instance rests after a batch", paced(batch, &[60_000, 30_000]), &["due", "rest"], Some(270_020)),
     ]
 }

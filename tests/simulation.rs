@@ -23,6 +23,7 @@ use model_store::ModelStore;
 use onthedot::domain::pace::{Pacing, Rate};
 use onthedot::domain::state::StateName;
 use onthedot::domain::time::{Millis, Timestamp};
+use onthedot::domain::warm_up::WarmUp;
 use onthedot::domain::window::{Days, Hours, OpenHours};
 use onthedot::engine::LaneStart;
 use world::{BEGIN, Fact, World};
@@ -98,12 +99,14 @@ fn a_week(seed: u64) {
     let berlin = || TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
     let begin: Timestamp = "2026-10-22T05:00:00Z".parse::<jiff::Timestamp>().unwrap().into();
     let mut dice = Dice::new(seed);
+    let warm_up = WarmUp { since: jiff::civil::date(2026, 10, 22), from: 20, days: 5 };
     let pacing = Pacing {
         rate: Some(Rate { count: 10, window: Millis(60_000) }),
         gap: Some((Millis(2_000), Millis(5_000))),
         concurrency: Some(3),
         per_hour: Some(40),
         per_day: Some(90),
+        warm_up: (seed % 2 == 1).then_some(warm_up),
         batch: Some(12),
         rest: Some((Millis(120_000), Millis(240_000))),
         reserve: Some(10),

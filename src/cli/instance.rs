@@ -124,8 +124,9 @@ fn caps(pacing: &Pacing, sends: &[Timestamp], zone: &jiff::tz::TimeZone, now: Ti
     if let Some(limit) = pacing.per_hour {
         all.push(Cap { name: "per_hour", limit, used: since(now - crate::domain::time::Millis(3_600_000)) });
     }
-    if let Some(limit) = pacing.per_day {
-        let from = Ledger::new(zone.clone()).day_of(now).map_or(now, |(from, _)| from);
+    let days = Ledger::new(zone.clone());
+    if let Some(limit) = pacing.per_day_on(days.date_of(now)) {
+        let from = days.day_of(now).map_or(now, |(from, _)| from);
         all.push(Cap { name: "per_day", limit, used: sends.iter().filter(|t| **t >= from).count() });
     }
     all

@@ -374,6 +374,15 @@ fn instance() -> Value {
             object("A file of mode 0600.", &[("file", text("Its path."))], &["file"]),
         ],
     });
+    let warm_up = object(
+        "How the daily cap of a new account rises to `per_day`.",
+        &[
+            ("since", text("Its first day, such as 2026-12-01.")),
+            ("from", number("The cap of that day.")),
+            ("over", text("After so many days it is the whole, such as 14d.")),
+        ],
+        &["since", "from", "over"],
+    );
     let pacing = object(
         "How fast it may send; an absent key is no limit.",
         &[
@@ -382,6 +391,7 @@ fn instance() -> Value {
             ("concurrency", number("Chats being typed or sent to at once.")),
             ("per_hour", number("At most so many in any sixty minutes.")),
             ("per_day", number("At most so many on a day of the file's zone.")),
+            ("warm_up", warm_up),
             ("reserve", text("What part of the caps is kept for urgent messages and reminders, such as 10%.")),
             ("batch", number("After so many in a row …")),
             ("rest", text("… it rests for this long, such as 2m..4m.")),

@@ -10,6 +10,7 @@ use crate::config::{InstanceSettings, JobSettings};
 use crate::domain::job::Expires;
 use crate::domain::pace::Pacing;
 use crate::domain::time::{Millis, Timestamp};
+use crate::domain::warm_up::WarmUp;
 use crate::domain::window::{OpenHours, Window, WindowZone, next_open};
 
 impl Reading<'_> {
@@ -67,7 +68,7 @@ fn never_open(windows: &[Option<&Window>], zone: &str, now: Timestamp) -> Option
 fn cannot_finish(job: &JobSettings, pacing: &Pacing, now: Timestamp) -> Option<String> {
     let steps = u64::try_from(job.job.steps()).unwrap_or(1);
     let sends = i64::try_from(job.recipients.size.saturating_mul(steps)).unwrap_or(i64::MAX);
-    let takes = Millis(each(pacing).saturating_mul(sends.saturating_sub(1)));
+    let takes = Millis(each(pacing).saturating_mul(sends.saturating_sub(1))).max(warming(pacing, sends, now));
     if takes <= Millis::ZERO {
         return None;
     }
@@ -82,6 +83,19 @@ fn cannot_finish(job: &JobSettings, pacing: &Pacing, now: Timestamp) -> Option<S
         let (takes, room) = (coarse(takes), coarse(room));
         format!("pacing cannot finish: {sends} messages take about {takes}, and {what} after {room}")
     })
+}
+
+/// How long so many sends take at least where the daily cap still rises.
+fn warming(pacing: &Pacing, sends: i64, now: Timestamp) -> Millis {
+    let (Some(warm_up), Some(full)) = (pacing.warm_up, pacing.per_day) else { return Millis::ZERO };
+    let mut day = now.in_zone(&TimeZone::UTC).date();
+    let (mut left, mut days) = (sends, 0);
+    while left > 0 && warm_up.rises_after(day) && days < i64::from(WarmUp::LONGEST) {
+        left -= i64::from(warm_up.cap_on(day, full));
+        let Ok(next) = day.tomorrow() else { break };
+        (day, days) = (next, days + 1);
+    }
+    Millis((days + left.max(0) / i64::from(full)).saturating_mul(86_400_000))
 }
 
 /// The time from one send to the next that the pace allows in the long run, in ms.

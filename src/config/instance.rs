@@ -3,13 +3,14 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value as Json, json};
 
-use crate::config::read::{Map, Reading, short};
+use crate::config::pacing::pacing_json;
+use crate::config::read::{Map, Reading};
 use crate::config::secret::Secret;
 use crate::config::tree::{Node, Value};
 use crate::domain::consent::{Consent, OptOut};
 use crate::domain::id::InstanceName;
-use crate::domain::pace::{Pacing, Rate};
-use crate::domain::time::{Millis, parse_duration};
+use crate::domain::pace::Pacing;
+use crate::domain::time::Millis;
 use crate::domain::window::{Window, WindowZone};
 use crate::gateway::signature::{Algorithm, DEFAULT_HEADER, HookProof};
 use crate::gateway::{Account, Kind, LATER_KINDS, Timeouts};
@@ -296,71 +297,6 @@ impl Reading<'_> {
         (HookProof::Signature { secret: secret.value, header, algorithm, prefix }, written)
     }
 
-    fn pacing(&mut self, node: &Node) -> Pacing {
-        let mut pacing = Pacing::default();
-        let known = ["rate", "gap", "concurrency", "per_hour", "per_day", "batch", "rest", "reserve"];
-        let Some(map) = self.map(node, "pacing", &known, &[]) else { return pacing };
-        pacing.rate = map.get("rate").and_then(|n| self.rate(n));
-        pacing.gap = map.get("gap").and_then(|n| self.range(n, "pacing.gap"));
-        let mut count = |key: &str| map.get(key).and_then(|n| self.whole(n, &format!("pacing.{key}"), 1, 100_000));
-        pacing.concurrency = count("concurrency");
-        pacing.per_hour = count("per_hour");
-        pacing.per_day = count("per_day");
-        pacing.batch = count("batch");
-        pacing.rest = map.get("rest").and_then(|n| self.range(n, "pacing.rest"));
-        if let Some(node) = map.get("reserve")
-            && let Some(part) = self.percent(node, "pacing.reserve")
-        {
-            let percent = (0..=90).find(|p| f64::from(*p) >= part * 100.0);
-            if percent.is_none() {
-                self.error(
-                    node,
-                    "pacing.reserve is 90% at most: something must be left for the others".to_owned(),
-                    None,
-                );
-            }
-            pacing.reserve = percent.filter(|p| *p > 0);
-        }
-        for (key, other) in [("batch", "rest"), ("rest", "batch")] {
-            if let (Some(n), None) = (map.get(key), map.get(other)) {
-                let hint = "such as batch: 40, rest: 2m..4m".to_owned();
-                self.error(n, format!("pacing.{key} needs pacing.{other} beside it"), Some(hint));
-            }
-        }
-        pacing
-    }
-
-    fn rate(&mut self, node: &Node) -> Option<Rate> {
-        let text = self.text(node, "pacing.rate")?;
-        let parsed = Rate::parse(&text);
-        if parsed.is_none() {
-            let hint = "write a whole number and /s, /min, /h or /day, such as 20/min".to_owned();
-            self.error(node, format!("pacing.rate cannot be '{}'", short(&text)), Some(hint));
-        }
-        parsed
-    }
-
-    /// `2s..5s`, or one length for both ends.
-    pub(crate) fn range(&mut self, node: &Node, what: &str) -> Option<(Millis, Millis)> {
-        let text = self.text(node, what)?;
-        let (low, high) = text.split_once("..").unwrap_or((&text, &text));
-        match (parse_duration(low), parse_duration(high)) {
-            (Ok(low), Ok(high)) if low <= high && high <= DAY => Some((low, high)),
-            (Ok(low), Ok(high)) => {
-                self.error(
-                    node,
-                    format!("{what} runs from {low} to {high}; expected a rising range of at most a day"),
-                    None,
-                );
-                None
-            }
-            (Err(e), _) | (_, Err(e)) => {
-                self.error(node, format!("{what}: {e}"), Some("a range is written 2s..5s".to_owned()));
-                None
-            }
-        }
-    }
-
     fn timeouts(&mut self, node: &Node) -> Timeouts {
         let mut timeouts = Timeouts::default();
         let Some(map) = self.map(node, "timeouts", &["connect", "typing", "send", "read"], &[]) else {
@@ -396,22 +332,6 @@ fn written_kind(node: &Node) -> Kind {
         _ => None,
     });
     word.and_then(Kind::from_name).unwrap_or(Kind::Wawp)
-}
-
-fn pacing_json(pacing: &Pacing) -> Json {
-    json!({
-        "rate": pacing.rate.map(|r| {
-            let unit = match r.window.0 { 1_000 => "s", 60_000 => "min", 3_600_000 => "h", _ => "day" };
-            format!("{}/{unit}", r.count)
-        }),
-        "gap": pacing.gap.map(|(low, high)| format!("{low}..{high}")),
-        "concurrency": pacing.concurrency.map(|c| c.to_string()),
-        "per_hour": pacing.per_hour.map(|c| c.to_string()),
-        "per_day": pacing.per_day.map(|c| c.to_string()),
-        "batch": pacing.batch.map(|c| c.to_string()),
-        "rest": pacing.rest.map(|(low, high)| format!("{low}..{high}")),
-        "reserve": pacing.reserve.map(|p| format!("{p}%")),
-    })
 }
 
 fn window_json(window: &Window) -> Json {

@@ -12,6 +12,7 @@ mod list;
 mod maintenance;
 mod manner;
 mod opt_out;
+mod pacing;
 pub(crate) mod read;
 mod recipients;
 mod schedule;

@@ -55,4 +55,5 @@ pub mod template;
 pub mod time;
 pub mod timeline;
 pub mod typing;
+pub mod warm_up;
 pub mod window;

@@ -1,11 +1,13 @@
 //! How fast one instance may send: true sliding windows, gaps, rests and a daily cap, ours because a token bucket lets
 //! nearly twice the rate through a window.
 
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::draw::Draw;
 use crate::domain::time::{Millis, Timestamp};
+use crate::domain::warm_up::WarmUp;
 
 /// The pacing of one instance. An absent key is no limit.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -20,6 +22,9 @@ pub struct Pacing {
     pub per_hour: Option<u32>,
     /// At most so many sends on a day of the lane's zone, which on the days of daylight saving has 23 or 25 hours.
     pub per_day: Option<u32>,
+    /// How `per_day` rises to what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<WarmUp>,
     /// After so many sends in a row the lane rests.
     pub batch: Option<u32>,
     /// How long it then rests, drawn anew each time between the two. A pause of at least the shorter one is a rest,
@@ -100,8 +105,15 @@ impl Pacing {
             rate: self.rate.map(|r| Rate { count: left(r.count), ..r }),
             per_hour: self.per_hour.map(left),
             per_day: self.per_day.map(left),
+            warm_up: self.warm_up.map(|w| WarmUp { from: left(w.from), ..w }),
             ..self.clone()
         }
+    }
+
+    /// At most so many sends on that day.
+    pub fn per_day_on(&self, day: Date) -> Option<u32> {
+        let full = self.per_day?;
+        Some(self.warm_up.map_or(full, |w| w.cap_on(day, full)))
     }
 
     /// What follows one send; `draw` is that send's own.
@@ -240,17 +252,22 @@ impl Ledger {
 
     /// Whether the day of `t` has no send left; then the next day's first instant.
     fn day_full(&self, pacing: &Pacing, t: Timestamp) -> Option<(Timestamp, Rule)> {
-        let cap = usize::try_from(pacing.per_day?).unwrap_or(usize::MAX);
+        let cap = usize::try_from(pacing.per_day_on(self.date_of(t))?).unwrap_or(usize::MAX);
         let (from, to) = self.day_of(t)?;
         let sends =
             self.departures.partition_point(|(d, _)| *d < to) - self.departures.partition_point(|(d, _)| *d < from);
         (sends >= cap).then_some((to, Rule::PerDay))
     }
 
+    /// The day of `t` as `per_day` counts.
+    pub fn date_of(&self, t: Timestamp) -> Date {
+        t.in_zone(&self.zone).date()
+    }
+
     /// The first instant of the day of `t`, and of the day after it.
     pub fn day_of(&self, t: Timestamp) -> Option<(Timestamp, Timestamp)> {
-        let date = t.in_zone(&self.zone).date();
-        let start = |d: jiff::civil::Date| d.to_zoned(self.zone.clone()).ok().map(|z| Timestamp::from(z.timestamp()));
+        let date = self.date_of(t);
+        let start = |d: Date| d.to_zoned(self.zone.clone()).ok().map(|z| Timestamp::from(z.timestamp()));
         Some((start(date)?, start(date.tomorrow().ok()?)?))
     }
 
@@ -439,6 +456,20 @@ mod tests {
         let all = fill(&pacing, zone, from, 9);
         let texts: Vec<String> = all.iter().step_by(3).map(|t| t.to_rfc3339()).collect();
         assert_eq!(texts, ["2026-10-24T20:00:00.000Z", "2026-10-24T22:00:00.000Z", "2026-10-25T23:00:00.000Z"]);
+    }
+
+    #[test]
+    fn a_new_account_sends_more_from_day_to_day_until_its_whole_cap() {
+        let warm_up = Some(WarmUp { since: jiff::civil::date(2026, 10, 24), from: 1, days: 2 });
+        let pacing = Pacing { per_day: Some(5), warm_up, ..Pacing::default() };
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let from: Timestamp = "2026-10-23T20:00:00Z".parse::<jiff::Timestamp>().unwrap().into();
+        let days: Vec<i8> =
+            fill(&pacing, zone.clone(), from, 15).iter().map(|t| t.in_zone(&zone).date().day()).collect();
+        assert_eq!(days, [23, 24, 25, 25, 25, 26, 26, 26, 26, 26, 27, 27, 27, 27, 27]);
+        let kept = Pacing { reserve: Some(40), ..pacing }.without_reserve();
+        let caps = [24, 25, 26].map(|d| kept.per_day_on(jiff::civil::date(2026, 10, d)));
+        assert_eq!(caps, [Some(1), Some(2), Some(3)]);
     }
 
     #[test]

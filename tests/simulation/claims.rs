@@ -200,10 +200,11 @@ pub(crate) fn the_pace_is_kept(world: &World) {
             let over = left.windows(n + 1).find(|w| w[n].since(w[0]) < rate.window);
             assert!(over.is_none(), "{name}: more than {} in {}: {over:?}", rate.count, rate.window);
         }
-        if let Some(cap) = lane.pacing.per_day {
+        if lane.pacing.per_day.is_some() {
             let mut days: BTreeMap<jiff::civil::Date, u32> = BTreeMap::new();
             left.iter().for_each(|t| *days.entry(t.in_zone(&lane.zone).date()).or_default() += 1);
-            assert!(days.values().all(|n| *n <= cap), "{name}: over its daily cap: {days:?}");
+            let within = |(day, n): (&jiff::civil::Date, &u32)| Some(*n) <= lane.pacing.per_day_on(*day);
+            assert!(days.iter().all(within), "{name}: over its daily cap: {days:?}");
         }
         if let (Some(batch), Some((rest, _))) = (lane.pacing.batch, lane.pacing.rest) {
             let mut row = 1;

@@ -25,6 +25,7 @@ pub(crate) fn lane(dice: &mut Dice, n: i64, seed: u64) -> LaneStart {
         concurrency: dice.chance(50).then(|| u32::try_from(dice.roll(1, 4)).unwrap()),
         per_hour: dice.chance(15).then(|| u32::try_from(dice.roll(8, 30)).unwrap()),
         per_day: None,
+        warm_up: None,
         batch: None,
         rest: None,
         reserve: seed.is_multiple_of(3).then_some(20),
