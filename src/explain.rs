@@ -31,7 +31,7 @@ const ROUNDS: usize = 8;
 /// When the database cannot be read.
 pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> Result<Explanation, StoreError> {
     let m = &detail.message;
-    let Some(seen) = store.claimed(m.id).await? else {
+    let Some(seen) = store.claimed(m.id, now).await? else {
         return Ok(Explanation { gates: Vec::new(), earliest: None, typing_from: None });
     };
     let instance = seen.claimed.due.instance.clone();
@@ -77,7 +77,8 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
         slot: seen.slot,
         look_at: if m.state == StateName::InDoubt { m.wake_at } else { None },
         planning: seen.planning,
-        suppressed: no_opt_in || store.suppression(&m.chat).await?.is_some(),
+        suppressed: no_opt_in || seen.unwanted == Some(Reason::OptedOut),
+        too_often: seen.unwanted == Some(Reason::TooOften),
         pauses,
         blocked,
         waits_for: seen.waits_for,

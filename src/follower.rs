@@ -70,7 +70,7 @@ impl Follower {
     }
 
     async fn look_at(&self, id: MessageId, now: Timestamp) -> Result<bool, StoreError> {
-        match self.store.followed(id).await? {
+        match self.store.followed(id, now).await? {
             Some(message) => self.go_on(&message, now).await,
             None => Ok(false),
         }
@@ -172,6 +172,7 @@ impl Follower {
             nominal_at: claimed.nominal_at,
             instance,
             content: id,
+            counted: false,
             steps: 1,
             audience: message.audience,
             recipients: 1,

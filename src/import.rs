@@ -538,6 +538,7 @@ fn batches(
                 nominal_at: Some(now),
                 instance: import.instance.clone(),
                 content: content.id,
+                counted: content.manner.frequency.is_some(),
                 steps,
                 audience: Some(open.audience),
                 recipients: crate::domain::flow::OWN_FLOW_FROM,

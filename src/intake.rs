@@ -348,6 +348,7 @@ pub async fn send_one(
         nominal_at: None,
         instance,
         content,
+        counted: false,
         steps: 1,
         audience: None,
         recipients: 1,

@@ -164,7 +164,7 @@ impl Again {
         sent: Vec<CampaignMessage>,
     ) -> Result<(), StoreError> {
         let mut recipients = Vec::with_capacity(sent.len());
-        let mut batches: BTreeMap<(String, i64), Vec<NewMessage>> = BTreeMap::new();
+        let mut batches: BTreeMap<(String, i64, bool), Vec<NewMessage>> = BTreeMap::new();
         for m in sent {
             let content = store.content(m.content).await?;
             let body = serde_json::to_string(&content.content).unwrap_or_default();
@@ -193,13 +193,15 @@ impl Again {
                 follows: None,
             };
             recipients.push((self.place, Recipient { chat, vars: m.vars }));
-            batches.entry((m.message.instance, m.content)).or_default().push(message);
+            let counted = content.manner.frequency.is_some();
+            batches.entry((m.message.instance, m.content, counted)).or_default().push(message);
         }
-        let batches = batches.into_iter().map(|((instance, content), rows)| NewMessages {
+        let batches = batches.into_iter().map(|((instance, content, counted), rows)| NewMessages {
             job: Some(self.job.clone()),
             nominal_at: Some(self.now),
             instance: crate::domain::id::InstanceName::new(&instance),
             content,
+            counted,
             steps: 1,
             audience: Some(import.audience),
             recipients: crate::domain::flow::OWN_FLOW_FROM,

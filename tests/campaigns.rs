@@ -436,3 +436,69 @@ fn a_preview_shows_what_a_recipient_will_read_and_a_test_of_it_goes_to_oneself()
     let nobody = bench.run(&["campaign", "preview", "launch", "--chat", "201000000077"]);
     assert_eq!(nobody.status.code(), Some(3));
 }
+
+/// Jobs that write to the same two people; `frequency` where they have one.
+fn often(jobs: &[(&str, &str, &str)]) -> (Bench, Running) {
+    let jobs: String = jobs
+        .iter()
+        .map(|(name, at, more)| {
+            let to = "[\"201000000001\", \"201000000002\"]";
+            format!("  {name}: {{ in: {at}, class: campaign, to: {to}, text: {name}, typing: off{more} }}\n")
+        })
+        .collect();
+    let bench = Bench::new();
+    let head = "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox }, desk: { gateway: sandbox } }\n";
+    bench.write("jobs.yaml", &format!("{head}defaults: {{ instance: shop }}\njobs:\n{jobs}"));
+    let daemon = bench.start_sandboxed("acks: { levels: [] }\ndoing: 300ms..300ms\n");
+    until("the daemon is ready", LIMIT, || bench.log().contains(" ready ms="));
+    (bench, daemon)
+}
+
+#[test]
+fn a_recipient_gets_no_more_than_frequency_allows_also_from_two_campaigns_at_one_instant() {
+    let two = ", frequency: { at_most: 2, within: 1h }";
+    let elsewhere = format!("{two}, instance: desk");
+    let jobs = [("first", "2s", two), ("second", "4s", two), ("third", "4s", &elsewhere), ("free", "5s", "")];
+    let (bench, _daemon) = often(&jobs);
+    let rests = |m: &Value| m["state"] == "sent" || m["state"] == "skipped";
+    until("everything rests", LIMIT, || bench.messages().iter().filter(|m| rests(m)).count() == 8);
+    let of =
+        |job: &str, state: &str| bench.messages().iter().filter(|m| m["job"] == job && m["state"] == state).count();
+    assert_eq!(
+        (of("first", "sent"), of("free", "sent")),
+        (2, 2),
+        "what has no such key does not count, nor is it judged"
+    );
+    // Two at one instant through two accounts: only one of them is the second.
+    assert_eq!(of("second", "sent") + of("third", "sent"), 2, "{:?}", bench.messages());
+    let skipped: Vec<_> = bench.messages().into_iter().filter(|m| m["state"] == "skipped").collect();
+    assert_eq!(skipped.len(), 2);
+    assert!(skipped.iter().all(|m| m["reason"] == "too_often"));
+    let id = skipped[0]["id"].as_str().unwrap();
+    let released = bench.run(&["retry", id]);
+    assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
+    until("it is skipped again", LIMIT, || bench.json(&["show", id])["state"] == "skipped");
+}
+
+#[test]
+fn a_message_that_comes_too_often_says_so_before_its_time_and_goes_once_the_span_is_over() {
+    let one = ", frequency: { at_most: 1, within: 6s }";
+    let (bench, _daemon) = often(&[("first", "1s", one), ("soon", "5s", one), ("later", "9s", one)]);
+    let of = |job: &str| bench.json(&["list", "--job", job])["messages"].as_array().unwrap().clone();
+    until("the first ones left", LIMIT, || of("first").iter().all(|m| m["state"] == "sent"));
+    let told = bench.json(&["explain", of("soon")[0]["id"].as_str().unwrap()]);
+    let gates: Vec<&str> = told["gates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|g| g["passed"] == false)
+        .map(|g| g["gate"].as_str().unwrap())
+        .collect();
+    assert_eq!(gates, ["due", "frequency"], "{told}");
+    assert_eq!(bench.json(&["explain", of("later")[0]["id"].as_str().unwrap()])["gates"][0]["gate"], "due");
+    until("the later ones rest", LIMIT, || {
+        of("later").iter().all(|m| m["state"] != "scheduled" && m["state"] != "sending")
+    });
+    assert!(of("soon").iter().all(|m| m["reason"] == "too_often"), "{:?}", of("soon"));
+    assert!(of("later").iter().all(|m| m["state"] == "sent"), "{:?}", of("later"));
+}

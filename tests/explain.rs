@@ -66,6 +66,7 @@ fn base() -> Situation {
         look_at: None,
         planning: false,
         suppressed: false,
+        too_often: false,
         pauses: Vec::new(),
         blocked: None,
         waits_for: None,
@@ -164,6 +165,7 @@ fn waiting_by_itself() -> Vec<Row> {
             &["due"],
             Some(10_000),
         ),
+        ("its recipient had enough of them", with(&|s| s.too_often = true), &["due", "frequency"], None),
         ("more wait before it than can be looked at", with(&|s| s.too_many = true), &["due", "line"], None),
         ("no daemon runs", with(&|s| s.served = false), &["due", "daemon"], Some(10_000)),
     ]

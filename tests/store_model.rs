@@ -119,8 +119,19 @@ async fn insert(store: &SqliteStore, due: &Due) {
     };
     let (job, instance, rows) = (None, shop(), vec![row]);
     let (nominal_at, audience, publish, now) = (None, None, None, Timestamp(1));
-    let messages =
-        NewMessages { job, nominal_at, instance, content, steps: 1, audience, recipients: 1, rows, publish, now };
+    let messages = NewMessages {
+        job,
+        nominal_at,
+        instance,
+        content,
+        counted: false,
+        steps: 1,
+        audience,
+        recipients: 1,
+        rows,
+        publish,
+        now,
+    };
     assert_eq!(store.insert(messages).await.unwrap(), 1);
 }
 

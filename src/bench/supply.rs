@@ -89,6 +89,7 @@ impl Maker {
             nominal_at: None,
             instance,
             content: self.content,
+            counted: false,
             steps: 1,
             audience: None,
             recipients: 1,

@@ -100,7 +100,7 @@ async fn previews(
     let mut renderer = Renderer::default();
     let mut previews = Vec::with_capacity(messages.len());
     for message in messages {
-        let Some(seen) = store.claimed(message.message.id).await? else { continue };
+        let Some(seen) = store.claimed(message.message.id, clock::now()).await? else { continue };
         let said = renderer.render(&seen.claimed, message.message.due_at);
         let said = said.map(|r| json!(r.content)).map_err(|(reason, why)| format!("{}: {why}", reason.name()));
         previews.push(Preview { message, said });

@@ -335,6 +335,17 @@ fn manner() -> Vec<(&'static str, Value)> {
         ("hold", json!({ "description": "Whether it waits for `campaign approve`.", "type": "boolean" })),
         ("consent", words("Whom it goes to: whoever did not opt out, or who opted in.", &["opt_out", "opt_in"])),
         ("stop_on", words("What ends a sequence early.", &["reply", "nothing"])),
+        (
+            "frequency",
+            json!({ "anyOf": [
+                words("No such limit.", &["off"]),
+                object(
+                    "How many messages its recipients get from all jobs that have it.",
+                    &[("at_most", number("Messages …")), ("within", text("… in any such span, such as 7d."))],
+                    &["at_most", "within"],
+                ),
+            ] }),
+        ),
         ("quiet_after_reply", text("How long it waits after its recipient wrote, such as 10m, or off.")),
         ("pause_on", json!({ "anyOf": [pause_on(), { "enum": ["off", false] }] })),
     ]

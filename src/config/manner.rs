@@ -8,6 +8,7 @@ use crate::config::read::{Map, Reading};
 use crate::config::tree::{Node, Value};
 use crate::domain::brake::{LOOKED_AT, PATIENCE, PauseOn};
 use crate::domain::class::Class;
+use crate::domain::frequency::Frequency;
 use crate::domain::job::{Manner, OnDoubt, Overlap};
 use crate::domain::misfire::Misfire;
 use crate::domain::retry::RetryPolicy;
@@ -16,7 +17,7 @@ use crate::domain::timeline::Late;
 use crate::domain::typing::{LONGEST_LEAD, Typing};
 
 /// The keys read here.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 18] = [
     "typing",
     "late",
     "misfire",
@@ -34,6 +35,7 @@ pub(super) const KEYS: [&str; 17] = [
     "pause_on",
     "stop_on",
     "quiet_after_reply",
+    "frequency",
 ];
 
 const YEAR: Millis = Millis(365 * 86_400_000);
@@ -136,6 +138,9 @@ impl Reading<'_> {
             let quiet = if off { None } else { self.duration_in(node, "quiet_after_reply", Millis::ZERO, YEAR) };
             manner.quiet_after_reply = quiet;
         }
+        if let Some(node) = map.get("frequency") {
+            manner.frequency = self.frequency(node);
+        }
         if let Some(node) = map.get("pause_on") {
             manner.pause_on = self.pause_on(node);
         }
@@ -223,6 +228,22 @@ impl Reading<'_> {
                 None
             }
         }
+    }
+
+    /// `{ at_most: 2, within: 7d }`, or off.
+    fn frequency(&mut self, node: &Node) -> Option<Frequency> {
+        if matches!(&node.value, Value::Scalar { text, .. } if matches!(text.as_str(), "off" | "false")) {
+            return None;
+        }
+        let map = self.map(node, "frequency", &["at_most", "within"], &[])?;
+        let (Some(at_most), Some(within)) = (map.get("at_most"), map.get("within")) else {
+            let hint = "frequency: { at_most: 2, within: 7d }".to_owned();
+            self.error(node, "frequency needs at_most and within", Some(hint));
+            return None;
+        };
+        let at_most = self.whole(at_most, "frequency.at_most", 1, 1_000);
+        let within = self.duration_in(within, "frequency.within", Millis::seconds(1), Frequency::LONGEST);
+        Some(Frequency { at_most: at_most?, within: within? })
     }
 
     fn retry(&mut self, node: &Node, base: &RetryPolicy) -> Option<RetryPolicy> {

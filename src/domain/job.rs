@@ -7,6 +7,7 @@ use crate::domain::class::Class;
 use crate::domain::content::Content;
 use crate::domain::draw::Draw;
 use crate::domain::follow::FollowUp;
+use crate::domain::frequency::Frequency;
 use crate::domain::id::InstanceName;
 use crate::domain::misfire::Misfire;
 use crate::domain::occurrence::SLOWEST_CLOCK;
@@ -127,6 +128,9 @@ pub struct Manner {
     /// How long it keeps out of a conversation: after its recipient wrote it waits so long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_after_reply: Option<Millis>,
+    /// How often its recipients are written to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frequency: Option<Frequency>,
     /// What pauses its campaign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_on: Option<PauseOn>,
@@ -175,6 +179,7 @@ impl Default for Manner {
             opt_in: false,
             stop_on_reply: false,
             quiet_after_reply: None,
+            frequency: None,
             pause_on: None,
             follow: None,
         }

@@ -35,6 +35,7 @@ pub mod draw;
 pub mod event;
 pub mod flow;
 pub mod follow;
+pub mod frequency;
 pub mod id;
 pub mod job;
 pub mod message;

@@ -86,6 +86,8 @@ pub enum Reason {
     OptedOut,
     /// No opt-in of its recipient is recorded.
     NoOptIn,
+    /// Its recipient was written to often enough.
+    TooOften,
     /// It waits for a person's approval.
     Approval,
     /// It waits for its time after the message of its sequence before it.
@@ -98,7 +100,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason with its sentence: what the reference prints and a test holds against the code.
-    pub const ALL: [(Reason, &'static str, &'static str); 44] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 45] = [
         (Reason::Refused, "refused", "The gateway refused the message for good."),
         (Reason::TriesUsedUp, "tries_used_up", "Every try of `retry.attempts` was used up."),
         (Reason::CancelledByPerson, "cancelled_by_person", "Somebody cancelled it."),
@@ -174,6 +176,11 @@ impl Reason {
             Reason::NoOptIn,
             "no_opt_in",
             "Its job writes to those who opted in only (`consent: opt_in`), and no opt-in of its recipient is recorded.",
+        ),
+        (
+            Reason::TooOften,
+            "too_often",
+            "Its recipient has had as many messages as the `frequency` of its job allows; it is not sent later either.",
         ),
         (
             Reason::After,

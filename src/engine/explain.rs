@@ -28,6 +28,8 @@ pub enum GateName {
     Planning,
     /// `consent`
     Consent,
+    /// `frequency`
+    Frequency,
     /// `pause`
     Pause,
     /// `instance`
@@ -56,13 +58,18 @@ pub enum GateName {
 
 impl GateName {
     /// Every gate with its sentence, in the order in which they are shown.
-    pub const ALL: [(GateName, &'static str, &'static str); 18] = [
+    pub const ALL: [(GateName, &'static str, &'static str); 19] = [
         (GateName::Due, "due", "Its instant has not come."),
         (GateName::Retry, "retry", "It was refused for now, or never left, and waits for its next try."),
         (GateName::Person, "person", "It is held: somebody has to release it."),
         (GateName::Evidence, "evidence", "It is in doubt: evidence is sought whether it went out."),
         (GateName::Planning, "planning", "The rest of its broadcast or import is still being written."),
         (GateName::Consent, "consent", "Its recipient is suppressed: it is skipped when its time comes."),
+        (
+            GateName::Frequency,
+            "frequency",
+            "Its recipient has had as many messages as the `frequency` of its job allows: it is skipped when its time comes.",
+        ),
         (GateName::Pause, "pause", "Somebody paused everything, its instance, its job or its campaign."),
         (GateName::Instance, "instance", "Its instance rests, or cannot send at all."),
         (GateName::Sequence, "sequence", "An earlier message of its sequence has not been sent yet."),
@@ -119,6 +126,8 @@ pub struct Situation {
     pub planning: bool,
     /// Whether its recipient is suppressed.
     pub suppressed: bool,
+    /// Whether its recipient has had as many messages as its job's `frequency` allows.
+    pub too_often: bool,
     /// Pauses that stop it: until when, and why.
     pub pauses: Vec<(Option<Timestamp>, Option<String>)>,
     /// Where its instance does not send: until when, and why.
@@ -184,6 +193,9 @@ pub fn explain(s: &Situation, now: Timestamp) -> Explanation {
     if s.suppressed {
         gate(GateName::Consent, false, None, None);
     }
+    if s.too_often {
+        gate(GateName::Frequency, false, None, None);
+    }
     for (until, note) in &s.pauses {
         gate(GateName::Pause, false, *until, note.clone());
     }
@@ -201,7 +213,8 @@ pub fn explain(s: &Situation, now: Timestamp) -> Explanation {
     // From when on only the lane decides: what nobody can foresee has no earliest instant.
     let mut ends = s.pauses.iter().map(|(until, _)| *until).chain(s.blocked.iter().map(|(until, _)| *until));
     let free = ends.try_fold(now, |all, until| Some(all.max(until?)));
-    let foreseen = free.filter(|_| !s.planning && !s.suppressed && s.waits_for.is_none() && !s.too_many);
+    let foreseen =
+        free.filter(|_| !s.planning && !s.suppressed && !s.too_often && s.waits_for.is_none() && !s.too_many);
     if s.too_many {
         gate(
             GateName::Line,

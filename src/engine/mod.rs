@@ -447,7 +447,7 @@ impl Engine {
             }
             (Phase::Marking, Some(Verdict::Paused)) => {
                 hand.phase = Phase::Begun;
-                self.hand_back(id, "sending is paused, or its recipient opted out", now);
+                self.hand_back(id, "sending is paused, or its recipient is not to be written to now", now);
             }
             (Phase::Marking, None) => {
                 hand.phase = Phase::Begun;

@@ -322,6 +322,7 @@ impl Planner {
                         nominal_at: Some(nominal),
                         instance: job.instance.clone(),
                         content: content.id,
+                        counted: stored.job.manner.frequency.is_some(),
                         steps,
                         audience: Some(stored.audience),
                         recipients: stored.size,

@@ -147,6 +147,8 @@ pub struct Seen {
     pub waits_for: Option<MessageId>,
     /// When it leaves, fixed when its typing began.
     pub slot: Option<Timestamp>,
+    /// Why it will be skipped when its time comes, as things stand.
+    pub unwanted: Option<Reason>,
 }
 
 /// The answer to [`Store::claim`].
@@ -360,6 +362,8 @@ pub struct NewMessages {
     pub instance: InstanceName,
     /// Its content's row.
     pub content: i64,
+    /// Whether they count for `frequency`; of a sequence the first does.
+    pub counted: bool,
     /// The length of the sequence they belong to.
     pub steps: u32,
     /// Its audience, where there is one.

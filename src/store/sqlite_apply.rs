@@ -1,16 +1,17 @@
 //! Guarded changes of state, batched: one statement however many messages.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr, SqliteConnection};
 
 use crate::domain::id::MessageId;
 use crate::domain::message::{Change, Facts, TypingFacts, Verdict};
 use crate::domain::state::{State, StateName};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::store::sqlite_claim::{get, id};
+use crate::store::sqlite_claim::{get, id, unwanted};
 
 pub(super) async fn apply_changes(
     connection: &mut SqliteConnection,
@@ -38,28 +39,37 @@ pub(super) async fn apply_changes(
     Ok(verdicts)
 }
 
-/// The marks among these that a pause, or the recipient's opting out, refuses. Looked at in the very transaction that would write them: once a pause
-/// is answered, nothing begins any more.
+static MARKED: LazyLock<SqlStr> = LazyLock::new(|| {
+    let text = format!(
+        "SELECT m.id, m.instance, m.job, o.nominal_at, iif(m.counted = 1, m.chat, NULL), {}
+         FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)
+         LEFT JOIN occurrences AS o ON o.id = m.occurrence",
+        unwanted("?2")
+    );
+    AssertSqlSafe(text).into_sql_str()
+});
+
+/// The marks among these that a pause, the recipient's opting out, or `frequency` refuses. Looked at in the very transaction
+/// that would write them: once a pause is answered, nothing begins any more.
 async fn paused_marks(connection: &mut SqliteConnection, changes: &[Change]) -> Result<HashSet<usize>, StoreError> {
     let is_mark = |c: &Change| matches!(c.facts, Facts::Mark { .. });
     let Some(now) = changes.iter().filter(|c| is_mark(c)).map(|c| c.at).max() else { return Ok(HashSet::new()) };
     let pauses = super::sqlite_pause::active(&mut *connection, now).await?;
     let marks: Vec<Value> = changes.iter().filter(|c| is_mark(c)).map(|c| json!(hex(c.id))).collect();
-    let rows = sqlx::query(
-        "SELECT m.id, m.instance, m.job, o.nominal_at, EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = m.chat AND s.farewell IS NOT m.id)
-         FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)
-         LEFT JOIN occurrences AS o ON o.id = m.occurrence",
-    )
-    .bind(Value::Array(marks).to_string())
-    .fetch_all(connection)
-    .await
-    .map_err(StoreError::database("look what is paused"))?;
-    let mut stopped = HashSet::new();
+    let rows = sqlx::query(MARKED.clone())
+        .bind(Value::Array(marks).to_string())
+        .bind(now.0)
+        .fetch_all(connection)
+        .await
+        .map_err(StoreError::database("look what is paused"))?;
+    let (mut stopped, mut counted) = (HashSet::new(), HashSet::new());
     for row in &rows {
         let (instance, job): (String, Option<String>) = (get(row, 1)?, get(row, 2)?);
         let nominal = get::<Option<i64>>(row, 3)?.map(Timestamp);
-        let suppressed = get::<i64>(row, 4)? != 0;
-        if suppressed || pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref(), nominal)) {
+        let unwanted = get::<Option<&str>>(row, 5)?.is_some();
+        // Of several to one recipient that count, marked at once, the first goes; the others are judged beside it.
+        let crowds = get::<Option<String>>(row, 4)?.is_some_and(|chat| !counted.insert(chat));
+        if unwanted || crowds || pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref(), nominal)) {
             stopped.insert(id(row, 0)?);
         }
     }

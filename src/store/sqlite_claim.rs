@@ -44,8 +44,9 @@ pub(super) async fn claim(
     answer.next_wake = answer.next_wake.into_iter().chain(found.next_wake).min();
     answer.more = found.more;
     for row in &found.rows {
-        if get::<Option<&str>>(row, 5)? == Some(Reason::OptedOut.name()) {
-            unsendable.extend(opted_out(row, now)?);
+        if let Some((reason, note)) = unwanted_because(get(row, 5)?) {
+            tracing::info!(id = %id(row, 0)?, "{note}, and it is not sent");
+            unsendable.extend(skipped(row, reason, note.to_owned(), now)?);
             continue;
         }
         let mut message = match claimed(store, instance, row).await {
@@ -105,10 +106,10 @@ fn unreadable(row: &SqliteRow, error: &StoreError, now: Timestamp) -> Result<Opt
     skipped(row, Reason::Damaged, error.to_string(), now)
 }
 
-/// The change that ends a message whose recipient is suppressed.
-fn opted_out(row: &SqliteRow, now: Timestamp) -> Result<Option<Change>, StoreError> {
-    tracing::info!(id = %id(row, 0)?, "its recipient is suppressed, and gets nothing");
-    skipped(row, Reason::OptedOut, SUPPRESSED.to_owned(), now)
+/// Why a message is skipped, with its note, where `unwanted.sql` says so.
+fn unwanted_because(word: Option<&str>) -> Option<(Reason, &'static str)> {
+    let known = [(Reason::OptedOut, SUPPRESSED), (Reason::TooOften, OFTEN_ENOUGH)];
+    known.into_iter().find(|(reason, _)| word == Some(reason.name()))
 }
 
 fn skipped(row: &SqliteRow, reason: Reason, note: String, now: Timestamp) -> Result<Option<Change>, StoreError> {
@@ -121,6 +122,9 @@ fn skipped(row: &SqliteRow, reason: Reason, note: String, now: Timestamp) -> Res
 
 /// The note of a message whose recipient is suppressed.
 const SUPPRESSED: &str = "its recipient is suppressed";
+
+/// The note of a message to somebody who had enough of them.
+const OFTEN_ENOUGH: &str = "its recipient has had as many messages as its job's `frequency` allows";
 
 /// The note of a message that goes to those who opted in only.
 const NOT_IN: &str = "no opt-in of its recipient is recorded";
@@ -220,7 +224,17 @@ pub(super) fn with_numbers(text: &str) -> SqlStr {
 }
 
 static TYPING_NOW: LazyLock<SqlStr> = LazyLock::new(|| with_numbers(include_str!("sql/typing_now.sql")));
-static CLAIMED: LazyLock<SqlStr> = LazyLock::new(|| with_numbers(include_str!("sql/claimed.sql")));
+static CLAIMED: LazyLock<SqlStr> = LazyLock::new(|| {
+    with_numbers(&include_str!("sql/claimed.sql").replace("{unwanted}", &unwanted("max(m.wake_at, ?2)")))
+});
+static STILL_OURS: LazyLock<SqlStr> = LazyLock::new(|| {
+    AssertSqlSafe(include_str!("sql/still_ours.sql").replace("{unwanted}", &unwanted("?2"))).into_sql_str()
+});
+
+/// Why a message `m` would be skipped at an instant, or NULL: `unwanted.sql`, for statements of this program.
+pub(super) fn unwanted(now: &str) -> String {
+    include_str!("sql/unwanted.sql").trim_end().replace("{now}", now)
+}
 
 /// The numbers of a row that is claimed, in the order of `numbers.sql`.
 struct Numbers<'r>(std::str::Split<'r, char>);
@@ -326,9 +340,10 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn claimed(&self, of: MessageId) -> Result<Option<Seen>, StoreError> {
+    pub async fn claimed(&self, of: MessageId, now: Timestamp) -> Result<Option<Seen>, StoreError> {
         let row = sqlx::query(CLAIMED.clone())
             .bind(of.0.to_vec())
+            .bind(now.0)
             .fetch_optional(&self.readers)
             .await
             .map_err(StoreError::database("read a message"))?;
@@ -344,6 +359,7 @@ impl SqliteStore {
             planning: get::<i64>(&row, 7)? != 0,
             waits_for,
             slot: get::<Option<i64>>(&row, 9)?.map(Timestamp),
+            unwanted: unwanted_because(get(&row, 10)?).map(|(reason, _)| reason),
         }))
     }
 }
@@ -354,7 +370,7 @@ pub(super) async fn verify(
     now: Timestamp,
     horizon: Timestamp,
 ) -> Result<Verified, StoreError> {
-    let rows = sqlx::query(include_str!("sql/still_ours.sql"))
+    let rows = sqlx::query(STILL_OURS.clone())
         .bind(ids(asked))
         .bind(horizon.0)
         .fetch_all(&store.readers)
@@ -362,13 +378,13 @@ pub(super) async fn verify(
         .map_err(StoreError::database("verify messages in hand"))?;
     let pauses = store.pauses(now).await?;
     let mut verified = Verified::default();
-    let (mut ours, mut opted_out) = (HashSet::new(), Vec::new());
+    let (mut ours, mut unsendable) = (HashSet::new(), Vec::new());
     for row in &rows {
         let id = id(row, 0)?;
-        if get::<i64>(row, 7)? != 0 {
+        if let Some((reason, note)) = unwanted_because(get(row, 7)?) {
             let wake_at = Timestamp(get(row, 6)?);
             let before = if get::<&str>(row, 4)? == "typing" { State::Typing } else { State::Scheduled { wake_at } };
-            opted_out.extend(skip(id, (&before, get(row, 5)?), (Reason::OptedOut, SUPPRESSED.to_owned()), now));
+            unsendable.extend(skip(id, (&before, get(row, 5)?), (reason, note.to_owned()), now));
             continue;
         }
         ours.insert(id);
@@ -379,8 +395,8 @@ pub(super) async fn verify(
         }
     }
     // What is in hand already is not claimed again, where it would be skipped.
-    if let (false, Some(writer)) = (opted_out.is_empty(), &store.writer) {
-        writer.apply(opted_out).await?;
+    if let (false, Some(writer)) = (unsendable.is_empty(), &store.writer) {
+        writer.apply(unsendable).await?;
     }
     verified.gone = asked.iter().copied().filter(|i| !ours.contains(i)).collect();
     Ok(verified)

@@ -169,6 +169,7 @@ async fn confirm(connection: &mut SqliteConnection, said: &ConsentNews) -> Resul
         nominal_at: None,
         instance,
         content,
+        counted: false,
         steps: 1,
         audience: None,
         recipients: 1,

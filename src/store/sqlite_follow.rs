@@ -82,9 +82,9 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn followed(&self, of: MessageId) -> Result<Option<FollowedMessage>, StoreError> {
+    pub async fn followed(&self, of: MessageId, now: Timestamp) -> Result<Option<FollowedMessage>, StoreError> {
         let doing = "read a message that is followed";
-        let Some(seen) = self.claimed(of).await? else { return Ok(None) };
+        let Some(seen) = self.claimed(of, now).await? else { return Ok(None) };
         let row = sqlx::query(include_str!("sql/followed.sql"))
             .bind(of.0.to_vec())
             .fetch_one(&self.readers)

@@ -53,6 +53,7 @@ fn row(places: &mut Places<'_>, row: &Row<'_>) {
     // What is followed, or follows, is looked at as soon as it rests.
     let follow_at = (m.followed || m.follows.is_some()).then_some(0);
     places.bind(m.followed.then_some("waiting")).bind(follow_at).bind(m.follows.map(|id| id.0.to_vec()));
+    places.bind((shared.counted && m.step <= 0).then_some(1));
 }
 
 pub(super) type InsertReply = oneshot::Sender<Result<u64, StoreError>>;

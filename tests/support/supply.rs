@@ -128,6 +128,7 @@ impl Supply {
                 nominal_at: None,
                 instance: InstanceName::new("shop"),
                 content,
+                counted: false,
                 steps: 1,
                 audience: None,
                 recipients: 1,

@@ -5,7 +5,7 @@ SELECT * FROM (
     SELECT m.id, m.chat,
            {numbers},
            m.job, r.vars,
-           iif(EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = m.chat AND s.farewell IS NOT m.id), 'opted_out', m.reason), m.flow
+           coalesce({unwanted}, m.reason), m.flow
     FROM messages AS m
     LEFT JOIN occurrences AS o ON o.id = m.occurrence
     LEFT JOIN recipients AS r ON r.audience = m.audience AND r.place = m.place

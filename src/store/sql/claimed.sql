@@ -7,7 +7,8 @@ SELECT m.id, m.chat,
        (SELECT p.id FROM messages AS p
         WHERE m.step > 0 AND p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1
           AND p.reason IS NOT 'replaced' AND p.state <> 'sent'),
-       m.slot_at
+       m.slot_at,
+       {unwanted}
 FROM messages AS m
 LEFT JOIN occurrences AS o ON o.id = m.occurrence
 LEFT JOIN recipients AS r ON r.audience = m.audience AND r.place = m.place

@@ -1,6 +1,6 @@
 -- Of these, the ones that may still be sent by whoever holds them. One that was given a later wake is claimed again.
 SELECT m.id, m.instance, m.job, o.nominal_at, m.state, m.attempts, m.wake_at,
-       EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = m.chat AND s.farewell IS NOT m.id)
+       {unwanted}
 FROM json_each(?1) AS j
 CROSS JOIN messages AS m ON m.id = unhex(j.value)
 LEFT JOIN occurrences AS o ON o.id = m.occurrence

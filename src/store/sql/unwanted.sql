@@ -1,0 +1,12 @@
+CASE
+           -- The answer to an opt-out is the one message that still goes there.
+           WHEN EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = m.chat AND s.farewell IS NOT m.id) THEN 'opted_out'
+           -- What left, or may have left, within the span of its job's `frequency`.
+           WHEN m.counted = 1 AND EXISTS (
+               SELECT 1 FROM contents AS c
+               WHERE c.id = m.content AND c.manner ->> '$.frequency.at_most' <= (
+                   SELECT count(*) FROM messages AS t
+                   WHERE t.chat = m.chat AND t.counted = 1 AND t.id <> m.id
+                     AND t.first_marked_at > {now} - (c.manner ->> '$.frequency.within')
+                     AND t.state IN ('sending', 'in_doubt', 'sent'))) THEN 'too_often'
+       END
