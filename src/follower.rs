@@ -173,6 +173,7 @@ impl Follower {
             instance,
             content: id,
             counted: false,
+            sticky: false,
             steps: 1,
             audience: message.audience,
             recipients: 1,

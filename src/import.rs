@@ -4,6 +4,8 @@
 //! The file is read twice: once to check every row, once to store them. What it says is hashed both times, so a file
 //! that changed in between stores nothing.
 
+mod batch;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
@@ -12,23 +14,20 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use sha2::Digest;
 
+use batch::Making;
+
 use crate::clock::{self, Stopwatch};
 use crate::domain::class::Class;
 use crate::domain::country::Country;
-use crate::domain::draw::Draw;
-use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::id::InstanceName;
 use crate::domain::job::Job;
 use crate::domain::recipient::Chat;
 use crate::domain::render::CompiledContent;
-use crate::domain::state::{Reason, StateName};
 use crate::domain::template::{Moments, Vars, ZONE_VAR};
 use crate::domain::time::{Millis, Timestamp, parse_duration, parse_instant};
 use crate::gateway::Kind;
-use crate::intake::{IdMaker, lead_of};
-use crate::store::{
-    ImportEnd, ImportLock, NewMessage, NewMessages, OpenImport, Recipient, SqliteStore, StoreError, StoredContent,
-    guard, vars_json,
-};
+use crate::intake::IdMaker;
+use crate::store::{ImportEnd, ImportLock, OpenImport, Recipient, SqliteStore, Store, StoreError, StoredContent};
 use crate::table::{Flaw, Row, Table};
 
 /// Rows stored in one transaction: some milliseconds of the writer.
@@ -74,6 +73,11 @@ impl Import {
     /// How many messages a row makes.
     fn steps(&self) -> usize {
         self.like.as_ref().map_or(self.contents.len(), Job::steps)
+    }
+
+    /// Whether each recipient gets it through one of several accounts.
+    fn goes_through_several(&self) -> bool {
+        self.like.as_ref().is_some_and(|job| !job.others.is_empty())
     }
 
     /// Which of the contents a recipient gets alone, where they are variants.
@@ -434,7 +438,13 @@ async fn write(
                 })
             })
             .collect();
-        let batches = batches(store, import, open, &ids, &bodies, (&chunk, &places), now);
+        let senders = match import.goes_through_several() {
+            true => store.senders(chunk.iter().map(|(m, _)| m.chat.clone()).collect()).await?,
+            false => HashMap::new(),
+        };
+        let making =
+            Making { import, seed: store.seed(), audience: open.audience, ids: &ids, bodies: &bodies, senders, now };
+        let batches = making.batches((&chunk, &places));
         new += store.import_chunk(open, recipients, batches).await?;
         // The writer is left to others as long as it was kept.
         clock::sleep(took.elapsed()).await;
@@ -470,83 +480,4 @@ fn read_again(
     })?;
     let _ = sender.blocking_send(chunk);
     Ok(walk.print.finalize().to_vec())
-}
-
-/// The messages of a chunk: one batch a content, and those that come too late apart.
-fn batches(
-    store: &SqliteStore,
-    import: &Import,
-    open: OpenImport,
-    ids: &IdMaker,
-    bodies: &[String],
-    (chunk, places): (&[(Planned, i32)], &[Option<i64>]),
-    now: Timestamp,
-) -> Vec<NewMessages> {
-    let steps = u32::try_from(import.steps()).unwrap_or(1);
-    let mut all = Vec::new();
-    // In the order of the rows, whichever variant each gets.
-    let first_ids: Vec<MessageId> = chunk.iter().map(|_| ids.make(now)).collect();
-    for (number, (content, body)) in import.contents.iter().zip(bodies).enumerate() {
-        let is_theirs = |chat: &Chat| import.variant_of(store.seed(), now, chat).is_none_or(|v| v == number);
-        let step_of = if import.steps() > 1 { number } else { 0 };
-        let (n, later) =
-            (i32::try_from(step_of).unwrap_or(i32::MAX), import.like.as_ref().map(|job| job.offset(step_of)));
-        for late in [false, true] {
-            let rows: Vec<NewMessage> = chunk
-                .iter()
-                .zip(places)
-                .zip(&first_ids)
-                .filter(|(((m, _), _), _)| is_too_late(import, m.due, now) == late && is_theirs(&m.chat))
-                .map(|(((m, step), place), first_id)| {
-                    let draw = Draw::new(store.seed(), "typing")
-                        .with_text(&import.job)
-                        .with_number(m.due.unwrap_or(now).0)
-                        .with_text(m.chat.as_str());
-                    let manner = &content.manner;
-                    let due = m.due.unwrap_or(now);
-                    let lead = lead_of(&content.content, &manner.typing, &m.vars, due, &content.zone, draw);
-                    let due_at = m.due.unwrap_or(now + lead) + later.unwrap_or(Millis::ZERO);
-                    let (state, reason) = match (late, manner.hold) {
-                        (true, _) => (StateName::Expired, Some(Reason::Misfire)),
-                        (false, true) => (StateName::Held, Some(Reason::Approval)),
-                        (false, false) => (StateName::Scheduled, None),
-                    };
-                    NewMessage {
-                        id: if n == 0 { *first_id } else { ids.make(now) },
-                        guard: guard(&m.chat, body, vars_json(&m.vars).as_deref()),
-                        chat: m.chat.clone(),
-                        place: *place,
-                        due_at,
-                        wake_at: due_at - lead,
-                        lead,
-                        expires_at: manner.expires.map(|e| e.of(due_at)),
-                        class: m.class,
-                        key: m.key.clone().filter(|_| n == 0),
-                        step: if n == 0 { *step } else { n },
-                        state,
-                        reason,
-                        followed: false,
-                        follows: None,
-                    }
-                })
-                .collect();
-            if rows.is_empty() {
-                continue;
-            }
-            all.push(NewMessages {
-                job: Some(import.job.clone()),
-                nominal_at: Some(now),
-                instance: import.instance.clone(),
-                content: content.id,
-                counted: content.manner.frequency.is_some(),
-                steps,
-                audience: Some(open.audience),
-                recipients: crate::domain::flow::OWN_FLOW_FROM,
-                rows,
-                publish: None,
-                now,
-            });
-        }
-    }
-    all
 }

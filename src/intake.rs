@@ -1,6 +1,6 @@
 //! How work comes in: a jobs file applied as a whole, or a single message.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use uuid::{ContextV7, Timestamp as UuidTimestamp, Uuid};
@@ -12,7 +12,7 @@ use crate::domain::consent::Consent;
 use crate::domain::content::Content;
 use crate::domain::draw::Draw;
 use crate::domain::id::{InstanceName, MessageId};
-use crate::domain::job::Manner;
+use crate::domain::job::{Job, Manner};
 use crate::domain::recipient::Chat;
 use crate::domain::state::StateName;
 use crate::domain::template::{Moments, Vars};
@@ -349,6 +349,7 @@ pub async fn send_one(
         instance,
         content,
         counted: false,
+        sticky: false,
         steps: 1,
         audience: None,
         recipients: 1,
@@ -383,6 +384,23 @@ pub fn confirmation(
     let lead = lead_of(&content, &manner.typing, &Vars::new(), now, &defaults.zone, draw);
     let (id, instance, zone) = (ids.make(now), instance.name.clone(), defaults.zone.clone());
     Some(Confirmation { id, instance, content, manner, zone, lead })
+}
+
+/// New messages of a job, parted by the account that writes to each recipient; `senders` are those who did before. There
+/// is a part even of no message.
+pub fn by_sender(
+    job: &Job,
+    senders: &HashMap<Chat, InstanceName>,
+    rows: Vec<NewMessage>,
+) -> Vec<(InstanceName, Vec<NewMessage>)> {
+    let mut parts: BTreeMap<&InstanceName, Vec<NewMessage>> = BTreeMap::new();
+    for row in rows {
+        parts.entry(job.sender_of(&row.chat, senders.get(&row.chat))).or_default().push(row);
+    }
+    if parts.is_empty() {
+        parts.insert(&job.instance, Vec::new());
+    }
+    parts.into_iter().map(|(name, rows)| (name.clone(), rows)).collect()
 }
 
 /// The typing lead of one message.

@@ -202,6 +202,7 @@ impl Again {
             instance: crate::domain::id::InstanceName::new(&instance),
             content,
             counted,
+            sticky: false,
             steps: 1,
             audience: Some(import.audience),
             recipients: crate::domain::flow::OWN_FLOW_FROM,

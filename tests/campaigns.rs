@@ -502,3 +502,43 @@ fn a_message_that_comes_too_often_says_so_before_its_time_and_goes_once_the_span
     assert!(of("soon").iter().all(|m| m["reason"] == "too_often"), "{:?}", of("soon"));
     assert!(of("later").iter().all(|m| m["state"] == "sent"), "{:?}", of("later"));
 }
+
+/// Which instance each chat of a job was sent to through.
+fn senders(bench: &Bench, job: &str) -> std::collections::BTreeMap<String, String> {
+    let of = |m: &Value, key: &str| m[key].as_str().unwrap().to_owned();
+    bench.messages().iter().filter(|m| m["job"] == job).map(|m| (of(m, "to"), of(m, "instance"))).collect()
+}
+
+#[test]
+fn each_recipient_keeps_its_account_of_several_also_when_one_is_added_and_in_an_import() {
+    let bench = Bench::new();
+    let rows: String = (0..60).map(|n| format!("2010000{n:05}\n")).collect();
+    bench.write("all.csv", &format!("phone\n{rows}"));
+    let run = |instances: &[&str], job: &str| {
+        let declared: String = instances.iter().map(|i| format!("  {i}: {{ gateway: sandbox }}\n")).collect();
+        let (pool, rest) = (instances.join(", "), "class: campaign, text: hi, typing: off");
+        let to = "to: { csv: all.csv, chat: phone }";
+        let job = format!("  {job}: {{ in: 100ms, instance: [{pool}], {to}, {rest} }}\n");
+        bench.write("jobs.yaml", &format!("version: 1\ntimezone: UTC\ninstances:\n{declared}jobs:\n{job}"));
+        let played = ["run", "jobs.yaml", "--sandbox", "--listen", "off", "--until-idle=500ms", "--journal", "journal"];
+        let output = bench.run(&played);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    run(&["a", "b"], "first");
+    let first = senders(&bench, "first");
+    let through = |all: &std::collections::BTreeMap<String, String>, i: &str| all.values().filter(|v| *v == i).count();
+    assert_eq!(first.len(), 60);
+    assert!(through(&first, "a") > 15 && through(&first, "b") > 15, "{first:?}");
+    run(&["c", "b", "a"], "second");
+    assert_eq!(senders(&bench, "second"), first, "nobody hears from another number");
+    let more: String = (30..120).map(|n| format!("2010000{n:05}\n")).collect();
+    bench.write("more.csv", &format!("phone\n{more}"));
+    bench.json(&["import", "more.csv", "--job", "second", "--chat", "phone", "--in", "1h", "--config", "jobs.yaml"]);
+    let imported = senders(&bench, "second");
+    let (old, new): (Vec<_>, Vec<_>) = imported.iter().partition(|(chat, _)| first.contains_key(*chat));
+    assert!(old.iter().all(|(chat, i)| first[*chat] == **i));
+    assert!(new.len() == 60 && ["a", "b", "c"].iter().all(|i| new.iter().any(|(_, v)| v == i)), "{new:?}");
+    // Predicted as planned: by whoever wrote before.
+    let shown = bench.json(&["job", "show", "second"]);
+    assert_eq!(shown["instances"], serde_json::json!(["c", "b", "a"]));
+}

@@ -56,6 +56,7 @@ fn call(content: i64, row: NewMessage) -> NewMessages {
         instance: InstanceName::new(SHOP),
         content,
         counted: false,
+        sticky: false,
         steps: 1,
         audience: None,
         recipients: 1,

@@ -125,6 +125,7 @@ async fn insert(store: &SqliteStore, due: &Due) {
         instance,
         content,
         counted: false,
+        sticky: false,
         steps: 1,
         audience,
         recipients: 1,

@@ -90,6 +90,7 @@ impl Maker {
             instance,
             content: self.content,
             counted: false,
+            sticky: false,
             steps: 1,
             audience: None,
             recipients: 1,

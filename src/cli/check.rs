@@ -96,6 +96,11 @@ fn coming(job: &JobSettings, now: Timestamp) -> (TimeZone, Vec<Timestamp>) {
     (zone, all)
 }
 
+/// The accounts of a job.
+fn through(job: &Job) -> String {
+    job.instances().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn job_json(job: &JobSettings, now: Timestamp) -> Value {
     let (zone, next) = coming(job, now);
     json!({
@@ -103,6 +108,7 @@ fn job_json(job: &JobSettings, now: Timestamp) -> Value {
         "words": job.job.words(&zone),
         "zone": job.job.zone,
         "instance": job.job.instance.0,
+        "instances": job.job.instances().map(|i| &i.0).collect::<Vec<_>>(),
         "recipients": job.recipients.size,
         "kind": job.job.content.kind(),
         "next": next.iter().map(|t| t.to_rfc3339()).collect::<Vec<_>>(),
@@ -186,7 +192,7 @@ fn words(settings: &Settings, now: Timestamp) -> String {
         let j = &job.job;
         let people = counted(job.recipients.size, "recipient");
         lines.push(String::new());
-        lines.push(format!("{}: {}, {people}, through {}", j.name, j.words(&zone), j.instance));
+        lines.push(format!("{}: {}, {people}, through {}", j.name, j.words(&zone), through(j)));
         let more = details(j);
         if !more.is_empty() {
             lines.push(format!("  {}", more.join(", ")));

@@ -152,6 +152,7 @@ async fn show(global: &Global, name: &str, limit: u32, out: &Out) -> anyhow::Res
     let mut document = json_of(&view, &pauses, now);
     let job = &view.stored.job;
     document["instance"] = json!(job.instance.0);
+    document["instances"] = json!(job.instances().map(|i| &i.0).collect::<Vec<_>>());
     document["recipients"] = json!(view.stored.size);
     document["content"] = json!(job.content);
     document["then"] = json!(job.then);
@@ -178,7 +179,7 @@ async fn show(global: &Global, name: &str, limit: u32, out: &Out) -> anyhow::Res
         format!("job        {}", safe(&job.name)),
         format!("state      {}", state(&view, &pauses)),
         format!("schedule   {} ({})", job.words(&zone), job.zone),
-        format!("through    {}", safe(&job.instance.0)),
+        format!("through    {}", job.instances().map(|i| safe(&i.0)).collect::<Vec<_>>().join(", ")),
         format!("recipients {}", view.stored.size),
         format!("content    {}", safe(&serde_json::to_string(&job.content)?)),
     ];
@@ -194,7 +195,8 @@ async fn show(global: &Global, name: &str, limit: u32, out: &Out) -> anyhow::Res
         lines.push(format!("event      {}{how}", shown(at)));
     }
     lines.push(format!("messages   {}", counts_words(&view)));
-    for p in pauses.iter().filter(|p| p.scope.stops(&job.instance.0, Some(&job.name), None)) {
+    let stops = |p: &Pause| job.instances().any(|i| p.scope.stops(&i.0, Some(&job.name), None));
+    for p in pauses.iter().filter(|p| stops(p)) {
         let end = p.until.map_or(String::new(), |t| format!(" until {t}"));
         lines.push(format!("paused     since {}{end}  {}", p.since, safe(p.note.as_deref().unwrap_or(""))));
     }
@@ -315,7 +317,7 @@ fn state(view: &JobView, pauses: &[Pause]) -> &'static str {
     let open = view.counts.iter().any(|(s, n)| waits.contains(s) && *n > 0);
     if view.vanished {
         "vanished"
-    } else if pauses.iter().any(|p| p.scope.stops(&job.instance.0, Some(&job.name), None)) {
+    } else if job.instances().all(|i| pauses.iter().any(|p| p.scope.stops(&i.0, Some(&job.name), None))) {
         "paused"
     } else if view.stored.next_at.is_none() && !open {
         "finished"

@@ -129,7 +129,7 @@ fn schedule() -> Vec<(&'static str, Value)> {
         ("jitter", text("Every occurrence is due up to so much later, drawn once.")),
         ("timezone", text("The zone of this job, or recipient: each one's own clock.")),
         ("spread", text("Recipients are due evenly over this span.")),
-        ("instance", text("Through which account.")),
+        ("instance", one_or_more(&text("Through which account; of several each recipient always has the same one."))),
         (
             "to",
             json!({

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::config::read::Reading;
 use crate::config::tree::Node;
 use crate::config::{InstanceSettings, JobSettings};
+use crate::domain::id::InstanceName;
 use crate::domain::job::Expires;
 use crate::domain::pace::Pacing;
 use crate::domain::time::{Millis, Timestamp};
@@ -22,10 +23,13 @@ impl Reading<'_> {
         now: Timestamp,
     ) {
         for job in jobs {
-            let Some(instance) = instances.iter().find(|i| i.name == job.job.instance) else { continue };
+            let find = |name: &InstanceName| instances.iter().find(|i| i.name == *name);
+            let Some(pool) = job.job.instances().map(find).collect::<Option<Vec<_>>>() else { continue };
             let place = Node { line: job.line, column: 0, value: crate::config::tree::Value::Null };
-            let windows = [instance.window.as_ref(), job.job.manner.window.as_ref()];
-            if let Some(text) = never_open(&windows, &job.job.zone, now) {
+            let shut = |i: &&InstanceSettings| {
+                never_open(&[i.window.as_ref(), job.job.manner.window.as_ref()], &job.job.zone, now)
+            };
+            if let Some(text) = pool.iter().find_map(shut) {
                 let hint = "nothing of this job would ever leave".to_owned();
                 self.warn(&place, format!("job '{}': {text}", job.job.name), Some(hint));
             }
@@ -36,7 +40,8 @@ impl Reading<'_> {
                     self.warn(&place, format!("job '{}': it has no occurrence to come", job.job.name), Some(hint));
                 }
             }
-            if let Some(text) = cannot_finish(job, &instance.pacing, now) {
+            let slow = |i: &&InstanceSettings| cannot_finish(job, &i.pacing, pool.len(), now);
+            if let Some(text) = pool.iter().find_map(slow) {
                 let hint = "raise the pace, lengthen the time, or split the recipients over instances".to_owned();
                 self.warn(&place, format!("job '{}': {text}", job.job.name), Some(hint));
             }
@@ -64,10 +69,11 @@ fn never_open(windows: &[Option<&Window>], zone: &str, now: Timestamp) -> Option
     Some("its window and that of its instance are never open together".to_owned())
 }
 
-/// How long one occurrence takes at the instance's pace, where that is longer than it has.
-fn cannot_finish(job: &JobSettings, pacing: &Pacing, now: Timestamp) -> Option<String> {
+/// How long one occurrence, or its part through one of several accounts, takes at the instance's pace, where that is longer than it has.
+fn cannot_finish(job: &JobSettings, pacing: &Pacing, accounts: usize, now: Timestamp) -> Option<String> {
     let steps = u64::try_from(job.job.steps()).unwrap_or(1);
-    let sends = i64::try_from(job.recipients.size.saturating_mul(steps)).unwrap_or(i64::MAX);
+    let part = job.recipients.size.div_ceil(u64::try_from(accounts.max(1)).unwrap_or(1));
+    let sends = i64::try_from(part.saturating_mul(steps)).unwrap_or(i64::MAX);
     let takes = Millis(each(pacing).saturating_mul(sends.saturating_sub(1))).max(warming(pacing, sends, now));
     if takes <= Millis::ZERO {
         return None;

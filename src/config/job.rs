@@ -23,6 +23,9 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::domain::window::{Window, WindowZone};
 use crate::gateway::Kind;
 
+/// Most accounts of one job: each recipient's is drawn among all of them.
+const POOL_LIMIT: usize = 100;
+
 const KEYS: [&str; 18] = [
     "at", "in", "every", "cron", "remind", "anchor", "starts", "ends", "count", "exclude", "jitter", "timezone", "to",
     "messages", "variants", "reply_to", "instance", "spread",
@@ -79,7 +82,8 @@ impl Reading<'_> {
         manner.own_clock = own_clock;
         let spread = map.get("spread").and_then(|n| self.duration_in(n, "spread", Millis::ZERO, SPREAD_LIMIT));
         let jitter = map.get("jitter").and_then(|n| self.duration_in(n, "jitter", Millis::ZERO, SPREAD_LIMIT));
-        let instance = self.job_instance(&map, &what, around);
+        let pool = self.job_instances(&map, &what, around);
+        let instance = pool.first().copied();
         let event = schedule.as_ref().and_then(Schedule::event_at);
         let moments = Moments { event, ..Moments::trial(around.now, zone) };
         let mut said = self.said(&map, &what, instance.map(|(_, kind)| *kind), &moments);
@@ -91,7 +95,7 @@ impl Reading<'_> {
         let wanted = own_clock
             || event.is_some()
             || by_recipient(manner.window.as_ref())
-            || instance.is_some_and(|(name, _)| by_recipient(of_instance(name)));
+            || pool.iter().any(|(name, _)| by_recipient(of_instance(name)));
         let recipients = match (map.get("to"), instance) {
             (Some(to), Some((_, kind))) => {
                 let mut whereabouts =
@@ -117,6 +121,7 @@ impl Reading<'_> {
             schedule: schedule?,
             zone: zone_name,
             instance: instance?.0.clone(),
+            others: pool.iter().skip(1).map(|(name, _)| name.clone()).collect(),
             content: contents.remove(0),
             then: contents,
             weights,
@@ -157,6 +162,35 @@ impl Reading<'_> {
                 None
             }
         }
+    }
+
+    /// The accounts a job goes through: one, or a list of them.
+    fn job_instances<'s>(&mut self, map: &Map<'_>, what: &str, around: &Around<'s>) -> Vec<&'s (InstanceName, Kind)> {
+        let listed = map.get("instance").and_then(|n| match &n.value {
+            Value::List(list) => Some((n, list)),
+            _ => None,
+        });
+        let Some((node, list)) = listed else { return self.job_instance(map, what, around).into_iter().collect() };
+        let mut pool: Vec<&(InstanceName, Kind)> = Vec::with_capacity(list.len());
+        for n in list {
+            let Some(name) = self.text(n, "instance") else { continue };
+            match around.declared.iter().find(|(declared, _)| *declared.0 == *name) {
+                None => self.unknown_instance(n, &name, around.declared),
+                Some(found) if pool.contains(&found) => {
+                    self.error(n, format!("the instance '{name}' stands twice in the list of {what}"), None);
+                }
+                Some(found) if pool.first().is_some_and(|(_, kind)| *kind != found.1) => {
+                    let hint = "the accounts of one job speak to one kind of gateway".to_owned();
+                    self.error(n, format!("the instance '{name}' of {what} has another gateway"), Some(hint));
+                }
+                Some(found) => pool.push(found),
+            }
+        }
+        if list.is_empty() || list.len() > POOL_LIMIT {
+            let many = list.len();
+            self.error(node, format!("{what} goes through {many} instances; expected 1 to {POOL_LIMIT}"), None);
+        }
+        pool
     }
 
     fn job_instance<'s>(&mut self, map: &Map<'_>, what: &str, around: &Around<'s>) -> Option<&'s (InstanceName, Kind)> {

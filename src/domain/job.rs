@@ -14,6 +14,7 @@ use crate::domain::occurrence::SLOWEST_CLOCK;
 use crate::domain::recipient::Chat;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
+use crate::domain::sender;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::Late;
 use crate::domain::typing::Typing;
@@ -31,6 +32,9 @@ pub struct Job {
     pub zone: String,
     /// Through which account.
     pub instance: InstanceName,
+    /// Through which others besides: each recipient always through the same one of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<InstanceName>,
     /// What.
     pub content: Content,
     /// What is sent after it to the same recipient, in order.
@@ -54,6 +58,19 @@ pub struct Job {
 }
 
 impl Job {
+    /// The accounts it goes through.
+    pub fn instances(&self) -> impl Iterator<Item = &InstanceName> + Clone {
+        std::iter::once(&self.instance).chain(&self.others)
+    }
+
+    /// The account that writes to a recipient, who was written to before by `before`.
+    pub fn sender_of(&self, chat: &Chat, before: Option<&InstanceName>) -> &InstanceName {
+        match self.others.is_empty() {
+            true => &self.instance,
+            false => sender::sender_of(self.instances(), chat, before).unwrap_or(&self.instance),
+        }
+    }
+
     /// How long after the first message of its sequence a step is due.
     pub fn offset(&self, step: usize) -> Millis {
         self.after.iter().take(step).fold(Millis::ZERO, |sum, after| sum + *after)

@@ -50,6 +50,7 @@ pub mod retry;
 pub mod sane;
 pub mod schedule;
 pub mod selection;
+pub mod sender;
 pub mod shift;
 pub mod state;
 pub mod template;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::claim::Wanted;
-use crate::domain::id::MessageId;
+use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Facts};
 use crate::domain::pace::{Pacing, Rule};
 use crate::domain::state::{Reason, State, StateName};
@@ -27,6 +27,7 @@ pub(super) struct LaneWorld<'p> {
     planner: Planner<'p>,
     stops: &'p [Stop],
     pacing: &'p Pacing,
+    instance: &'p InstanceName,
     seed: u64,
     span: (Timestamp, Timestamp),
     told: Vec<Foreseen>,
@@ -38,7 +39,7 @@ pub(super) struct LaneWorld<'p> {
 
 impl<'p> LaneWorld<'p> {
     pub(super) fn new(premise: &'p Premise, lane: &'p LanePremise) -> LaneWorld<'p> {
-        let own = premise.jobs.iter().filter(|j| j.job.instance == lane.start.instance);
+        let own = premise.jobs.iter().filter(|j| j.job.instances().any(|i| *i == lane.start.instance));
         let moulds = own.map(|j| Mould::new(j, lane.window.as_ref(), premise.from)).collect();
         let mut world = LaneWorld {
             engine: Engine::new(vec![lane.start.clone()], premise.from),
@@ -46,6 +47,7 @@ impl<'p> LaneWorld<'p> {
             planner: Planner::new(moulds, premise.until),
             stops: &lane.stops,
             pacing: &lane.start.pacing,
+            instance: &lane.start.instance,
             seed: premise.seed,
             span: (premise.from, premise.until),
             told: Vec::new(),
@@ -166,6 +168,9 @@ impl<'p> LaneWorld<'p> {
             let mut before: Vec<Option<Number>> = vec![None; chunk.len()];
             for step in 0..steps {
                 for (i, recipient) in chunk.iter().enumerate() {
+                    if premise.sender_of(&recipient.chat) != self.instance {
+                        continue;
+                    }
                     let at = place + i64::try_from(i).unwrap_or(0);
                     let mould = &self.planner.jobs[job].mould;
                     let due = mould.due(&layout, (nominal, jitter), step, (at, recipient));

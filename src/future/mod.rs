@@ -19,7 +19,7 @@ mod rows;
 mod summary;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -131,6 +131,15 @@ pub struct JobPremise {
     pub after: Timestamp,
     /// Who gets it, by place.
     pub recipients: Vec<Recipient>,
+    /// Which account wrote to whom before, where it goes through several.
+    pub senders: HashMap<Chat, InstanceName>,
+}
+
+impl JobPremise {
+    /// The account that writes to a recipient.
+    pub fn sender_of(&self, chat: &Chat) -> &InstanceName {
+        self.job.sender_of(chat, self.senders.get(chat))
+    }
 }
 
 /// What becomes of one message.

@@ -68,6 +68,7 @@ pub fn of_file(settings: &Settings, known: &Known, from: Timestamp, until: Times
             first_applied: applied.unwrap_or(from),
             after,
             recipients,
+            senders: HashMap::new(),
         });
     }
     Ok(Premise { from, until, seed: known.seed, chance: None, lanes: lanes.collect(), jobs })

@@ -103,13 +103,16 @@ async fn jobs(
         let after = s.next_at.map_or(until, |t| t.max(now) - Millis(1));
         let fires = !s.event_cancelled
             && s.job.schedule.next_after(after, s.first_applied_at, &zone).is_some_and(|t| t < until);
-        let mut recipients = Vec::new();
+        let (mut recipients, mut senders) = (Vec::new(), HashMap::new());
         if fires {
             held += usize::try_from(s.size).unwrap_or(usize::MAX);
             if held > RECIPIENTS {
                 return Err(NotForeseeable::TooMany);
             }
             recipients = all_recipients(store, s.audience).await?;
+            if !s.job.others.is_empty() {
+                senders = store.senders(recipients.iter().map(|r| r.chat.clone()).collect()).await?;
+            }
         }
         by_name.insert(s.job.name.clone(), (jobs.len(), s.contents.clone()));
         jobs.push(JobPremise {
@@ -119,6 +122,7 @@ async fn jobs(
             first_applied: s.first_applied_at,
             after: if fires { after } else { until },
             recipients,
+            senders,
         });
     }
     Ok((jobs, by_name))

@@ -136,7 +136,7 @@ impl<'p> Mould<'p> {
         };
         Due {
             id: super::queue::id_of(0),
-            instance: job.instance.clone(),
+            instance: self.premise.sender_of(&recipient.chat).clone(),
             chat: recipient.chat.clone(),
             class: job.manner.class,
             flow: Flow::of_class(job.manner.class),

@@ -110,6 +110,7 @@ mod tests {
             schedule,
             zone: "UTC".into(),
             instance: InstanceName::new("i"),
+            others: Vec::new(),
             content: Content::text("x"),
             then: Vec::new(),
             weights: Vec::new(),

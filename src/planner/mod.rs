@@ -3,6 +3,7 @@
 
 mod decision;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
@@ -16,7 +17,7 @@ use crate::domain::occurrence::{Layout, Whose};
 use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::template::ZONE_VAR;
 use crate::domain::time::{Millis, Timestamp};
-use crate::intake::{SharedIds, lead_of};
+use crate::intake::{SharedIds, by_sender, lead_of};
 use crate::store::{
     Gate, NewMessage, NewMessages, Publish, Recipient, Store, StoreError, StoredContent, StoredJob, guard,
 };
@@ -313,21 +314,34 @@ impl Planner {
             let last = recipients.len() < CHUNK;
             after = recipients.last().map_or(after, |(place, _)| *place);
             let took = Stopwatch::start();
+            let job = &stored.job;
+            let senders = match job.others.is_empty() {
+                true => HashMap::new(),
+                false => self.store.senders(recipients.iter().map(|(_, r)| r.chat.clone()).collect()).await?,
+            };
             let batches = self.batches(&planned, (contents, &bodies), &recipients, now);
-            for (number, (content, rows)) in contents.iter().zip(batches).enumerate() {
-                let job = &stored.job;
+            let parts: Vec<_> = contents
+                .iter()
+                .zip(batches)
+                .flat_map(|(content, rows)| {
+                    by_sender(job, &senders, rows).into_iter().map(|(name, rows)| (content.id, name, rows))
+                })
+                .collect();
+            let of_all = parts.len();
+            for (number, (content, instance, rows)) in parts.into_iter().enumerate() {
                 self.store
                     .insert(NewMessages {
                         job: Some(job.name.clone()),
                         nominal_at: Some(nominal),
-                        instance: job.instance.clone(),
-                        content: content.id,
+                        instance,
+                        content,
                         counted: stored.job.manner.frequency.is_some(),
+                        sticky: !job.others.is_empty(),
                         steps,
                         audience: Some(stored.audience),
                         recipients: stored.size,
                         rows,
-                        publish: (last && number + 1 == contents.len()).then_some(publish),
+                        publish: (last && number + 1 == of_all).then_some(publish),
                         now,
                     })
                     .await?;

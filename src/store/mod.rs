@@ -39,6 +39,7 @@ mod sqlite_prune;
 mod sqlite_read;
 mod sqlite_restore;
 mod sqlite_rows;
+mod sqlite_senders;
 mod sqlite_upkeep;
 mod sqlite_usual;
 mod sqlite_watch;
@@ -47,6 +48,7 @@ mod sqlite_zones;
 pub mod view;
 mod witness;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -364,6 +366,8 @@ pub struct NewMessages {
     pub content: i64,
     /// Whether they count for `frequency`; of a sequence the first does.
     pub counted: bool,
+    /// Whether their recipients stay with this instance, since their job goes through several.
+    pub sticky: bool,
     /// The length of the sequence they belong to.
     pub steps: u32,
     /// Its audience, where there is one.
@@ -567,6 +571,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// When the planner must next look at a job.
     async fn next_plan_at(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Through which account each of these chats was written to last by a job that goes through several.
+    async fn senders(&self, chats: Vec<Chat>) -> Result<HashMap<Chat, InstanceName>, StoreError>;
 
     /// Recipients of an audience after `after_place`, by place.
     async fn recipients(

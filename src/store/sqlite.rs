@@ -15,6 +15,7 @@ use crate::crash_point;
 use crate::domain::claim::Wanted;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Departure, Facts, Verdict};
+use crate::domain::recipient::Chat;
 use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::time::Timestamp;
 use crate::store::ack_queue::AckQueue;
@@ -23,7 +24,8 @@ use crate::store::sqlite_writer::Writer;
 use crate::store::{
     AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, EchoFits, EchoNews, Evidence, Gate, NewMessages, Outage,
     Publish, RecentBody, Recipient, StorageFault, Store, StoreError, StoredContent, StoredJob, Verified,
-    sqlite_audience, sqlite_claim, sqlite_doubt, sqlite_overlap, sqlite_plan, sqlite_restore, sqlite_upkeep,
+    sqlite_audience, sqlite_claim, sqlite_doubt, sqlite_overlap, sqlite_plan, sqlite_restore, sqlite_senders,
+    sqlite_upkeep,
 };
 
 /// The schema, embedded.
@@ -471,6 +473,10 @@ impl Store for SqliteStore {
 
     async fn untouched_since_outage(&self, job: &str, before: Timestamp) -> Result<Vec<(i64, Timestamp)>, StoreError> {
         sqlite_overlap::untouched_since_outage(self, job, before).await
+    }
+
+    async fn senders(&self, chats: Vec<Chat>) -> Result<HashMap<Chat, InstanceName>, StoreError> {
+        sqlite_senders::senders(self, chats).await
     }
 
     async fn recipients(

@@ -170,6 +170,7 @@ async fn confirm(connection: &mut SqliteConnection, said: &ConsentNews) -> Resul
         instance,
         content,
         counted: false,
+        sticky: false,
         steps: 1,
         audience: None,
         recipients: 1,

@@ -171,6 +171,7 @@ async fn forget_contact(c: &mut SqliteConnection, chat: String) -> Result<Erased
          WHERE id IN (SELECT list FROM members WHERE chat IN (SELECT value FROM json_each(?1)))",
         "DELETE FROM members WHERE chat IN (SELECT value FROM json_each(?1))",
         "DELETE FROM contacts WHERE chat IN (SELECT value FROM json_each(?1))",
+        "DELETE FROM senders WHERE chat IN (SELECT value FROM json_each(?1))",
         "DELETE FROM opt_ins WHERE chat IN (SELECT value FROM json_each(?1))",
         "DELETE FROM replies WHERE chat IN (SELECT value FROM json_each(?1))",
         "UPDATE echoes SET chat = NULL, body = NULL WHERE chat IN (SELECT value FROM json_each(?1))",

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use crate::domain::flow::Flow;
 use crate::domain::id::InstanceName;
 use crate::store::sqlite_rows::{ForRows, MOST_ROWS, Places};
+use crate::store::sqlite_senders;
 use crate::store::{NewMessage, NewMessages, StoreError};
 
 static MESSAGES: LazyLock<ForRows> = LazyLock::new(|| ForRows::new(include_str!("sql/insert_messages.sql")));
@@ -26,6 +27,9 @@ pub(super) async fn insert_rows(
     messages: &NewMessages,
     occurrence: Option<i64>,
 ) -> Result<u64, StoreError> {
+    if messages.sticky {
+        sqlite_senders::remember(&mut *connection, messages).await?;
+    }
     insert(connection, &rows(messages, occurrence).collect::<Vec<_>>()).await
 }
 

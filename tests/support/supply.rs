@@ -129,6 +129,7 @@ impl Supply {
                 instance: InstanceName::new("shop"),
                 content,
                 counted: false,
+                sticky: false,
                 steps: 1,
                 audience: None,
                 recipients: 1,

@@ -1,0 +1,1 @@
+INSERT INTO senders (chat, instance) VALUES ('1@c.us', 'shop');
