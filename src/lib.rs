@@ -33,6 +33,7 @@ pub mod hours;
 pub mod http;
 pub mod import;
 pub mod intake;
+pub mod live_lists;
 pub mod planner;
 pub mod receipts;
 pub mod rendering;

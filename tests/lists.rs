@@ -278,3 +278,96 @@ fn a_contact_whose_forgetting_is_cut_off_is_forgotten_by_the_next_run() {
     assert_eq!(bench.json(&["stats"])["states"]["cancelled"], 4_000, "and every message is accounted for");
     println!("{lives} were cut off, {halfway} of them with some messages forgotten");
 }
+
+/// A job that follows a list of two, and the daemon that serves it.
+fn following(job: &str) -> (Bench, Running) {
+    let bench = Bench::new();
+    bench.write("jobs.yaml", "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs: {}\n");
+    join(&bench, "customers", &[("201000000001", "Rome"), ("201000000002", "Rome")]);
+    bench.write(
+        "jobs.yaml",
+        &format!("version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox }} }}\njobs:\n{job}"),
+    );
+    let daemon = bench.start_sandboxed("acks: { levels: [] }\n");
+    until("the daemon is ready", LIMIT, || bench.log().contains(" ready ms="));
+    (bench, daemon)
+}
+
+fn join(bench: &Bench, list: &str, people: &[(&str, &str)]) {
+    let rows: String = people.iter().map(|(phone, city)| format!("{phone},{city}\n")).collect();
+    bench.write("people.csv", &format!("phone,city\n{rows}"));
+    bench.json(&["contact", "import", "people.csv", "--chat", "phone", "--list", list]);
+}
+
+/// How many messages of a job are sent to a chat.
+fn sent(bench: &Bench, job: &str, chat: &str) -> usize {
+    let all = bench.json(&["list", "--job", job, "--to", chat, "--limit", "1000"]);
+    all["messages"].as_array().unwrap().iter().filter(|m| m["state"] == "sent").count()
+}
+
+#[test]
+fn who_joins_a_live_list_gets_what_has_begun_once_also_after_a_kill_and_when_coming_back() {
+    let job = "  welcome: { in: 500ms, to: { list: customers, where: \"city == 'Rome'\", live: true }, typing: { lead: 300ms }, \
+               messages: [{ text: \"Ciao, {{ city }}\" }, { after: 3s, text: two }] }\n";
+    let (bench, daemon) = following(job);
+    until("the first ones have it", LIMIT, || sent(&bench, "welcome", "201000000002") == 2);
+    join(&bench, "customers", &[("201000000003", "Rome"), ("201000000004", "Bari")]);
+    until("who joined has the first", LIMIT, || sent(&bench, "welcome", "201000000003") == 1);
+    drop(daemon);
+    join(&bench, "customers", &[("201000000005", "Rome")]);
+    let _daemon = bench.start_sandboxed("acks: { levels: [] }\n");
+    until("both have all of it", LIMIT, || {
+        ["201000000003", "201000000005"].iter().all(|chat| sent(&bench, "welcome", chat) == 2)
+    });
+    let shown = bench.json(&["campaign", "show", "welcome"]);
+    assert_eq!((&shown["recipients"], &shown["counts"]["sent"]), (&4.into(), &8.into()), "{shown}");
+    let joined =
+        bench.json(&["list", "--to", "201000000003", "--limit", "1000"])["messages"].as_array().unwrap().clone();
+    let of_step = |kind: &str| joined.iter().map(|m| m[kind].as_str().unwrap().to_owned()).max().unwrap();
+    assert!(of_step("due_at") > of_step("created_at"), "the second is due three seconds after the first: {joined:?}");
+    // Who leaves and comes back has had it.
+    bench.json(&["contact", "leave", "201000000001", "--list", "customers"]);
+    until("they are let go", LIMIT, || bench.log().contains("they left the list"));
+    join(&bench, "customers", &[("201000000001", "Rome"), ("201000000006", "Rome")]);
+    until("who is new has it", LIMIT, || sent(&bench, "welcome", "201000000006") == 2);
+    assert_eq!(sent(&bench, "welcome", "201000000001"), 2);
+    assert_eq!(sent(&bench, "welcome", "201000000004"), 0, "the condition does not take them");
+    let twice = bench.messages().iter().filter(|m| m["to"] == "201000000001@c.us").count();
+    assert_eq!(twice, 2, "{:?}", bench.messages());
+}
+
+#[test]
+fn who_leaves_a_live_list_is_skipped_and_who_joins_is_in_the_next_occurrences() {
+    let job = "  news: { every: 4s, to: { list: customers, live: true }, text: news, typing: off }\n";
+    let (bench, _daemon) = following(job);
+    until("the first ones have it", LIMIT, || sent(&bench, "news", "201000000001") == 1);
+    bench.json(&["contact", "leave", "201000000001", "--list", "customers"]);
+    join(&bench, "customers", &[("201000000003", "Oslo")]);
+    until("they are let go", LIMIT, || bench.log().contains("they left the list"));
+    let had = sent(&bench, "news", "201000000001");
+    until("who joined has it twice", LIMIT, || sent(&bench, "news", "201000000003") >= 2);
+    until("who stayed too", LIMIT, || sent(&bench, "news", "201000000002") >= 3);
+    assert!(sent(&bench, "news", "201000000001") <= had + 1, "at most the one that was on its way");
+    let of = |chat: &str| {
+        let all = bench.json(&["list", "--job", "news", "--to", chat, "--limit", "1000"]);
+        all["messages"].as_array().unwrap().clone()
+    };
+    until("an occurrence was planned without them", LIMIT, || of("201000000002").len() > of("201000000001").len());
+    let gone = of("201000000001");
+    assert!(gone.iter().all(|m| m["state"] == "sent" || m["reason"] == "left_list"), "{gone:?}");
+    assert_eq!(bench.json(&["job", "show", "news"])["recipients"], 2);
+}
+
+#[test]
+fn a_file_of_recipients_is_followed_by_nobody() {
+    let bench = Bench::new();
+    bench.write("people.csv", "phone\n201000000001\n");
+    let job = "{ in: 1s, to: { csv: people.csv, chat: phone, live: true }, text: hi }";
+    bench.write(
+        "jobs.yaml",
+        &format!("version: 1\ninstances: {{ shop: {{ gateway: sandbox }} }}\njobs: {{ a: {job} }}\n"),
+    );
+    let output = bench.run(&["check", "jobs.yaml", "--sandbox"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("live belongs to list"));
+}

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::contact_erase::{EraseArgs, contact_erase};
 use crate::cli::contact_export::{ContactExportArgs, contact_export};
 use crate::cli::contact_import::{ContactImportArgs, contact_import};
+use crate::cli::contact_leave::{ContactLeaveArgs, contact_leave};
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted, safe, table};
 use crate::cli::{Global, place};
@@ -41,6 +42,8 @@ pub(super) enum ContactCommand {
     },
     /// Write contacts with their attributes, as CSV or JSON lines, as `contact import` reads them
     Export(ContactExportArgs),
+    /// Take these out of a list
+    Leave(ContactLeaveArgs),
     /// Forget these: what names them is deleted, and that something was sent is kept without their names
     Erase(EraseArgs),
     /// Show one contact: whether they may be written to, what was said about it, and their latest messages
@@ -78,6 +81,7 @@ pub(super) async fn contact(global: &Global, command: ContactCommand, out: &Out)
     match command {
         ContactCommand::Import(args) => contact_import(global, args, out).await,
         ContactCommand::Export(args) => contact_export(global, &args, out).await,
+        ContactCommand::Leave(args) => contact_leave(global, &args, out).await,
         ContactCommand::Erase(args) => contact_erase(global, &args, out).await,
         ContactCommand::List { suppressed: true, limit, cursor, .. } => {
             suppressed(global, limit, cursor.as_deref().unwrap_or(""), out).await

@@ -11,6 +11,7 @@ mod contact;
 mod contact_erase;
 mod contact_export;
 mod contact_import;
+mod contact_leave;
 mod content_args;
 mod db;
 mod doctor;

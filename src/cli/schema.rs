@@ -146,6 +146,7 @@ fn schedule() -> Vec<(&'static str, Value)> {
                     object("The members of a list.", &[
                         ("list", text("The list, made by `onthedot contact import --list`.")),
                         ("where", text("Which members: a condition on their attributes.")),
+                        ("live", flag("Who joins while the job runs is written to, who leaves is not.")),
                     ], &["list"]),
                 ],
             }),

@@ -116,6 +116,7 @@ impl Reading<'_> {
             self.warn_of_the_same(r, follow, &map, &what);
         }
         let Said { mut contents, weights, after, .. } = said?;
+        let recipients = recipients?;
         let job = Job {
             name: name.to_owned(),
             schedule: schedule?,
@@ -126,11 +127,12 @@ impl Reading<'_> {
             then: contents,
             weights,
             after,
+            live: recipients.live(),
             manner,
             spread,
             jitter: jitter.filter(|j| *j > Millis::ZERO),
         };
-        Some(JobSettings { job, recipients: recipients?, line: node.line })
+        Some(JobSettings { job, recipients, line: node.line })
     }
 
     /// Says where an escalation goes to somebody who gets the message itself.

@@ -9,6 +9,7 @@ mod follow;
 mod instance;
 mod job;
 mod list;
+mod live;
 mod maintenance;
 mod manner;
 mod opt_out;
@@ -37,6 +38,7 @@ pub use content::content_from_json;
 pub use finding::{ConfigError, Finding};
 pub use instance::InstanceSettings;
 pub use job::JobSettings;
+pub use live::Joiners;
 pub use recipients::{Recipients, Source};
 
 /// Largest jobs file, in bytes.

@@ -13,6 +13,7 @@ use crate::config::read::{Map, Reading, describe, suggest};
 use crate::config::tree::{Node, Value};
 use crate::config::whereabouts::Whereabouts;
 use crate::domain::country::Country;
+use crate::domain::job::LiveList;
 use crate::domain::recipient::Chat;
 use crate::domain::selection::Selection;
 use crate::domain::template::{Moments, ZONE_VAR};
@@ -33,6 +34,21 @@ pub struct Recipients {
     selection: Option<Selection>,
     /// Finds out the zones of those that do not say theirs, where they matter.
     whereabouts: Option<Whereabouts>,
+    /// The job whose alone they are: they change while it runs.
+    only_of: Option<String>,
+}
+
+impl Recipients {
+    /// The list that is followed while the job runs, where one is.
+    pub(crate) fn live(&self) -> Option<LiveList> {
+        let Source::List(list) = &self.source else { return None };
+        self.only_of.as_ref()?;
+        Some(LiveList {
+            list: list.name.clone(),
+            selection: self.selection.as_ref().map(|s| s.text().to_owned()),
+            guesses_zones: self.whereabouts.as_ref().map(Whereabouts::guesses),
+        })
+    }
 }
 
 /// Where recipients come from.
@@ -64,7 +80,7 @@ impl Recipients {
     /// # Errors
     /// A [`Finding`] when the file cannot be read any more, or no longer says what was checked.
     pub fn for_each(&self, mut each: impl FnMut(Recipient)) -> Result<(), Finding> {
-        let mut print = Fingerprint::default();
+        let mut print = Fingerprint::of(self.only_of.as_deref());
         self.read(&mut BTreeSet::new(), &mut self.whereabouts.clone(), &mut |_, recipient| {
             let recipient = recipient?;
             print.add(&recipient);
@@ -137,6 +153,15 @@ impl Recipients {
 struct Fingerprint(sha2::Sha256);
 
 impl Fingerprint {
+    /// Of recipients that are one job's alone, or of no job's in particular.
+    fn of(job: Option<&str>) -> Fingerprint {
+        let mut print = Fingerprint::default();
+        if let Some(job) = job {
+            print.0.update(format!("only of {job}\n"));
+        }
+        print
+    }
+
     fn add(&mut self, recipient: &Recipient) {
         let mut part = |text: &str| {
             self.0.update(u64::try_from(text.len()).unwrap_or(0).to_le_bytes());
@@ -227,6 +252,7 @@ impl Reading<'_> {
             fingerprint,
             selection: None,
             whereabouts: None,
+            only_of: None,
         })
     }
 
@@ -238,16 +264,23 @@ impl Reading<'_> {
         (said, moments): (Option<&Said>, &Moments),
         whereabouts: Option<&mut Whereabouts>,
     ) -> Option<Recipients> {
-        let map = self.map(node, &format!("to of {what}"), &["csv", "chat", "country", "list", "where"], &[])?;
+        let map =
+            self.map(node, &format!("to of {what}"), &["csv", "chat", "country", "list", "where", "live"], &[])?;
         let selection = match map.get("where") {
             Some(n) => Some(self.selection(n)?),
             None => None,
         };
         let source = self.source(&map, what, kind)?;
+        let live = map.get("live").and_then(|n| Some((n, self.flag(n, "live")?)));
+        if let (Some((n, true)), Source::Csv(_)) = (live, &source) {
+            let hint = "contact import FILE --list NAME keeps it in a list, which may change".to_owned();
+            self.error(n, format!("to of {what} is a file, which nobody joins: live belongs to list"), Some(hint));
+        }
+        let only_of = live.filter(|(_, live)| *live).map(|_| what.to_owned());
         let mut learned = whereabouts.as_deref().cloned();
-        let mut all = Recipients { source, size: 0, fingerprint: Vec::new(), selection, whereabouts: None };
+        let mut all = Recipients { source, size: 0, fingerprint: Vec::new(), selection, whereabouts: None, only_of };
         let mut met: HashMap<Chat, u64> = HashMap::new();
-        let (mut print, mut errors, mut size) = (Fingerprint::default(), Vec::new(), 0);
+        let (mut print, mut errors, mut size) = (Fingerprint::of(all.only_of.as_deref()), Vec::new(), 0);
         let mut names = BTreeSet::new();
         let read = all.read(&mut names, &mut learned, &mut |line, recipient| {
             let recipient = match recipient {

@@ -41,6 +41,11 @@ impl Whereabouts {
         Whereabouts { job_zone: job_zone.to_owned(), guesses, now, countries: BTreeMap::new(), unknown: 0 }
     }
 
+    /// Whether one of the clocks of a country that has several is taken.
+    pub(crate) fn guesses(&self) -> bool {
+        self.guesses
+    }
+
     /// Fills in the zone of a recipient that does not say its own.
     pub(crate) fn fill_in(&mut self, chat: &Chat, vars: &mut Vars) {
         if vars.contains_key(ZONE_VAR) {

@@ -23,6 +23,7 @@ use crate::follower::Follower;
 use crate::gateway::Gateway;
 use crate::http;
 use crate::intake::{self, Defaults, IdMaker, SharedIds};
+use crate::live_lists::LiveLists;
 use crate::planner::Planner;
 use crate::receipts::{Confirm, Inbox, Receipts};
 use crate::store::{SqliteStore, Store, StoreError};
@@ -91,6 +92,8 @@ impl Parts {
         let follower = Follower::new(Arc::clone(&self.store), ids, news);
         others.push(tokio::spawn(follower.run(self.stop.clone())));
         planner.settle_passed(clock::now()).await?;
+        let live_lists = LiveLists::new(Arc::clone(&self.store), planner.clone());
+        others.push(tokio::spawn(live_lists.run(self.stop.clone())));
         others.push(tokio::spawn(planner.run(self.stop.clone())));
         if !options.passive {
             let quarantines: HashMap<&InstanceName, Millis> =

@@ -47,6 +47,9 @@ pub struct Job {
     /// How long after the one before it each content of `then` is due; empty where all are due together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Millis>,
+    /// The list its recipients follow while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveList>,
     /// How it is sent.
     pub manner: Manner,
     /// Its recipients are due evenly over this span instead of all at once.
@@ -97,6 +100,19 @@ impl Job {
         });
         found.or(Some(0))
     }
+}
+
+/// A list of contacts that a job follows.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LiveList {
+    /// The list.
+    pub list: String,
+    /// The condition for those of its members that are meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<String>,
+    /// Whether zones that members do not say are found out, and then whether they are guessed where a country has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guesses_zones: Option<bool>,
 }
 
 /// How a message is sent, whatever it says: what `defaults` may hold.

@@ -88,6 +88,8 @@ pub enum Reason {
     NoOptIn,
     /// Its recipient was written to often enough.
     TooOften,
+    /// Its recipient left the list that its job follows.
+    LeftList,
     /// It waits for a person's approval.
     Approval,
     /// It waits for its time after the message of its sequence before it.
@@ -100,7 +102,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason with its sentence: what the reference prints and a test holds against the code.
-    pub const ALL: [(Reason, &'static str, &'static str); 45] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 46] = [
         (Reason::Refused, "refused", "The gateway refused the message for good."),
         (Reason::TriesUsedUp, "tries_used_up", "Every try of `retry.attempts` was used up."),
         (Reason::CancelledByPerson, "cancelled_by_person", "Somebody cancelled it."),
@@ -182,6 +184,7 @@ impl Reason {
             "too_often",
             "Its recipient has had as many messages as the `frequency` of its job allows; it is not sent later either.",
         ),
+        (Reason::LeftList, "left_list", "Its recipient left the list that its job follows (`live: true`)."),
         (
             Reason::After,
             "after",

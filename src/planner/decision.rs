@@ -115,6 +115,7 @@ mod tests {
             then: Vec::new(),
             weights: Vec::new(),
             after: Vec::new(),
+            live: None,
             manner: Manner::default(),
             spread: None,
             jitter: None,

@@ -2,6 +2,7 @@
 //! before it.
 
 mod decision;
+mod join;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,8 +13,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Jump, Stopwatch};
+use crate::domain::id::InstanceName;
 use crate::domain::job::{DEFAULT_MAX_LATENESS, Overlap};
 use crate::domain::occurrence::{Layout, Whose};
+use crate::domain::recipient::Chat;
 use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::template::ZONE_VAR;
 use crate::domain::time::{Millis, Timestamp};
@@ -286,9 +289,6 @@ impl Planner {
         publish: Publish,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let bodies: Vec<String> =
-            contents.iter().map(|c| serde_json::to_string(&c.content).unwrap_or_default()).collect();
-        let steps = u32::try_from(stored.job.steps()).unwrap_or(1);
         let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(TimeZone::UTC);
         let job_zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
         let layout = self.layout(stored, &zone);
@@ -314,37 +314,13 @@ impl Planner {
             let last = recipients.len() < CHUNK;
             after = recipients.last().map_or(after, |(place, _)| *place);
             let took = Stopwatch::start();
-            let job = &stored.job;
-            let senders = match job.others.is_empty() {
-                true => HashMap::new(),
-                false => self.store.senders(recipients.iter().map(|(_, r)| r.chat.clone()).collect()).await?,
-            };
-            let batches = self.batches(&planned, (contents, &bodies), &recipients, now);
-            let parts: Vec<_> = contents
-                .iter()
-                .zip(batches)
-                .flat_map(|(content, rows)| {
-                    by_sender(job, &senders, rows).into_iter().map(|(name, rows)| (content.id, name, rows))
-                })
-                .collect();
-            let of_all = parts.len();
-            for (number, (content, instance, rows)) in parts.into_iter().enumerate() {
-                self.store
-                    .insert(NewMessages {
-                        job: Some(job.name.clone()),
-                        nominal_at: Some(nominal),
-                        instance,
-                        content,
-                        counted: stored.job.manner.frequency.is_some(),
-                        sticky: !job.others.is_empty(),
-                        steps,
-                        audience: Some(stored.audience),
-                        recipients: stored.size,
-                        rows,
-                        publish: (last && number + 1 == of_all).then_some(publish),
-                        now,
-                    })
-                    .await?;
+            let senders = self.senders(stored, &recipients).await?;
+            let mut parts = self.messages(&planned, stored, (contents, &senders), &recipients, now);
+            if let (true, Some(part)) = (last, parts.last_mut()) {
+                part.publish = Some(publish);
+            }
+            for part in parts {
+                self.store.insert(part).await?;
             }
             if last {
                 return Ok(());
@@ -357,6 +333,51 @@ impl Planner {
     fn layout<'j>(&self, stored: &'j StoredJob, zone: &'j TimeZone) -> Layout<'j> {
         let first_applied = stored.first_applied_at;
         Layout { job: &stored.job, zone, size: stored.size, first_applied, seed: self.seed }
+    }
+
+    /// Through which account each of some recipients was written to before, where the job goes through several.
+    async fn senders(
+        &self,
+        stored: &StoredJob,
+        recipients: &[(i64, Recipient)],
+    ) -> Result<HashMap<Chat, InstanceName>, StoreError> {
+        match stored.job.others.is_empty() {
+            true => Ok(HashMap::new()),
+            false => self.store.senders(recipients.iter().map(|(_, r)| r.chat.clone()).collect()).await,
+        }
+    }
+
+    /// The messages of some recipients, parted by content and account. There is a part even of none.
+    fn messages(
+        &self,
+        planned: &PlannedOccurrence<'_>,
+        stored: &StoredJob,
+        (contents, senders): (&[Arc<StoredContent>], &HashMap<Chat, InstanceName>),
+        recipients: &[(i64, Recipient)],
+        now: Timestamp,
+    ) -> Vec<NewMessages> {
+        let job = &stored.job;
+        let bodies: Vec<String> =
+            contents.iter().map(|c| serde_json::to_string(&c.content).unwrap_or_default()).collect();
+        let batches = self.batches(planned, (contents, &bodies), recipients, now);
+        let parts = contents.iter().zip(batches).flat_map(|(content, rows)| {
+            by_sender(job, senders, rows).into_iter().map(|(instance, rows)| (content.id, instance, rows))
+        });
+        let of_one = |(content, instance, rows)| NewMessages {
+            job: Some(job.name.clone()),
+            nominal_at: Some(planned.nominal),
+            instance,
+            content,
+            counted: job.manner.frequency.is_some(),
+            sticky: !job.others.is_empty(),
+            steps: u32::try_from(job.steps()).unwrap_or(1),
+            audience: Some(stored.audience),
+            recipients: stored.size,
+            rows,
+            publish: None,
+            now,
+        };
+        parts.map(of_one).collect()
     }
 
     /// The messages of some recipients, by content: those of a sequence for everybody, of variants for each one of them. In the

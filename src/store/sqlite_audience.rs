@@ -9,6 +9,12 @@ use crate::domain::recipient::Chat;
 use crate::store::sqlite_claim::{get, read_vars};
 use crate::store::{Recipient, SqliteStore, StoreError};
 
+/// Before the chat of a recipient who left the list that their job follows.
+pub(super) const LEFT: &str = "~";
+
+/// Holds of a recipient `r` where somebody is written to: an import needs no chats beside its messages, and some left.
+pub(super) const STANDS: &str = "r.chat <> '' AND r.chat NOT GLOB '~*'";
+
 impl SqliteStore {
     /// The audience with this fingerprint, if it is complete.
     ///
@@ -126,7 +132,12 @@ fn rows_from(from_place: i64, recipients: &[Recipient]) -> String {
     Value::Array(recipients.iter().zip(from_place..).map(row).collect()).to_string()
 }
 
-async fn insert_recipients(connection: &mut SqliteConnection, audience: i64, rows: String) -> Result<(), StoreError> {
+/// Stores recipients: a JSON list of place, chat and variables.
+pub(super) async fn insert_recipients(
+    connection: &mut SqliteConnection,
+    audience: i64,
+    rows: String,
+) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO recipients (audience, place, chat, vars)
          SELECT ?2, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)",
@@ -183,15 +194,17 @@ pub(super) async fn recipients(
     after_place: i64,
     limit: usize,
 ) -> Result<Vec<(i64, Recipient)>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT place, chat, vars FROM recipients WHERE audience = ?1 AND place > ?2 ORDER BY place LIMIT ?3",
-    )
-    .bind(audience)
-    .bind(after_place)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(&store.readers)
-    .await
-    .map_err(StoreError::database("read recipients"))?;
+    let statement = format!(
+        "SELECT r.place, r.chat, r.vars FROM recipients AS r
+         WHERE r.audience = ?1 AND r.place > ?2 AND {STANDS} ORDER BY r.place LIMIT ?3"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
+        .bind(audience)
+        .bind(after_place)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&store.readers)
+        .await
+        .map_err(StoreError::database("read recipients"))?;
     rows.iter()
         .map(|r| {
             let vars = read_vars(get::<Option<String>>(r, 2)?.as_deref());

@@ -63,7 +63,7 @@ impl SqliteStore {
             }
             traces.places.extend(get::<Option<i64>>(&row, 2)?.zip(get::<Option<i64>>(&row, 3)?));
         }
-        let statement = "SELECT audience, place FROM recipients WHERE chat = ?1";
+        let statement = "SELECT audience, place FROM recipients WHERE chat IN (?1, '~' || ?1)";
         let rows = sqlx::query(statement).bind(chat.as_str().to_owned()).fetch_all(&self.readers);
         for row in rows.await.map_err(StoreError::database(doing))? {
             traces.places.push((get(&row, 0)?, get(&row, 1)?));

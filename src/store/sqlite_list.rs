@@ -39,7 +39,7 @@ pub struct ContactsStored {
     pub changed: u64,
 }
 
-const VISIBLE: &str = "joining NOT IN (SELECT id FROM joinings WHERE done_at IS NULL)";
+pub(super) const VISIBLE: &str = "joining NOT IN (SELECT id FROM joinings WHERE done_at IS NULL)";
 
 impl SqliteStore {
     /// Begins to fill a list, which is made if it is not there. What an interrupted import left is removed first; the

@@ -1,0 +1,64 @@
+//! The messages of recipients who join an occurrence that is planned already.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use super::{PlannedOccurrence, Planner};
+use crate::clock;
+use crate::domain::id::InstanceName;
+use crate::domain::job::Expires;
+use crate::domain::recipient::Chat;
+use crate::domain::state::StateName;
+use crate::domain::time::{Millis, Timestamp};
+use crate::store::{NewMessages, Recipient, StoreError, StoredContent, StoredJob};
+
+impl Planner {
+    /// What recipients who join an occurrence get. Where its instant has passed they are due once their typing was seen,
+    /// and what follows in a sequence as much later as in the job.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn joining(
+        &self,
+        stored: &StoredJob,
+        nominal: Timestamp,
+        recipients: &[(i64, Recipient)],
+        now: Timestamp,
+    ) -> Result<Vec<NewMessages>, StoreError> {
+        let mut contents: Vec<Arc<StoredContent>> = Vec::new();
+        for id in &stored.contents {
+            contents.push(self.store.content(*id).await?);
+        }
+        let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(TimeZone::UTC);
+        let job_zone = clock::zone(&stored.job.zone).unwrap_or(TimeZone::UTC);
+        let layout = self.layout(stored, &zone);
+        let planned = PlannedOccurrence {
+            layout: &layout,
+            job_zone: &job_zone,
+            nominal,
+            jitter: layout.jitter(nominal),
+            useless_from: layout.useless_from(nominal),
+            state: StateName::Scheduled,
+            allowed_each: None,
+            extra: false,
+        };
+        let senders: HashMap<Chat, InstanceName> = self.senders(stored, recipients).await?;
+        let mut all = self.messages(&planned, stored, (&contents, &senders), recipients, now);
+        let mut late: HashMap<Chat, Millis> = HashMap::new();
+        for m in all.iter().flat_map(|part| &part.rows).filter(|m| m.step <= 0) {
+            late.insert(m.chat.clone(), now.since(m.wake_at).at_least_zero());
+        }
+        let follows_due =
+            matches!(stored.job.manner.expires, Some(Expires::After(_))) && planned.useless_from.is_none();
+        for m in all.iter_mut().flat_map(|part| &mut part.rows) {
+            let shift = late.get(&m.chat).copied().unwrap_or(Millis::ZERO);
+            (m.due_at, m.wake_at) = (m.due_at + shift, m.wake_at + shift);
+            if follows_due {
+                m.expires_at = m.expires_at.map(|at| at + shift);
+            }
+        }
+        Ok(all)
+    }
+}

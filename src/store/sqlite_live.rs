@@ -1,0 +1,290 @@
+//! Lists that jobs follow while they run: who joined since, who left.
+
+use serde_json::{Value, json};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use crate::domain::id::MessageId;
+use crate::domain::message::{Change, Facts};
+use crate::domain::recipient::Chat;
+use crate::domain::state::{self, Event, Reason, State};
+use crate::domain::time::Timestamp;
+use crate::store::sqlite_apply::insert;
+use crate::store::sqlite_audience::{LEFT, STANDS, insert_recipients};
+use crate::store::sqlite_claim::{get, id, read_vars};
+use crate::store::sqlite_insert::insert_rows;
+use crate::store::sqlite_list::VISIBLE;
+use crate::store::{FoundList, NewMessages, Recipient, SqliteStore, StoreError, vars_json};
+
+/// An occurrence that still takes recipients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpenOccurrence {
+    /// Its row.
+    pub id: i64,
+    /// Its nominal instant.
+    pub nominal: Timestamp,
+}
+
+/// A member of a list who is not in an audience.
+#[derive(Clone, Debug)]
+pub struct Joiner {
+    /// Who.
+    pub recipient: Recipient,
+    /// Whether they were in it before, and left.
+    pub returns: bool,
+}
+
+/// Recipients who joined, with the messages they get.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// The job.
+    pub job: String,
+    /// Its audience: where it has another one by now, nothing is done.
+    pub audience: i64,
+    /// Who, by place.
+    pub recipients: Vec<(i64, Recipient)>,
+    /// Their messages, by occurrence.
+    pub messages: Vec<(i64, NewMessages)>,
+}
+
+impl SqliteStore {
+    /// The jobs that follow a list.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn jobs_of_live_lists(&self) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar(include_str!("sql/jobs_of_live_lists.sql"))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("find the jobs that follow a list"))
+    }
+
+    /// Members of a list, by chat after one of them, who are not in an audience.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn joiners(
+        &self,
+        list: FoundList,
+        audience: i64,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Joiner>, StoreError> {
+        let statement = format!(
+            "SELECT m.chat, c.vars, '{LEFT}' || m.chat IN (SELECT chat FROM recipients WHERE audience = ?4)
+             FROM members AS m JOIN contacts AS c ON c.chat = m.chat
+             WHERE m.list = ?1 AND m.chat > ?2 AND m.{VISIBLE}
+               AND m.chat NOT IN (SELECT chat FROM recipients WHERE audience = ?4)
+             ORDER BY m.chat LIMIT ?3"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
+            .bind(list.id)
+            .bind(after.to_owned())
+            .bind(limit)
+            .bind(audience)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("look who joined a list"))?;
+        let one = |r: &SqliteRow| {
+            let chat = Chat::from_stored(&get::<String>(r, 0)?);
+            let recipient = Recipient { chat, vars: read_vars(get::<Option<String>>(r, 1)?.as_deref()) };
+            Ok(Joiner { recipient, returns: get::<i64>(r, 2)? != 0 })
+        };
+        rows.iter().map(one).collect()
+    }
+
+    /// Recipients of an audience after a place who have no message in an occurrence.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn forgotten(
+        &self,
+        audience: i64,
+        occurrence: i64,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, Recipient)>, StoreError> {
+        let statement = format!(
+            "SELECT r.place, r.chat, r.vars FROM recipients AS r
+             WHERE r.audience = ?1 AND r.place > ?3 AND {STANDS}
+               AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = ?2 AND m.chat = r.chat AND m.step = 0)
+             ORDER BY r.place LIMIT ?4"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
+            .bind(audience)
+            .bind(occurrence)
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("look whether everybody of a list has a message"))?;
+        let one = |r: &SqliteRow| {
+            let chat = Chat::from_stored(&get::<String>(r, 1)?);
+            Ok((get(r, 0)?, Recipient { chat, vars: read_vars(get::<Option<String>>(r, 2)?.as_deref()) }))
+        };
+        rows.iter().map(one).collect()
+    }
+
+    /// Recipients of an audience who are no members of a list any more.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn leavers(&self, list: FoundList, audience: i64, limit: u32) -> Result<Vec<String>, StoreError> {
+        let statement = format!(
+            "SELECT r.chat FROM recipients AS r
+             WHERE r.audience = ?2 AND {STANDS}
+               AND NOT EXISTS (SELECT 1 FROM members AS m WHERE m.list = ?1 AND m.chat = r.chat AND m.{VISIBLE})
+             LIMIT ?3"
+        );
+        sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .bind(list.id)
+            .bind(audience)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("look who left a list"))
+    }
+
+    /// The place after the last one of an audience.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn next_place(&self, audience: i64) -> Result<i64, StoreError> {
+        sqlx::query_scalar("SELECT coalesce(max(place), -1) + 1 FROM recipients WHERE audience = ?1")
+            .bind(audience)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database("find the end of an audience"))
+    }
+
+    /// The occurrences of a job that are visible and that nobody cancelled, the latest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn occurrences_to_join(&self, job: &str) -> Result<Vec<OpenOccurrence>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT o.id, o.nominal_at FROM occurrences AS o
+             WHERE o.job = ?1 AND o.state = 'planned' AND o.cancelled_at IS NULL
+               AND NOT EXISTS (SELECT 1 FROM imports AS i WHERE i.occurrence = o.id)
+             ORDER BY o.nominal_at DESC LIMIT 1000",
+        )
+        .bind(job.to_owned())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database("find what still takes recipients"))?;
+        rows.iter().map(|r| Ok(OpenOccurrence { id: get(r, 0)?, nominal: Timestamp(get(r, 1)?) })).collect()
+    }
+
+    /// Takes recipients in, with the messages they get. Answers how many messages are new.
+    ///
+    /// # Errors
+    /// When the database cannot be written; then nothing of it is done.
+    pub async fn join(&self, joined: Joined) -> Result<u64, StoreError> {
+        let writer = self.writer()?;
+        let new = writer.run(move |c| Box::pin(async move { join(c, &joined).await })).await?;
+        writer.tell();
+        Ok(new)
+    }
+
+    /// Lets recipients of an audience go: no later occurrence writes to them, and what waits for them in these is skipped.
+    /// Answers how many messages.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn let_go(
+        &self,
+        audience: i64,
+        chats: Vec<String>,
+        open: &[OpenOccurrence],
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let writer = self.writer()?;
+        let asked = json!(chats).to_string();
+        let ids: Vec<i64> = open.iter().map(|o| o.id).collect();
+        let rows = sqlx::query(
+            "SELECT m.id, m.attempts, m.wake_at FROM json_each(?1) AS o CROSS JOIN json_each(?2) AS j
+             CROSS JOIN messages AS m ON m.occurrence = o.value AND m.chat = j.value
+             WHERE m.state = 'scheduled' AND m.reason IS NOT 'replaced'",
+        )
+        .bind(json!(ids).to_string())
+        .bind(asked.clone())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database("find what waits for who left a list"))?;
+        let mut changes = Vec::with_capacity(rows.len());
+        for row in &rows {
+            changes.extend(skip(id(row, 0)?, get(row, 1)?, Timestamp(get(row, 2)?), now));
+        }
+        writer.run(move |c| Box::pin(async move { forget(c, audience, asked).await })).await?;
+        let skipped = changes.len();
+        if skipped > 0 {
+            writer.apply(changes).await?;
+        }
+        writer.tell();
+        Ok(skipped)
+    }
+}
+
+fn skip(id: MessageId, attempts: u32, wake_at: Timestamp, now: Timestamp) -> Option<Change> {
+    let event = Event::Unsendable { reason: Reason::LeftList };
+    let transition = state::apply(&State::Scheduled { wake_at }, &event).ok()?;
+    Some(Change { id, attempts, at: now, transition, facts: Facts::Note("its recipient left the list".to_owned()) })
+}
+
+/// Their places stay, since messages refer to them, and so does that they were there: who comes back gets nothing twice.
+async fn forget(connection: &mut SqliteConnection, audience: i64, chats: String) -> Result<(), StoreError> {
+    let doing = "let go who left a list";
+    let statement = format!(
+        "UPDATE recipients SET chat = '{LEFT}' || chat
+         WHERE audience = ?1 AND chat IN (SELECT value FROM json_each(?2))"
+    );
+    let gone = sqlx::query(sqlx::AssertSqlSafe(statement))
+        .bind(audience)
+        .bind(chats)
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    sqlx::query("UPDATE audiences SET size = max(size - ?2, 0) WHERE id = ?1")
+        .bind(audience)
+        .bind(i64::try_from(gone.rows_affected()).unwrap_or(0))
+        .execute(connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    Ok(())
+}
+
+async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<u64, StoreError> {
+    let doing = "take recipients in";
+    let still: Option<i64> = sqlx::query_scalar("SELECT 1 FROM jobs WHERE name = ?1 AND audience = ?2")
+        .bind(joined.job.clone())
+        .bind(joined.audience)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    if still.is_none() {
+        return Ok(0);
+    }
+    let row = |(place, r): &(i64, Recipient)| json!([place, r.chat.as_str(), vars_json(&r.vars)]);
+    let rows: Vec<Value> = joined.recipients.iter().map(row).collect();
+    let count = i64::try_from(rows.len()).unwrap_or(0);
+    insert_recipients(&mut *connection, joined.audience, Value::Array(rows).to_string()).await?;
+    sqlx::query("UPDATE audiences SET size = size + ?2 WHERE id = ?1")
+        .bind(joined.audience)
+        .bind(count)
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    let (mut new, mut joined_in) = (0, std::collections::BTreeSet::new());
+    for (occurrence, messages) in &joined.messages {
+        new += insert_rows(&mut *connection, messages, Some(*occurrence)).await?;
+        joined_in.insert(*occurrence);
+    }
+    // Those of an occurrence that was planned without some of them are all of the audience in the end.
+    let raised = joined_in.iter().map(|o| json!([o, count, joined.audience])).collect();
+    let statement = "UPDATE occurrences
+        SET recipients = iif(j.value ->> 1 > 0, recipients + (j.value ->> 1),
+                             max(recipients, (SELECT a.size FROM audiences AS a WHERE a.id = j.value ->> 2)))
+        FROM json_each(?1) AS j WHERE occurrences.id = j.value ->> 0";
+    insert(connection, statement, raised, doing).await?;
+    Ok(new)
+}

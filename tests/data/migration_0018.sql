@@ -1,0 +1,1 @@
+UPDATE jobs SET definition = json_set(definition, '$.live', json('{"list":"vip"}'));
