@@ -177,11 +177,16 @@ fn what_a_job_cannot_do_is_warned_of() {
             "version: 1
 instances:
   shop: {{ gateway: sandbox, base_url: \"http://127.0.0.1:9\", pacing: {{ rate: 1/min }}, window: {{ hours: \"09:00-12:00\" }} }}
+  slow: {{ gateway: sandbox, base_url: \"http://127.0.0.1:9\", pacing: {{ rate: 10/h }}, window: {{ hours: \"09:00-12:00\" }} }}
+  capped: {{ gateway: sandbox, base_url: \"http://127.0.0.1:9\", pacing: {{ per_day: 10 }} }}
+defaults: {{ instance: shop }}
 jobs:
   never: {{ at: 2099-01-01T10:00, to: \"201234567890\", text: hi, window: {{ hours: \"13:00-14:00\" }} }}
   slow: {{ every: 10m, to: [{0}], text: hi }}
   late: {{ at: 2099-01-01T10:00, to: [{0}], text: hi, expires: 30m }}
   fine: {{ every: 2h, to: [{0}], text: hi }}
+  long: {{ at: 2099-01-05T09:00, expires: 2099-01-05T18:00, to: [{0}], text: hi, instance: slow }}
+  daily: {{ every: 3d, to: [{0}], text: hi, instance: capped }}
 ",
             list.join(", ")
         ),
@@ -198,6 +203,22 @@ jobs:
     );
     assert_eq!(told("job 'late': pacing cannot finish"), 1, "{warnings:?}");
     assert_eq!(told("job 'fine'"), 0, "{warnings:?}");
+    // 49 tenths of an hour in three hours a day.
+    assert_eq!(
+        told(
+            "job 'long': pacing cannot finish: 50 messages take about 1d15h12m in its windows, and it expires after 9h"
+        ),
+        1,
+        "{warnings:?}"
+    );
+    assert_eq!(
+        told("job 'daily': pacing cannot finish: 50 messages take about 4d, and the next occurrence comes after 3d"),
+        1,
+        "{warnings:?}"
+    );
+    let hints: Vec<&str> = document["warnings"].as_array().unwrap().iter().filter_map(|w| w["hint"].as_str()).collect();
+    let proposed = "it would at 1.4 times the pace, through 2 such accounts, or with 4d for it";
+    assert!(hints.contains(&proposed), "{hints:?}");
 }
 
 #[test]
