@@ -126,6 +126,8 @@ impl DoubtSeeker {
                 let event = Event::ProvedSent { sent_at: doubt.slot_at, reason: Reason::FoundInHistory };
                 (event, DoubtVerdict::Sent)
             }
+            Ruling::Unsent if doubt.recalled => (recalled(), DoubtVerdict::Unsent),
+            Ruling::Resend if doubt.recalled => (recalled(), DoubtVerdict::Dropped),
             Ruling::Unsent => (next_try(doubt, Reason::ProvedUnsent, now), DoubtVerdict::Unsent),
             Ruling::Resend => (next_try(doubt, Reason::ResentOnDoubt, now), DoubtVerdict::Resent),
             Ruling::Drop => (Event::GivenUp { reason: Reason::Dropped }, DoubtVerdict::Dropped),
@@ -258,6 +260,11 @@ fn next_try(doubt: &Doubt, reason: Reason, now: Timestamp) -> Event {
         return Event::GivenUp { reason: Reason::TriesUsedUp };
     }
     Event::TryAgain { wake_at: now, reason }
+}
+
+/// The end of what is not to go out any more.
+fn recalled() -> Event {
+    Event::GivenUp { reason: Reason::CancelledByPerson }
 }
 
 fn evidence_of(echo: &EchoFits, verdict: &'static str, note: String, now: Timestamp) -> Evidence {

@@ -84,9 +84,9 @@ impl Follower {
             let (followed, at) = (message.followed, message.followed.map(|_| Timestamp(0)));
             return self.store.follow(message, Vec::new(), followed, at, now).await;
         }
-        let follow = message.claimed.content.manner.follow.as_ref().filter(|_| message.job_known);
+        let follow = message.claimed.content.manner.follow.as_ref().filter(|_| message.goes_on);
         let Some(follow) = follow else {
-            // Its job is gone: nothing follows it any more.
+            // Its job is gone, or it was recalled: nothing follows it any more.
             let left = message.followed.map(|_| Followed::Unknown);
             return self.store.follow(message, Vec::new(), left, None, now).await;
         };

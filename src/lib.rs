@@ -8,7 +8,7 @@
 //!
 //! 0. [`domain`], the words and the rules; 1. [`engine`], the machine that decides;
 //! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside (with [`crash_point`], for tests), with [`table`], rows of data files, and [`feed`], the news for who watches;
-//! 3. [`planner`], [`worker`] (with [`rendering`], [`hours`] and [`repeats`]), [`receipts`], [`follower`], [`doubt`], [`intake`], [`import`](mod@import), [`repair`], [`explain`], [`future`], [`upkeep`], [`chores`], [`zones`] and [`sandbox`], which drive them;
+//! 3. [`planner`], [`worker`] (with [`rendering`], [`hours`] and [`repeats`]), [`receipts`], [`follower`], [`doubt`], [`recall`], [`intake`], [`import`](mod@import), [`repair`], [`explain`], [`future`], [`upkeep`], [`chores`], [`zones`] and [`sandbox`], which drive them;
 //! 4. [`http`], [`daemon`] and [`mod@bench`], which measures it; 5. [`cli`].
 
 pub mod bench;
@@ -35,6 +35,7 @@ pub mod import;
 pub mod intake;
 pub mod live_lists;
 pub mod planner;
+pub mod recall;
 pub mod receipts;
 pub mod rendering;
 pub mod repair;

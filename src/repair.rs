@@ -5,7 +5,7 @@ use crate::domain::message::{Change, Facts, Verdict};
 use crate::domain::state::{self, Event, Reason, State, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::view::{CampaignView, MessageView, Place};
-use crate::store::{Pause, PauseScope, SqliteStore, Store, StoreError};
+use crate::store::{Pause, PauseScope, RecallAsked, RecallWish, SqliteStore, Store, StoreError};
 
 /// A repair that meets a message in motion looks again this often before it gives an answer.
 const LOOKS: u32 = 5;
@@ -247,9 +247,8 @@ pub async fn call_off(
     now: impl Fn() -> Timestamp,
 ) -> Result<CalledOff, StoreError> {
     let scope = PauseScope::Campaign(campaign.name.clone());
-    let note = Some("it is being called off".to_owned());
     if !dry_run {
-        store.pause(Pause { scope: scope.clone(), note, since: now(), until: None }).await?;
+        stop(store, campaign, now()).await?;
     }
     let (mut done, mut after) = (CalledOff::default(), Place::START);
     loop {
@@ -271,4 +270,35 @@ pub async fn call_off(
         store.resume(scope, now()).await?;
     }
     Ok(done)
+}
+
+/// Pauses a campaign that is being called off: once this returns nothing more of it is marked.
+async fn stop(store: &SqliteStore, campaign: &CampaignView, now: Timestamp) -> Result<(), StoreError> {
+    let note = Some("it is being called off".to_owned());
+    let scope = PauseScope::Campaign(campaign.name.clone());
+    store.pause(Pause { scope, note, since: now, until: None }).await
+}
+
+/// Calls a campaign off, and asks for the recall of what went out of it or may have. Nothing more is marked before it is looked what
+/// did, so no message is in neither. Where this ends halfway the campaign stays paused, and it is to be recalled again.
+///
+/// # Errors
+/// When the database cannot be read or written.
+pub async fn recall(
+    store: &SqliteStore,
+    campaign: &CampaignView,
+    wish: &RecallWish,
+    dry_run: bool,
+    now: impl Fn() -> Timestamp,
+) -> Result<(CalledOff, RecallAsked), StoreError> {
+    if !dry_run {
+        stop(store, campaign, now()).await?;
+    }
+    let mut asked = store.ask_recalls(wish, dry_run, now()).await?;
+    let done = call_off(store, campaign, dry_run, &now).await?;
+    if !dry_run {
+        // What was made meanwhile to follow a message that nobody had recalled then.
+        asked += store.ask_recalls(wish, dry_run, now()).await?;
+    }
+    Ok((done, asked))
 }

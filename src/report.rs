@@ -11,7 +11,8 @@ use crate::domain::time::Timestamp;
 use crate::engine::explain::{Explanation, Gate};
 use crate::store::KeptDay;
 use crate::store::view::{
-    AttemptView, DoubtAttemptView, DoubtView, FollowUpView, FollowerView, MessageDetail, MessageView, StatsView,
+    AttemptView, DoubtAttemptView, DoubtView, FollowUpView, FollowerView, MessageDetail, MessageView, RecallView,
+    StatsView,
 };
 
 fn instant(t: Option<Timestamp>) -> Value {
@@ -71,10 +72,24 @@ pub fn detail(d: &MessageDetail, explanation: &Explanation) -> Value {
     all.insert("attempt_log".to_owned(), d.attempts.iter().map(attempt).collect());
     all.insert("acks".to_owned(), Value::Array(acks));
     all.insert("events".to_owned(), Value::Array(events));
+    all.insert("recall".to_owned(), d.recall.as_ref().map_or(Value::Null, recall));
     let follow_up = d.follow_up.as_ref();
     all.insert("follow_up".to_owned(), follow_up.filter(|f| f.state.is_some()).map_or(Value::Null, followed));
     all.insert("follows".to_owned(), json!(follow_up.and_then(|f| f.follows).map(|id| id.to_string())));
     Value::Object(all)
+}
+
+/// How the recall of a message stands.
+fn recall(r: &RecallView) -> Value {
+    json!({
+        "state": r.state.name(),
+        "reason": r.reason,
+        "asked_at": r.asked_at.to_rfc3339(),
+        "settled_at": instant(r.settled_at),
+        "tries": r.tries,
+        "status": r.status,
+        "response": body(r.response.as_deref()),
+    })
 }
 
 /// How following a message stands.

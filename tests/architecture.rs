@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of the crate, itself always included. Arrows point down only.
-const ALLOWED: [(&str, &[&str]); 36] = [
+const ALLOWED: [(&str, &[&str]); 37] = [
     ("crash_point", &[]),
     ("domain", &[]),
     ("engine", &["domain"]),
@@ -35,6 +35,7 @@ const ALLOWED: [(&str, &[&str]); 36] = [
     ),
     ("receipts", &["domain", "clock", "feed", "gateway", "store"]),
     ("doubt", &["domain", "clock", "crash_point", "gateway", "store", "rendering"]),
+    ("recall", &["domain", "clock", "crash_point", "gateway", "store", "repair"]),
     ("upkeep", &["domain", "clock", "store"]),
     ("brake", &["domain", "clock", "store"]),
     ("check", &["domain", "clock", "store", "worker"]),
@@ -64,6 +65,7 @@ const ALLOWED: [(&str, &[&str]); 36] = [
             "follower",
             "receipts",
             "doubt",
+            "recall",
             "upkeep",
             "brake",
             "check",
@@ -266,6 +268,12 @@ fn every_reason_stands_in_the_reference() {
             reference.contains(&format!("| `{name}` | {sentence} |")),
             "the reference lacks {name}, or words it otherwise"
         );
+    }
+    let (states, reasons) = (onthedot::domain::recall::RecallState::ALL, onthedot::domain::recall::RecallReason::ALL);
+    let recalls = states.map(|(_, n, s)| (n, s)).into_iter().chain(reasons.map(|(_, n, s)| (n, s)));
+    for (name, sentence) in recalls {
+        let row = format!("| `{name}` | {sentence} |");
+        assert!(reference.contains(&row), "the reference lacks {name} of a recall, or words it otherwise");
     }
     for state in onthedot::domain::state::StateName::ALL {
         assert!(reference.contains(&format!("| `{}` |", state.name())), "the reference lacks {}", state.name());

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::campaign_eta::{EtaArgs, campaign_eta};
 use crate::cli::campaign_export::{ExportArgs, export};
 use crate::cli::campaign_preview::{PreviewArgs, campaign_preview};
+use crate::cli::campaign_recall::{RecallArgs, campaign_recall, report_json, report_words};
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted, safe, table};
 use crate::cli::pause::{PauseHow, pause_scope, resume_scope};
@@ -65,7 +66,7 @@ pub(super) enum CampaignCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Call a campaign off: what has not left is cancelled
+    /// Call a campaign off: what has not left is cancelled; `recall` also has what was sent deleted for everyone
     Cancel {
         /// The campaign, or its job
         name: String,
@@ -73,6 +74,8 @@ pub(super) enum CampaignCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Take a campaign back: what has not left is cancelled, what was sent is deleted for everyone
+    Recall(RecallArgs),
     /// Say when a campaign will be finished, as it stands and as it might be
     Eta(EtaArgs),
     /// Once more for those whom a campaign did not reach: what failed gets another chance, what was sent becomes a new campaign
@@ -100,6 +103,7 @@ pub(super) async fn campaign(global: &Global, command: CampaignCommand, out: &Ou
             resume_scope(global, scope(global, &name).await?, dry_run, out).await
         }
         CampaignCommand::Cancel { name, dry_run } => cancel(global, &name, dry_run, out).await,
+        CampaignCommand::Recall(args) => campaign_recall(global, &args, out).await,
         CampaignCommand::Preview(args) => campaign_preview(global, &args, out).await,
         CampaignCommand::Approve { name, dry_run } => approve(global, &name, dry_run, out).await,
         CampaignCommand::Resend { name, only, dry_run } => once_more(global, &name, &only, dry_run, out).await,
@@ -142,12 +146,12 @@ async fn show(global: &Global, name: &str, out: &Out) -> anyhow::Result<Exit> {
     let store = place::open(global, Opening::Reading).await?;
     let (now, zone) = (clock::now(), place::zone(&store).await?);
     let (found, pauses) = (found(&store, name, now).await, store.pauses(now).await?);
-    let variants = match &found {
-        Ok(view) => store.variants_of_campaign(view.occurrence).await,
-        Err(_) => Ok(Vec::new()),
+    let (variants, recall) = match &found {
+        Ok(view) => (store.variants_of_campaign(view.occurrence).await, store.recall_report(view.occurrence).await),
+        Err(_) => (Ok(Vec::new()), Ok(None)),
     };
     store.close().await;
-    let (view, mut variants) = (found?, variants?);
+    let (view, mut variants, recall) = (found?, variants?, recall?);
     // One content is no variant.
     if variants.len() < 2 {
         variants.clear();
@@ -155,10 +159,14 @@ async fn show(global: &Global, name: &str, out: &Out) -> anyhow::Result<Exit> {
     if out.json {
         let mut document = json_of(&view, &pauses, now);
         document["variants"] = variants.iter().map(variant_json).collect();
+        document["recall"] = report_json(recall.as_ref());
         out.document(&document)?;
         return Ok(Exit::Ok);
     }
     out.data(&words(&view, &pauses, &zone, now))?;
+    if let Some(report) = &recall {
+        out.data(&report_words(report))?;
+    }
     if !variants.is_empty() {
         let header = ["variant", "messages", "sent", "device", "read", "replied", "opted out", "failed"];
         out.data(&format!("\n{}", table(&header, variants.iter().map(variant_row).collect())))?;

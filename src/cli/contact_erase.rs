@@ -104,8 +104,8 @@ async fn erase_once(store: &SqliteStore, chat: &Chat, dry_run: bool) -> anyhow::
         return Err(told(
             Exit::Refused,
             format!(
-                "{chat}: {what} to them on the way or in doubt: what became of it is found by their chat. \
-                 Settle it first (`onthedot doubt list`), then run this again"
+                "{chat}: {what} to them on the way, in doubt or being recalled: what became of it is found by their chat. \
+                 Settle it first (`onthedot doubt list`), or let the recall end, then run this again"
             ),
         ));
     }

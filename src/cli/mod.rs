@@ -5,6 +5,7 @@ mod campaign;
 mod campaign_eta;
 mod campaign_export;
 mod campaign_preview;
+mod campaign_recall;
 mod check;
 mod chores;
 mod contact;

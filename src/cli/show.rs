@@ -8,12 +8,13 @@ use crate::clock;
 use crate::domain::content::Body;
 use crate::domain::follow::Kind;
 use crate::domain::id::MessageId;
+use crate::domain::recall::RecallState;
 use crate::domain::time::Timestamp;
 use crate::engine::explain::Explanation;
 use crate::explain;
 use crate::report;
 use crate::store::Opening;
-use crate::store::view::{FollowUpView, MessageDetail};
+use crate::store::view::{FollowUpView, MessageDetail, RecallView};
 
 /// Show one message: timeline, attempts with both responses, acks
 #[derive(clap::Args, Debug)]
@@ -72,6 +73,9 @@ fn words(d: &MessageDetail, explanation: &Explanation, zone: &Zone) -> String {
         let until = g.until.map(|t| format!(" until {}", at(t))).unwrap_or_default();
         lines.push(format!("waits     {}{until}  {}", g.name.name(), safe(g.note.as_deref().unwrap_or(""))));
     }
+    if let Some(r) = &d.recall {
+        lines.push(recalled(r, zone));
+    }
     if let Some(f) = &d.follow_up {
         lines.extend(followed(f, zone));
     }
@@ -108,6 +112,19 @@ fn words(d: &MessageDetail, explanation: &Explanation, zone: &Zone) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// How its recall stands.
+fn recalled(r: &RecallView, zone: &Zone) -> String {
+    let at = zone.show_exactly(r.settled_at.unwrap_or(r.asked_at));
+    let reason = r.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
+    let answer = r.response.as_deref().map(|r| format!("  {}", safe(r))).unwrap_or_default();
+    let status = r.status.map(|s| format!("  {s}")).unwrap_or_default();
+    match r.state {
+        RecallState::Done => format!("recalled  {at}{status}{answer}"),
+        RecallState::Open => format!("recall    open, asked {at}{status}{answer}"),
+        state => format!("recall    {}{reason}, {at}{status}{answer}", state.name()),
+    }
 }
 
 /// How following it stands.

@@ -24,6 +24,7 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::feed::Feed;
 use crate::gateway::{self, Gateway};
 use crate::intake::{self, AppliedFile, IntakeError};
+use crate::recall::Recaller;
 use crate::receipts::Receipts;
 use crate::sandbox::scenario::Scenario;
 use crate::sandbox::{Sandbox, SandboxError, SandboxOptions};
@@ -332,10 +333,11 @@ async fn wait(
     Signals { mut terminate, mut interrupt, mut hangup }: Signals,
     started_at: Timestamp,
 ) -> Result<bool, DaemonError> {
-    let (activity, receipts, sends) = (running.activity.clone(), running.receipts.clone(), running.sends);
+    let (activity, receipts) = (running.activity.clone(), running.receipts.clone());
+    let recaller = running.sends.then(|| running.recaller.clone());
     let idle = async {
         match options.until_idle {
-            Some(span) => until_idle(store, (activity, receipts, sends), span, started_at).await,
+            Some(span) => until_idle(store, (activity, receipts, recaller), span, started_at).await,
             None => std::future::pending().await,
         }
     };
@@ -433,10 +435,12 @@ fn tell_restart(options: &DaemonOptions, settings: &Settings, before: &[Instance
 
 async fn until_idle(
     store: &SqliteStore,
-    (activity, receipts, sends): (watch::Receiver<Activity>, Receipts, bool),
+    (activity, receipts, recaller): (watch::Receiver<Activity>, Receipts, Option<Recaller>),
     span: Millis,
     started_at: Timestamp,
 ) {
+    // Where nothing is sent, nothing that waits keeps it from ending.
+    let sends = recaller.is_some();
     loop {
         clock::sleep(IDLE_LOOK).await;
         let busy = || {
@@ -450,7 +454,11 @@ async fn until_idle(
         // A database that cannot be read is no reason to end.
         let waits = store.wakes_until(now + span).await.unwrap_or(true);
         // Looked at before and after: a message taken into hand in between stood in neither.
-        if (waits && sends) || busy() {
+        let recalls = match &recaller {
+            Some(recaller) => recaller.is_at_it().await.unwrap_or(true),
+            None => false,
+        };
+        if (waits && sends) || recalls || busy() {
             continue;
         }
         let last_send = store.last_send_at().await.unwrap_or(None).unwrap_or(started_at);

@@ -25,6 +25,7 @@ use crate::http;
 use crate::intake::{self, Defaults, IdMaker, SharedIds};
 use crate::live_lists::LiveLists;
 use crate::planner::Planner;
+use crate::recall::Recaller;
 use crate::receipts::{Confirm, Inbox, Receipts};
 use crate::store::{SqliteStore, Store, StoreError};
 use crate::worker::{Activity, Worker};
@@ -51,6 +52,7 @@ pub(super) struct Running {
     last: CancellationToken,
     others: Vec<JoinHandle<()>>,
     pub(super) sends: bool,
+    pub(super) recaller: Recaller,
 }
 
 impl Parts {
@@ -95,7 +97,9 @@ impl Parts {
         let live_lists = LiveLists::new(Arc::clone(&self.store), planner.clone());
         others.push(tokio::spawn(live_lists.run(self.stop.clone())));
         others.push(tokio::spawn(planner.run(self.stop.clone())));
+        let recaller = Recaller::new(Arc::clone(&self.store), self.accounts.clone());
         if !options.passive {
+            others.push(tokio::spawn(recaller.clone().run(self.stop.clone())));
             let quarantines: HashMap<&InstanceName, Millis> =
                 self.instances.iter().map(|i| (&i.name, i.quarantine)).collect();
             let accounts = self
@@ -124,7 +128,7 @@ impl Parts {
         }));
         tracing::info!(ms = took.elapsed().0, passive = options.passive, "ready");
         options.feed.tell(News::Ready);
-        Ok(Running { activity, receipts, worker, last, others, sends: !options.passive })
+        Ok(Running { activity, receipts, worker, last, others, sends: !options.passive, recaller })
     }
 
     /// Where webhooks come in, and how each instance understands them and answers.

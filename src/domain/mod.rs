@@ -11,7 +11,8 @@
 //! instance opens after several unclear answers in a row. A message that dead runs had in their hands again and again is
 //! **poison**.
 //!
-//! The messages of one occurrence with many recipients are a **campaign**, followed as one.
+//! The messages of one occurrence with many recipients are a **campaign**, followed as one. A **recall** has those of it that
+//! were sent deleted for everyone.
 //!
 //! **Consent** is what a recipient said about being written to; whoever opted out is **suppressed**: nothing is sent to them.
 //!
@@ -44,6 +45,7 @@ pub mod occurrence;
 pub mod outcome;
 pub mod pace;
 pub mod reason;
+pub mod recall;
 pub mod recipient;
 pub mod render;
 pub mod retry;

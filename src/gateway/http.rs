@@ -104,6 +104,11 @@ impl HttpClient {
     pub async fn get(&self, url: &str, headers: HeaderMap, limit: Millis) -> HttpOutcome {
         run(self.client.get(url).headers(headers).timeout(limit.to_duration()), self.read).await
     }
+
+    /// Asks for a deletion.
+    pub async fn delete(&self, url: &str, headers: HeaderMap, limit: Millis) -> HttpOutcome {
+        run(self.client.delete(url).headers(headers).timeout(limit.to_duration()), self.read).await
+    }
 }
 
 async fn run(request: reqwest::RequestBuilder, read: Millis) -> HttpOutcome {

@@ -9,6 +9,7 @@ pub mod redact;
 pub mod signature;
 pub mod wawp;
 mod wawp_answer;
+mod wawp_delete;
 mod wawp_hook;
 mod wawp_request;
 
@@ -21,6 +22,7 @@ use crate::domain::ack::Ack;
 use crate::domain::country::Country;
 use crate::domain::doubt::HistoryMessage;
 use crate::domain::outcome::{DownCause, Outcome};
+use crate::domain::recall::Deletion;
 use crate::domain::recipient::{AddressError, Chat};
 use crate::domain::render::Rendered;
 use crate::domain::time::{Millis, Timestamp};
@@ -34,6 +36,8 @@ pub struct Capabilities {
     pub shows_recording: bool,
     /// The kinds of content it carries.
     pub kinds: &'static [&'static str],
+    /// How long after it was sent a message can be deleted for everyone; not at all if absent.
+    pub deletes_within: Option<Millis>,
 }
 
 /// The answer to a call whose result nobody waits for: typing.
@@ -50,6 +54,17 @@ pub struct CallAnswer {
 pub struct SendAnswer {
     /// What we may do next.
     pub outcome: Outcome,
+    /// The HTTP status, where there was one.
+    pub status: Option<u16>,
+    /// The body, masked and capped, or what happened instead.
+    pub response: String,
+}
+
+/// The answer to a request to delete a message for everyone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeleteAnswer {
+    /// What we may do next.
+    pub deletion: Deletion,
     /// The HTTP status, where there was one.
     pub status: Option<u16>,
     /// The body, masked and capped, or what happened instead.
@@ -131,6 +146,9 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Hands over a message, exactly once: no retry, no redirect.
     async fn send(&self, chat: &Chat, content: &Rendered) -> SendAnswer;
+
+    /// Deletes a message for everyone, by its bare id and, where it is known, the answer to its send. Deleting twice does no harm.
+    async fn delete(&self, chat: &Chat, gateway_id: &str, answer: Option<&str>) -> DeleteAnswer;
 
     /// Asks how the account stands.
     async fn session(&self) -> Session;

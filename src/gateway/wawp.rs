@@ -33,21 +33,29 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::doubt::HistoryMessage;
 use crate::domain::outcome::{DownCause, Outcome};
+use crate::domain::recall::Deletion;
 use crate::domain::recipient::Chat;
 use crate::domain::render::Rendered;
 use crate::domain::time::Millis;
 use crate::gateway::http::{HttpClient, HttpOutcome};
 use crate::gateway::redact::Redactor;
 use crate::gateway::wawp_answer::{self, AnswerError};
+use crate::gateway::wawp_delete;
 use crate::gateway::wawp_request;
-use crate::gateway::{Account, BadHook, CallAnswer, Capabilities, Gateway, HookEvent, SendAnswer, Session};
+use crate::gateway::{
+    Account, BadHook, CallAnswer, Capabilities, DeleteAnswer, Gateway, HookEvent, SendAnswer, Session,
+};
 
 /// Where Wawp is.
 pub const BASE_URL: &str = "https://api.wawp.net";
 
 /// What Wawp can do. WhatsApp clears typing after 10–20 s, so it is shown again every 8 s.
-pub const CAPABILITIES: Capabilities =
-    Capabilities { refresh_every: Millis::seconds(8), shows_recording: false, kinds: &wawp_request::KINDS };
+pub const CAPABILITIES: Capabilities = Capabilities {
+    refresh_every: Millis::seconds(8),
+    shows_recording: false,
+    kinds: &wawp_request::KINDS,
+    deletes_within: Some(wawp_delete::WITHIN),
+};
 
 /// One Wawp account.
 #[derive(Debug)]
@@ -205,6 +213,28 @@ impl Gateway for Wawp {
                 Err(format!("the history was refused with {status}: {}", self.redactor.bytes(body)))
             }
             HttpOutcome::NotSent(why) | HttpOutcome::Unclear(why) => Err(self.redactor.text(&why)),
+        }
+    }
+
+    async fn delete(&self, chat: &Chat, gateway_id: &str, answer: Option<&str>) -> DeleteAnswer {
+        let query: String = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("instance_id", self.account.instance_id.expose_secret())
+            .append_pair("chatId", chat.as_str())
+            .append_pair("messageId", &wawp_delete::serialized(chat, gateway_id, answer))
+            .finish();
+        let url = format!("{}/v2/messages/delete?{query}", self.account.base_url);
+        match self.client.delete(&url, self.headers(), self.account.timeouts.typing).await {
+            HttpOutcome::Answer { status, retry_after, body } => DeleteAnswer {
+                deletion: wawp_delete::classify(status, retry_after, &body),
+                status: Some(status),
+                response: self.redactor.bytes(body),
+            },
+            HttpOutcome::NotSent(why) => {
+                DeleteAnswer { deletion: Deletion::NotSent, status: None, response: self.redactor.text(&why) }
+            }
+            HttpOutcome::Unclear(why) => {
+                DeleteAnswer { deletion: Deletion::Unclear, status: None, response: self.redactor.text(&why) }
+            }
         }
     }
 

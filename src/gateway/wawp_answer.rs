@@ -35,6 +35,11 @@ impl AnswerError {
         self.code == "invalid_session"
     }
 
+    /// What stands behind the gateway failed, and may have done it.
+    pub(super) fn is_upstream(&self) -> bool {
+        self.code == "wawp_upstream_error"
+    }
+
     /// Surely not sent, and never to be.
     pub(super) fn is_known_refusal(&self) -> bool {
         REFUSALS.contains(&self.code.as_str())

@@ -161,6 +161,12 @@ mod tests {
         assert!(matches!(parse(unknown.to_string().as_bytes()).unwrap()[0], HookEvent::Other { .. }));
         let call = json!({"event": "call.received", "payload": {}});
         assert_eq!(parse(call.to_string().as_bytes()).unwrap(), [HookEvent::Other { event: "call.received".into() }]);
+        let revoked = json!({"event": "message.revoked", "payload": {"before": {"id": "true_1@c.us_X"}, "after": {}}});
+        assert_eq!(
+            parse(revoked.to_string().as_bytes()).unwrap(),
+            [HookEvent::Other { event: "message.revoked".into() }],
+            "that a recalled message is gone is known from the answer"
+        );
         assert!(parse(b"7").is_err() && parse(b"{").is_err());
     }
 

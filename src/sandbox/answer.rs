@@ -17,8 +17,15 @@ use crate::sandbox::state::Sent;
 pub(super) enum Done {
     Sent(Sent),
     History(Vec<Sent>),
-    Exists { phone: String, exists: bool },
-    Nothing { instance_id: String },
+    Exists {
+        phone: String,
+        exists: bool,
+    },
+    Nothing {
+        instance_id: String,
+    },
+    /// There is no such message.
+    Unknown,
 }
 
 pub(super) fn success(endpoint: Endpoint, done: Done, shape: &Shape) -> Response {
@@ -37,7 +44,7 @@ pub(super) fn body(endpoint: Endpoint, done: Done, shape: &Shape) -> String {
             json!({ "instance_id": instance_id, "name": instance_id, "status": "WORKING" })
         }
         (Endpoint::RateLimit, _) => json!({ "policies": [], "free_policies": [], "has_active_plan": true }),
-        (_, Done::Nothing { .. }) => json!({ "result": true }),
+        (_, Done::Nothing { .. } | Done::Unknown) => json!({ "result": true }),
     };
     value.to_string()
 }

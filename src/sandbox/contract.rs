@@ -27,10 +27,11 @@ pub(super) enum Endpoint {
     RateLimit,
     History,
     CheckExists,
+    Delete,
 }
 
-/// Path, endpoint, whether GET is offered beside POST or alone, required parameters of its own.
-const ENDPOINTS: [(&str, Endpoint, Methods, &[&str]); 17] = [
+/// Path, endpoint, the methods it is offered for, required parameters of its own.
+const ENDPOINTS: [(&str, Endpoint, Methods, &[&str]); 18] = [
     ("/v2/send/text", Endpoint::Text, Methods::Both, &["chatId", "message"]),
     (
         "/v2/send/image",
@@ -63,6 +64,7 @@ const ENDPOINTS: [(&str, Endpoint, Methods, &[&str]); 17] = [
     ("/v2/session/rate-limit", Endpoint::RateLimit, Methods::Get, &[]),
     ("/v2/chats/messages", Endpoint::History, Methods::Get, &["chatId"]),
     ("/v2/contacts/check-exists", Endpoint::CheckExists, Methods::Get, &["phone"]),
+    ("/v2/messages/delete", Endpoint::Delete, Methods::Delete, &["chatId", "messageId"]),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +72,7 @@ enum Methods {
     Post,
     Get,
     Both,
+    Delete,
 }
 
 impl Endpoint {
@@ -110,6 +113,12 @@ impl Call {
         self.parameters.get("message").or_else(|| self.parameters.get("phone")).and_then(Value::as_str)
     }
 
+    /// The bare id of the message a deletion names.
+    pub(super) fn message_id(&self) -> Option<&str> {
+        let serialized = self.parameters.get("messageId")?.as_str()?;
+        own_id(serialized, self.chat.as_deref()?)
+    }
+
     /// How many messages of a history are asked for: 50 unless said, 100 at most.
     pub(super) fn limit(&self) -> usize {
         let given = self.parameters.get("limit").and_then(Value::as_str).and_then(|l| l.parse().ok());
@@ -133,6 +142,10 @@ impl Refusal {
         Refusal::new(404, "invalid_session", "The session is not found or not connected. Scan the code again.")
     }
 
+    pub(super) fn unknown_message() -> Refusal {
+        Refusal::new(404, "message_not_found", "There is no message with this id in the chat.")
+    }
+
     pub(super) fn not_on_whatsapp() -> Refusal {
         Refusal::new(400, "number_not_on_whatsapp", "The number is not on WhatsApp.")
     }
@@ -150,8 +163,9 @@ pub(super) fn read(
         return Err(Refusal::new(404, "not_found", "There is no such endpoint."));
     };
     let fits = match *method {
-        Method::POST => *methods != Methods::Get,
-        Method::GET => *methods != Methods::Post,
+        Method::POST => matches!(methods, Methods::Post | Methods::Both),
+        Method::GET => matches!(methods, Methods::Get | Methods::Both),
+        Method::DELETE => *methods == Methods::Delete,
         _ => false,
     };
     if !fits {
@@ -224,6 +238,12 @@ fn full_chat(given: &str) -> String {
     if given.contains('@') { given.to_owned() } else { format!("{given}@c.us") }
 }
 
+/// The bare id in the serialized id of a message that the account sent to a chat; that of a group may name who sent it.
+fn own_id<'s>(serialized: &'s str, chat: &str) -> Option<&'s str> {
+    let rest = serialized.strip_prefix("true_")?.strip_prefix(chat)?.strip_prefix('_')?;
+    rest.split('_').next().filter(|id| !id.is_empty())
+}
+
 fn check(endpoint: Endpoint, parameters: &Map<String, Value>) -> Result<(), Refusal> {
     let text = |key: &str| parameters.get(key).and_then(Value::as_str);
     if let Some(chat) = parameters.get("chatId") {
@@ -270,6 +290,13 @@ fn check(endpoint: Endpoint, parameters: &Map<String, Value>) -> Result<(), Refu
             Some(p) if !p.starts_with("00") && p.bytes().all(|b| b.is_ascii_digit()) => Ok(()),
             _ => Err(invalid("The phone must be international digits.")),
         },
+        Endpoint::Delete => {
+            let chat = text("chatId").map(full_chat).unwrap_or_default();
+            match text("messageId").and_then(|id| own_id(id, &chat)) {
+                Some(_) => Ok(()),
+                None => Err(invalid("The messageId must be true_<chatId>_<id>, as the message was answered with.")),
+            }
+        }
         Endpoint::Seen
         | Endpoint::StartTyping
         | Endpoint::StopTyping
@@ -358,6 +385,24 @@ mod tests {
             less.as_object_mut().unwrap().remove("access_token");
             assert_eq!(post(path, &less).unwrap_err().status, 401, "{path} without a token");
         }
+    }
+
+    #[test]
+    fn a_deletion_names_a_message_of_its_chat_in_the_query() {
+        let read = |method: &Method, id: &str| {
+            let query = format!("access_token=t&instance_id=A&chatId=201234567890%40c.us&messageId={id}");
+            read(method, &format!("/v2/messages/delete?{query}").parse().unwrap(), &HeaderMap::new(), b"", None)
+        };
+        let (endpoint, call) = read(&Method::DELETE, "true_201234567890@c.us_3EB0AA").unwrap();
+        assert_eq!((endpoint, call.message_id()), (Endpoint::Delete, Some("3EB0AA")));
+        for wrong in
+            ["3EB0AA", "false_201234567890@c.us_3EB0AA", "true_201234567891@c.us_3EB0AA", "true_201234567890@c.us_"]
+        {
+            assert_eq!(read(&Method::DELETE, wrong).unwrap_err().status, 400, "{wrong}");
+        }
+        assert_eq!(read(&Method::POST, "true_201234567890@c.us_3EB0AA").unwrap_err().status, 405);
+        let chat = "1203@g.us";
+        assert_eq!(own_id("true_1203@g.us_3EB0BB_222@lid", chat), Some("3EB0BB"));
     }
 
     #[test]

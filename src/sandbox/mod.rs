@@ -215,6 +215,9 @@ impl Inner {
         }
         clock::sleep(self.plays.between(self.scenario.doing)).await;
         let (done, acks) = self.carry_out(&mut entry, endpoint, call);
+        if matches!(done, answer::Done::Unknown) {
+            return self.refuse(entry, &Refusal::unknown_message());
+        }
         entry.status = Some(200);
         self.journal.write(&entry);
         acks.start();
@@ -225,6 +228,12 @@ impl Inner {
     /// Does what the call asks, notes it in the entry, and answers what its answer tells.
     fn carry_out(&self, entry: &mut Entry, endpoint: Endpoint, call: &Call) -> (answer::Done, hooks::Acks) {
         let now = clock::now();
+        if let (Some(chat), Some(id), Endpoint::Delete) = (&call.chat, call.message_id(), endpoint) {
+            entry.gateway_id = Some(id.to_owned());
+            if !self.chats.delete(&call.instance_id, chat, id) {
+                return (answer::Done::Unknown, hooks::Acks::none());
+            }
+        }
         entry.done_at = Some(now);
         match (&call.chat, endpoint) {
             (Some(chat), endpoint) if endpoint.is_send() => {

@@ -161,6 +161,7 @@ pub(super) enum On {
     StopTyping,
     Session,
     History,
+    Delete,
     Any,
 }
 
@@ -232,6 +233,7 @@ impl Fault {
             On::StopTyping => endpoint == Endpoint::StopTyping,
             On::Session => endpoint == Endpoint::SessionInfo,
             On::History => endpoint == Endpoint::History,
+            On::Delete => endpoint == Endpoint::Delete,
             On::Any => true,
         };
         on && self.chat.as_ref().is_none_or(|p| chat.is_some_and(|c| fits(p, c)))

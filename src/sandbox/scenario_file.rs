@@ -177,10 +177,11 @@ impl Reading<'_> {
             "stop-typing" => Some(On::StopTyping),
             "session" => Some(On::Session),
             "history" => Some(On::History),
+            "delete" => Some(On::Delete),
             "any" => Some(On::Any),
             _ => None,
         };
-        let words = ["send", "typing", "stop-typing", "session", "history", "any"];
+        let words = ["send", "typing", "stop-typing", "session", "history", "delete", "any"];
         let on = map.get("on").map_or(Some(On::Send), |n| self.word(n, "on", &words, on))?;
         let manner = self.manner_of_fault(&map)?;
         // What is answered as usual was done; what is answered wrongly was not, unless the scenario says so.

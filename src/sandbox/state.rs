@@ -52,6 +52,15 @@ impl Chats {
         sent
     }
 
+    /// Deletes a message for everyone: what remains of it says nothing. Answers whether it was ever there.
+    pub(super) fn delete(&self, instance_id: &str, chat: &str, id: &str) -> bool {
+        let mut chats = self.chats.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let list = chats.lists.get_mut(&(instance_id.to_owned(), chat.to_owned()));
+        let Some(sent) = list.and_then(|l| l.iter_mut().find(|s| s.id == id)) else { return false };
+        sent.text.clear();
+        true
+    }
+
     /// The latest messages of a chat, newest first.
     pub(super) fn history(&self, instance_id: &str, chat: &str, limit: usize) -> Vec<Sent> {
         let chats = self.chats.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

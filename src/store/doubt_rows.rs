@@ -95,6 +95,8 @@ pub struct Doubt {
     pub slot_at: Timestamp,
     /// The looks at its history so far.
     pub looks: Looks,
+    /// Whether a person wants it recalled: then it does not go again.
+    pub recalled: bool,
 }
 
 /// A piece of evidence about a doubt.

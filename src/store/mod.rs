@@ -38,6 +38,7 @@ mod sqlite_pause;
 mod sqlite_plan;
 mod sqlite_prune;
 mod sqlite_read;
+mod sqlite_recall;
 mod sqlite_restore;
 mod sqlite_rows;
 mod sqlite_senders;
@@ -86,6 +87,7 @@ pub use sqlite_import::{ImportEnd, OpenImport};
 pub use sqlite_list::{ContactsStored, FoundList, Joining};
 pub use sqlite_live::{Joined, Joiner, OpenOccurrence};
 pub use sqlite_prune::{Forget, Pruned};
+pub use sqlite_recall::{Recall, RecallAsked, RecallResult, RecallWish, UnsettledRecall};
 pub use sqlite_restore::SetBack;
 pub use sqlite_zones::{Moved, PlannedAhead};
 

@@ -54,6 +54,7 @@ pub(super) async fn doubts_to_look_at(
             marked_at: Timestamp(get(row, 7)?),
             slot_at: Timestamp(get(row, 8)?),
             looks: Looks { absent: count(row, 9)?, out_of_reach: count(row, 10)?, failed: count(row, 11)? },
+            recalled: get(row, 12)?,
         });
     }
     Ok(doubts)

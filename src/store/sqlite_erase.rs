@@ -19,7 +19,7 @@ const AT_ONCE: usize = 200;
 pub struct Traces {
     /// Messages to it.
     pub messages: Vec<MessageId>,
-    /// Those of them that are on the way or in doubt: what becomes of them is found by the chat.
+    /// Those of them that are on the way, in doubt or being recalled: what becomes of them is found by the chat.
     pub open: u64,
     /// Those of them that wait.
     pub waiting: u64,
@@ -50,11 +50,14 @@ impl SqliteStore {
     pub async fn traces(&self, chat: &Chat) -> Result<Traces, StoreError> {
         let doing = "look for what names a contact";
         let mut traces = Traces::default();
-        let statement = "SELECT id, state, audience, place FROM messages WHERE chat = ?1";
+        let statement = "SELECT id, state, audience, place,
+             EXISTS (SELECT 1 FROM recalls AS r WHERE r.message = messages.id AND r.state = 'open')
+             FROM messages WHERE chat = ?1";
         let rows = sqlx::query(statement).bind(chat.as_str().to_owned()).fetch_all(&self.readers);
         for row in rows.await.map_err(StoreError::database(doing))? {
             traces.messages.push(id(&row, 0)?);
             match StateName::from_name(get(&row, 1)?) {
+                _ if get(&row, 4)? => traces.open += 1,
                 Some(StateName::Scheduled | StateName::Claimed | StateName::Typing | StateName::Held) => {
                     traces.waiting += 1;
                 }
@@ -134,6 +137,7 @@ async fn nameless(c: &mut SqliteConnection, ids: Vec<Value>) -> Result<u64, Stor
         "UPDATE attempts SET typing_response = NULL WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "UPDATE results SET response = NULL, typing_response = NULL
          WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
+        "UPDATE recalls SET response = NULL WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "DELETE FROM acks WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "UPDATE evidence SET note = NULL WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "UPDATE doubts SET chat = 'erased', body = NULL WHERE message IN (SELECT unhex(value) FROM json_each(?1))",

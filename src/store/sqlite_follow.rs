@@ -41,8 +41,8 @@ pub struct FollowedMessage {
     pub follow_at: Option<Timestamp>,
     /// How it stands.
     pub followed: Option<Followed>,
-    /// Whether its job still exists.
-    pub job_known: bool,
+    /// Whether its job still exists, and nobody recalled it.
+    pub goes_on: bool,
 }
 
 /// The step under which a follower is stored.
@@ -131,7 +131,7 @@ impl SqliteStore {
             waiting: waiting.into_iter().collect::<Result<_, _>>()?,
             follow_at: get::<Option<i64>>(&row, 3)?.map(Timestamp),
             followed: get::<Option<String>>(&row, 4)?.and_then(|f| Followed::from_name(&f)),
-            job_known: get::<i64>(&row, 5)? != 0,
+            goes_on: get::<i64>(&row, 5)? != 0,
         }))
     }
 

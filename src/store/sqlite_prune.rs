@@ -162,10 +162,11 @@ impl SqliteStore {
 
 async fn forget_some(connection: &mut SqliteConnection, ids: Vec<String>) -> Result<u64, StoreError> {
     let doing = "forget old messages";
-    // Somebody may have given one another chance meanwhile.
+    // Somebody may have given one another chance meanwhile. What is to be deleted for everyone is still needed.
     let settled: Vec<String> = sqlx::query_scalar(
         "SELECT hex(id) FROM messages WHERE id IN (SELECT unhex(value) FROM json_each(?1))
-         AND state IN ('sent', 'failed', 'cancelled', 'expired', 'skipped')",
+         AND state IN ('sent', 'failed', 'cancelled', 'expired', 'skipped')
+         AND NOT EXISTS (SELECT 1 FROM recalls AS r WHERE r.message = messages.id AND r.state = 'open')",
     )
     .bind(json!(ids).to_string())
     .fetch_all(&mut *connection)
@@ -173,6 +174,7 @@ async fn forget_some(connection: &mut SqliteConnection, ids: Vec<String>) -> Res
     .map_err(StoreError::database(doing))?;
     let list = json!(settled).to_string();
     for statement in [
+        "DELETE FROM recalls WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "DELETE FROM acks WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "DELETE FROM events WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "DELETE FROM doubts WHERE message IN (SELECT unhex(value) FROM json_each(?1))",

@@ -127,6 +127,7 @@ impl SqliteStore {
             vars: read_vars(get::<Option<String>>(&row, 21)?.as_deref()),
             acks: self.acks(of).await?,
             follow_up: self.follow_view(of).await?,
+            recall: self.recall_of(of).await?,
             message,
             attempts,
             events,

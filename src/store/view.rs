@@ -7,6 +7,7 @@ use crate::domain::consent::{Consent, ConsentSource};
 use crate::domain::content::Content;
 use crate::domain::follow::{Followed, Follower};
 use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::recall::RecallState;
 use crate::domain::state::StateName;
 use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
@@ -117,6 +118,38 @@ impl CampaignView {
     }
 }
 
+/// How the recall of a campaign stands: every message of which it was asked is in one of the counts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RecallReport {
+    /// Messages of which it was asked.
+    pub asked: u64,
+    /// Those that are still to be deleted, or not known as sent yet.
+    pub open: u64,
+    /// Those that were deleted for everyone.
+    pub done: u64,
+    /// Those that could not be.
+    pub failed: u64,
+    /// Those that were sent too long ago.
+    pub too_late: u64,
+    /// Those that did not go out after all.
+    pub unsent: u64,
+    /// Why they failed, and how often.
+    pub reasons: Vec<(String, u64)>,
+}
+
+/// How the recall of one message stands.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the fields bear the names of the JSON, described in docs/reference/json.md")]
+pub struct RecallView {
+    pub state: RecallState,
+    pub reason: Option<String>,
+    pub asked_at: Timestamp,
+    pub settled_at: Option<Timestamp>,
+    pub tries: i64,
+    pub status: Option<i64>,
+    pub response: Option<String>,
+}
+
 /// Somebody who is not to be written to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SuppressionView {
@@ -217,6 +250,8 @@ pub struct MessageDetail {
     pub events: Vec<EventView>,
     /// How following it stands, where it is followed or follows another.
     pub follow_up: Option<FollowUpView>,
+    /// How its recall stands, where one was asked.
+    pub recall: Option<RecallView>,
     /// How its instance stands, where it does not send: state, reason, until.
     pub blocked: Option<(String, Option<String>, Option<Timestamp>)>,
 }

@@ -7,7 +7,8 @@ SELECT m.id, m.chat,
        (SELECT count(*) FROM evidence AS e
         WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict IN ('out_of_reach', 'earlier')),
        (SELECT count(*) FROM evidence AS e
-        WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'unavailable')
+        WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'unavailable'),
+       EXISTS (SELECT 1 FROM recalls AS x WHERE x.message = m.id AND x.state = 'open')
 FROM messages AS m
 JOIN attempts AS a ON a.message = m.id AND a.number = m.attempts
 LEFT JOIN occurrences AS o ON o.id = m.occurrence
