@@ -22,6 +22,9 @@ use crate::store::{Claimed, SqliteStore, Store, StoreError};
 /// Messages before the one in question that a forecast takes into account.
 const OTHERS: usize = 200_000;
 
+/// Messages of other flows before the first of a campaign that are taken into account.
+const OTHER_FLOWS: usize = 1_000;
+
 /// How often it is asked what more pressing messages come while the message waits for those found before.
 const ROUNDS: usize = 8;
 
@@ -30,6 +33,24 @@ const ROUNDS: usize = 8;
 /// # Errors
 /// When the database cannot be read.
 pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> Result<Explanation, StoreError> {
+    explained(store, detail, OTHERS, now).await
+}
+
+/// Explains the message of a campaign that wakes first. What comes after it in a flow of its own is of no interest, so that this
+/// costs the same however many there are.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn of_first(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> Result<Explanation, StoreError> {
+    explained(store, detail, OTHER_FLOWS, now).await
+}
+
+async fn explained(
+    store: &SqliteStore,
+    detail: &MessageDetail,
+    most: usize,
+    now: Timestamp,
+) -> Result<Explanation, StoreError> {
     let m = &detail.message;
     let Some(seen) = store.claimed(m.id, now).await? else {
         return Ok(Explanation { gates: Vec::new(), earliest: None, typing_from: None });
@@ -46,17 +67,15 @@ pub async fn of(store: &SqliteStore, detail: &MessageDetail, now: Timestamp) -> 
         .map(|p| (p.until, p.note))
         .collect();
     let (mut others, too_many) = match m.state {
-        StateName::Scheduled => others(store, &seen.claimed, window.as_ref(), &pauses, now).await?,
+        StateName::Scheduled => others(store, &seen.claimed, window.as_ref(), &pauses, (most, now)).await?,
         _ => (Vec::new(), false),
     };
     let lane = lane(store, &instance, pacing, now).await?;
-    let mut typed = Vec::new();
-    if m.state == StateName::Scheduled {
-        for (message, slot) in store.typing_now(&instance).await? {
-            // It is in its place and its chat until then.
-            typed.push((message.due, slot));
-        }
-    }
+    // What is typed is in its place and its chat until its slot.
+    let typed = match m.state {
+        StateName::Scheduled => store.typing_now(&instance).await?.into_iter().map(|(t, slot)| (t.due, slot)).collect(),
+        _ => Vec::new(),
+    };
     let served = store.serves(&instance, now).await?;
     let mut due = with_hours(&seen.claimed, window.as_ref());
     // What a pause keeps past its instant is typed in full; what begins late for it but can still be on time is not.
@@ -116,14 +135,19 @@ async fn others(
     claimed: &Claimed,
     window: Option<&Window>,
     pauses: &[(Option<Timestamp>, Option<String>)],
-    now: Timestamp,
+    (most, now): (usize, Timestamp),
 ) -> Result<(Vec<Due>, bool), StoreError> {
     // As it will be when the pauses that have an end are over.
     let free = pauses.iter().filter_map(|(until, _)| *until).fold(now, Timestamp::max);
     let horizon = claimed.due.target.max(free);
-    let answer =
-        store.claim(&claimed.due.instance, free, &Wanted::up_to(horizon, OTHERS, vec![claimed.due.id])).await?;
-    Ok((answer.messages.iter().map(|c| with_hours(c, window)).collect(), answer.messages.len() >= OTHERS))
+    // Of a flow of the class it may be far from the first.
+    let most = if claimed.due.flow.is_of_class() { OTHERS } else { most };
+    let answer = store.claim(&claimed.due.instance, free, &Wanted::up_to(horizon, most, vec![claimed.due.id])).await?;
+    let others: Vec<Due> = answer.messages.iter().map(|c| with_hours(c, window)).collect();
+    // By turns it comes with the first of them, so that only strict ones can be too many before it.
+    let before = |o: &&Due| most == OTHERS || o.flow.class().is_strict();
+    let too_many = others.iter().filter(before).count() >= most;
+    Ok((others, too_many))
 }
 
 async fn lane(

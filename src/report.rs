@@ -118,10 +118,15 @@ pub fn gates(gates: &[Gate]) -> Value {
     gates.iter().map(gate).collect()
 }
 
+/// A gate that something waits on.
+pub fn gate(g: &Gate) -> Value {
+    json!({ "gate": g.name.name(), "until": instant(g.until), "note": g.note })
+}
+
 /// The gates a message waits on.
 fn waiting(explanation: &Explanation) -> Value {
     let open = explanation.gates.iter().filter(|g| !g.passed);
-    open.map(|g| json!({ "gate": g.name.name(), "until": instant(g.until), "note": g.note })).collect()
+    open.map(gate).collect()
 }
 
 fn attempt(a: &AttemptView) -> Value {

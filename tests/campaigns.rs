@@ -485,7 +485,7 @@ fn a_message_that_comes_too_often_says_so_before_its_time_and_goes_once_the_span
     let one = ", frequency: { at_most: 1, within: 6s }";
     let (bench, _daemon) = often(&[("first", "1s", one), ("soon", "5s", one), ("later", "9s", one)]);
     let of = |job: &str| bench.json(&["list", "--job", job])["messages"].as_array().unwrap().clone();
-    until("the first ones left", LIMIT, || of("first").iter().all(|m| m["state"] == "sent"));
+    until("the first ones left", LIMIT, || of("first").iter().filter(|m| m["state"] == "sent").count() == 2);
     let told = bench.json(&["explain", of("soon")[0]["id"].as_str().unwrap()]);
     let gates: Vec<&str> = told["gates"]
         .as_array()
@@ -541,4 +541,60 @@ fn each_recipient_keeps_its_account_of_several_also_when_one_is_added_and_in_an_
     // Predicted as planned: by whoever wrote before.
     let shown = bench.json(&["job", "show", "second"]);
     assert_eq!(shown["instances"], serde_json::json!(["c", "b", "a"]));
+}
+
+/// A watch of the campaign that writes a document a line, and the documents it wrote so far.
+fn watch(bench: &Bench) -> (Running, impl Fn() -> Vec<Value>) {
+    let mut watch = bench.command(&["campaign", "show", "launch", "--watch", "--json"]);
+    let path = bench.path("watched");
+    let watch = Running(watch.stdout(std::fs::File::create(&path).unwrap()).spawn().unwrap());
+    let lines = move || -> Vec<Value> {
+        let text = std::fs::read_to_string(&path).unwrap();
+        text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+    };
+    (watch, lines)
+}
+
+#[test]
+fn campaign_show_watch_ends_when_the_campaign_rests() {
+    let (bench, daemon) = begin();
+    bench.json(&["campaign", "pause", "launch"]);
+    let (mut watch, lines) = watch(&bench);
+    until("the pause is seen", LIMIT, || lines().last().is_some_and(|c| c["state"] == "paused"));
+    assert_eq!(lines()[0]["waits"]["gate"], "pause");
+    assert_eq!(lines()[0]["served"], true);
+    bench.json(&["campaign", "resume", "launch"]);
+    until("it ends", LIMIT, || watch.0.try_wait().unwrap().is_some());
+    assert_eq!(watch.0.wait().unwrap().code(), Some(0));
+    let all = lines();
+    let last = &all[all.len() - 1];
+    assert!(all.iter().all(|c| accounted(c) == GUESTS as u64), "everybody is in one of the counts");
+    let sent = |c: &Value| c["counts"]["sent"].as_u64().unwrap();
+    assert!(all.windows(2).all(|two| sent(&two[0]) <= sent(&two[1])), "what was sent stays so");
+    assert!(all[..all.len() - 1].iter().all(|c| c["undone"] != 0), "only the last of them rests");
+    assert_eq!((&last["state"], &last["undone"], sent(last)), (&"finished".into(), &0.into(), GUESTS as u64));
+    // Who begins to watch later knows what left before.
+    assert_eq!(last["rates"], show(&bench)["rates"]);
+    drop(daemon);
+    let again = bench.run(&["campaign", "show", "launch", "--watch=5"]);
+    let text = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert_eq!((again.status.code(), text.lines().count()), (Some(0), 1), "{text}");
+    assert!(text.contains("launch  100 %  30 of 30 sent") && text.contains("finished"), "{text}");
+}
+
+#[test]
+fn a_watch_sees_that_nobody_sends_and_that_a_campaign_is_called_off() {
+    let (bench, daemon) = begin();
+    drop(daemon);
+    let (mut watch, lines) = watch(&bench);
+    until("it says that no daemon serves it", LIMIT, || {
+        lines().last().is_some_and(|c| c["served"] == false && c["waits"]["gate"] == "daemon")
+    });
+    bench.json(&["campaign", "cancel", "launch"]);
+    // What the killed daemon was about is still undone: the next one settles it.
+    let _daemon = bench.start(&["run", "jobs.yaml", "--sandbox", "--listen", "127.0.0.1:0"]);
+    until("it ends", LIMIT, || watch.0.try_wait().unwrap().is_some());
+    assert_eq!(watch.0.wait().unwrap().code(), Some(0));
+    let last = lines().pop().unwrap();
+    assert_eq!((&last["state"], accounted(&last)), (&"cancelled".into(), GUESTS as u64));
 }

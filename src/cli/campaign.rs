@@ -6,24 +6,29 @@ use crate::cli::campaign_eta::{EtaArgs, campaign_eta};
 use crate::cli::campaign_export::{ExportArgs, export};
 use crate::cli::campaign_preview::{PreviewArgs, campaign_preview};
 use crate::cli::campaign_recall::{RecallArgs, campaign_recall, report_json, report_words};
+use crate::cli::campaign_watch::campaign_watch;
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted, safe, table};
 use crate::cli::pause::{PauseHow, pause_scope, resume_scope};
 use crate::cli::place::Zone;
+use crate::cli::progress::bar::bar;
+use crate::cli::progress::{first_gate, state_of};
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::config::read::suggest;
 use crate::domain::ack::Ack;
-use crate::domain::campaign::{CampaignName, Standing};
+use crate::domain::campaign::{CampaignName, CampaignState, Standing};
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
+use crate::engine::explain::Gate;
 use crate::repair::{self, CalledOff};
+use crate::report;
 use crate::resend::{Resent, Unreached, resend};
 use crate::store::view::{CampaignView, VariantView};
 use crate::store::{Opening, Pause, PauseScope, SqliteStore};
 
 /// Columns of a progress bar.
-const BAR: u64 = 40;
+pub(super) const BAR: usize = 40;
 
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum CampaignCommand {
@@ -40,6 +45,10 @@ pub(super) enum CampaignCommand {
     Show {
         /// The campaign, or its job: then the latest that has come, else the first that is to come
         name: String,
+        /// Look again every so many seconds until all of it rests; in JSON one document a line
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1",
+              value_parser = clap::value_parser!(u32).range(1..=86_400))]
+        watch: Option<u32>,
     },
     /// Stop a campaign: what waits of it waits on, what it is typing is taken back
     Pause {
@@ -97,7 +106,8 @@ pub(super) async fn campaign(global: &Global, command: CampaignCommand, out: &Ou
     place::must_exist(global).await?;
     match command {
         CampaignCommand::List { job, limit } => list(global, job.as_deref(), limit, out).await,
-        CampaignCommand::Show { name } => show(global, &name, out).await,
+        CampaignCommand::Show { name, watch: Some(seconds) } => campaign_watch(global, &name, seconds, out).await,
+        CampaignCommand::Show { name, watch: None } => show(global, &name, out).await,
         CampaignCommand::Pause { name, how } => pause_scope(global, scope(global, &name).await?, how, out).await,
         CampaignCommand::Resume { name, dry_run } => {
             resume_scope(global, scope(global, &name).await?, dry_run, out).await
@@ -145,25 +155,32 @@ async fn list(global: &Global, job: Option<&str>, limit: u32, out: &Out) -> anyh
 async fn show(global: &Global, name: &str, out: &Out) -> anyhow::Result<Exit> {
     let store = place::open(global, Opening::Reading).await?;
     let (now, zone) = (clock::now(), place::zone(&store).await?);
-    let (found, pauses) = (found(&store, name, now).await, store.pauses(now).await?);
-    let (variants, recall) = match &found {
-        Ok(view) => (store.variants_of_campaign(view.occurrence).await, store.recall_report(view.occurrence).await),
-        Err(_) => (Ok(Vec::new()), Ok(None)),
+    let looked = async {
+        let (view, pauses) = (found(&store, name, now).await?, store.pauses(now).await?);
+        let rests = matches!(state_of(&view, &pauses, now), CampaignState::Finished | CampaignState::Cancelled);
+        let waits = if rests { None } else { first_gate(&store, &view, now).await? };
+        let variants = store.variants_of_campaign(view.occurrence).await?;
+        let recall = store.recall_report(view.occurrence).await?;
+        Ok::<_, anyhow::Error>((view, pauses, waits, variants, recall))
     };
+    let looked = looked.await;
     store.close().await;
-    let (view, mut variants, recall) = (found?, variants?, recall?);
+    let (view, pauses, waits, mut variants, recall) = looked?;
     // One content is no variant.
     if variants.len() < 2 {
         variants.clear();
     }
     if out.json {
         let mut document = json_of(&view, &pauses, now);
+        document["waits"] = json!(waits.as_ref().map(report::gate));
         document["variants"] = variants.iter().map(variant_json).collect();
         document["recall"] = report_json(recall.as_ref());
         out.document(&document)?;
         return Ok(Exit::Ok);
     }
-    out.data(&words(&view, &pauses, &zone, now))?;
+    let mut told = words(&view, &pauses, &zone, now, BAR);
+    waits.iter().for_each(|gate| told.push_str(&format!("\nwaits      {}", gate_words(gate, &zone))));
+    out.data(&told)?;
     if let Some(report) = &recall {
         out.data(&report_words(report))?;
     }
@@ -172,6 +189,13 @@ async fn show(global: &Global, name: &str, out: &Out) -> anyhow::Result<Exit> {
         out.data(&format!("\n{}", table(&header, variants.iter().map(variant_row).collect())))?;
     }
     Ok(Exit::Ok)
+}
+
+/// What a campaign waits for, in the words of `explain`.
+pub(super) fn gate_words(gate: &Gate, zone: &Zone) -> String {
+    let until = gate.until.map(|t| format!(" until {}", zone.show_exactly(t))).unwrap_or_default();
+    let note = gate.note.as_deref().map(|n| format!("  {}", safe(n))).unwrap_or_default();
+    format!("{}{until}{note}", gate.name.name())
 }
 
 fn variant_json(v: &VariantView) -> Value {
@@ -300,7 +324,7 @@ pub(super) async fn found(store: &SqliteStore, name: &str, now: Timestamp) -> an
     Err(told(Exit::NotFound, format!("there is no campaign '{name}'; {help}")))
 }
 
-fn standing<'c>(view: &CampaignView, pauses: &[Pause]) -> Standing<'c> {
+pub(super) fn standing<'c>(view: &CampaignView, pauses: &[Pause]) -> Standing<'c> {
     Standing {
         counts: &[],
         cancelled: view.cancelled_at.is_some(),
@@ -310,7 +334,7 @@ fn standing<'c>(view: &CampaignView, pauses: &[Pause]) -> Standing<'c> {
 }
 
 /// The pauses that stop a campaign's messages through an instance.
-fn stopped<'p>(view: &CampaignView, instance: &str, pauses: &'p [Pause]) -> impl Iterator<Item = &'p Pause> {
+pub(super) fn stopped<'p>(view: &CampaignView, instance: &str, pauses: &'p [Pause]) -> impl Iterator<Item = &'p Pause> {
     let stops = |p: &&Pause| p.scope.stops(instance, Some(&view.name.job), Some(view.name.nominal));
     pauses.iter().filter(stops)
 }
@@ -321,7 +345,7 @@ pub(super) fn of(view: &CampaignView, state: StateName) -> u64 {
 }
 
 /// How many of the messages that were sent have an ack.
-fn acked(view: &CampaignView, ack: Option<Ack>) -> u64 {
+pub(super) fn acked(view: &CampaignView, ack: Option<Ack>) -> u64 {
     view.counts.iter().filter(|c| c.state == StateName::Sent && c.ack == ack).map(|c| c.messages).sum()
 }
 
@@ -375,17 +399,17 @@ fn reasons(view: &CampaignView) -> Vec<(StateName, String, u64)> {
     all
 }
 
-fn words(view: &CampaignView, pauses: &[Pause], zone: &Zone, now: Timestamp) -> String {
+/// A campaign in words, with a bar of so many cells.
+pub(super) fn words(view: &CampaignView, pauses: &[Pause], zone: &Zone, now: Timestamp, cells: usize) -> String {
     let standing = Standing { counts: &view.states(), ..standing(view, pauses) };
     let (all, sent) = (view.messages(), of(view, StateName::Sent));
-    let full = (sent * BAR).checked_div(all).unwrap_or(0);
-    let bar: String = (0..BAR).map(|n| if n < full { '█' } else { '░' }).collect();
+    let (done, open) = bar((sent, all), cells);
     let mut lines = vec![
         format!("campaign   {}", safe(&view.name.to_string())),
         format!("state      {}", standing.state(now).name()),
         format!("through    {}", safe(&view.instances.join(", "))),
         format!("recipients {}", view.recipients),
-        format!("sent       {bar} {sent} of {all}"),
+        format!("sent       {done}{open} {sent} of {all}"),
     ];
     if let Some(file) = &view.file {
         lines.insert(1, format!("from       {}", safe(file)));

@@ -2,17 +2,17 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::campaign::{found, of};
+use crate::cli::campaign::found;
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted, safe};
 use crate::cli::place::Zone;
+use crate::cli::progress::undone;
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::pace::Rate;
-use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
 use crate::domain::window::{Days, Hours};
-use crate::future::{Finish, WhatIf, eta};
+use crate::future::{Finish, Undone, WhatIf, eta};
 use crate::store::Opening;
 
 #[derive(clap::Args, Debug)]
@@ -67,10 +67,10 @@ pub(super) async fn campaign_eta(global: &Global, args: &EtaArgs, out: &Out) -> 
     let zone = place::zone(&store).await?;
     let looked = async {
         let view = found(&store, &args.name, now).await?;
-        let waits = [StateName::Scheduled, StateName::Claimed, StateName::Typing].map(|state| of(&view, state));
+        let counted = undone(&view);
         // They are skipped when their time comes.
         let suppressed = store.suppressed_of_campaign(view.occurrence).await?;
-        let waits = waits.iter().sum::<u64>().saturating_sub(suppressed);
+        let waits = Undone { waiting: counted.waiting.saturating_sub(suppressed), ..counted };
         let as_is = eta(&store, &view.name, waits, WhatIf::default(), now).await?;
         let supposed = match what_if == WhatIf::default() {
             true => None,
@@ -106,7 +106,7 @@ pub(super) async fn campaign_eta(global: &Global, args: &EtaArgs, out: &Out) -> 
     Ok(Exit::Ok)
 }
 
-fn words(finish: &Finish, zone: &Zone, now: Timestamp) -> String {
+pub(super) fn words(finish: &Finish, zone: &Zone, now: Timestamp) -> String {
     match (finish.waiting, finish.last) {
         (0, _) => "nothing waits".to_owned(),
         (_, Some(last)) => {
@@ -130,7 +130,7 @@ fn words(finish: &Finish, zone: &Zone, now: Timestamp) -> String {
     }
 }
 
-fn json_of(finish: &Finish) -> Value {
+pub(super) fn json_of(finish: &Finish) -> Value {
     json!({
         "waiting": finish.waiting,
         "leave": finish.leave,

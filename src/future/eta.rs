@@ -23,6 +23,15 @@ pub struct WhatIf {
     pub instances: Option<u32>,
 }
 
+/// What of a campaign can still leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Undone {
+    /// Messages that wait.
+    pub waiting: u64,
+    /// The number of the latest record of an answer that they were counted with.
+    pub recorded: i64,
+}
+
 /// What is foreseen of a campaign.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Finish {
@@ -57,22 +66,27 @@ impl Finish {
     }
 }
 
-/// When the messages of a campaign leave of which so many wait at `now`.
+/// When the messages of a campaign leave of which so many were counted to wait at `now`.
 ///
 /// # Errors
 /// [`NotForeseeable`] when the database cannot be read, or holds too much.
 pub async fn eta(
     store: &SqliteStore,
     campaign: &CampaignName,
-    waiting: u64,
+    Undone { waiting: counted, recorded }: Undone,
     what_if: WhatIf,
     now: Timestamp,
 ) -> Result<Finish, NotForeseeable> {
     let mut found = Finish::default();
+    let mut waiting = counted;
     for span in SPANS {
         let mut premise = of_store(store, now, now + span).await?;
         suppose(&mut premise, campaign, what_if);
         let played = finish(&premise, campaign);
+        // Some may have left between the count and the reading.
+        if played.waiting < counted && counted - played.waiting <= store.left_since(recorded).await? {
+            waiting = played.waiting;
+        }
         found = Finish { waiting, ..played };
         let cut = premise.lanes.iter().any(|lane| lane.waiting.len() >= WAITING);
         if let (true, Some(last)) = (cut && played.leave == played.waiting, played.last) {

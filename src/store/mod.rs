@@ -36,6 +36,7 @@ mod sqlite_overlap;
 mod sqlite_overview;
 mod sqlite_pause;
 mod sqlite_plan;
+mod sqlite_progress;
 mod sqlite_prune;
 mod sqlite_read;
 mod sqlite_recall;

@@ -86,6 +86,7 @@ impl SqliteStore {
             due: None,
             sent: None,
             sent_lately: (0, 0),
+            recorded: 0,
         };
         for row in &rows {
             let count = CampaignCount {
@@ -103,6 +104,7 @@ impl SqliteStore {
             view.sent = span(view.sent, instant(row, 8)?, instant(row, 9)?);
             view.sent_lately.0 += count_of(row, 10)?;
             view.sent_lately.1 += count_of(row, 11)?;
+            view.recorded = get::<Option<i64>>(row, 12)?.unwrap_or(0);
             view.counts.push(count);
         }
         Ok(view)

@@ -90,6 +90,23 @@ pub struct CampaignView {
     pub sent: Option<(Timestamp, Timestamp)>,
     /// How many left within the last minute, and the last five.
     pub sent_lately: (u64, u64),
+    /// The number of the latest record of an answer that they were counted with.
+    pub recorded: i64,
+}
+
+/// What was recorded of an attempt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecordView {
+    /// The number of the record: later ones have higher ones.
+    pub number: i64,
+    /// The occurrence of its message.
+    pub occurrence: Option<i64>,
+    /// The state it left its message in.
+    pub state: StateName,
+    /// Why.
+    pub reason: Option<String>,
+    /// When the request left.
+    pub left_at: Option<Timestamp>,
 }
 
 /// Messages of a campaign that stand alike.

@@ -8,6 +8,8 @@ use ratatui::widgets::Paragraph;
 
 use crate::cli::live::model::{Landed, Model, Typing};
 use crate::cli::out::safe;
+use crate::cli::progress::bar::{self, Piece};
+use crate::cli::progress::watch::UnderWay;
 use crate::clock;
 use crate::domain::ack::Ack;
 use crate::domain::time::{Millis, Timestamp};
@@ -16,6 +18,9 @@ use crate::store::view::{Coming, LaneView};
 
 /// Cells of the track along which the three dots move toward the mark.
 const TRACK: usize = 18;
+
+/// Campaigns that have a line each.
+const CAMPAIGNS: usize = 3;
 
 /// Colours, or none of them.
 #[derive(Clone, Copy)]
@@ -44,12 +49,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, coloured: bool) {
     let height = usize::from(area.height);
     let lanes = model.lanes.len().clamp(1, (height / 6).max(1));
     let log = model.log.len().min((height / 8).max(1));
-    let rest = height.saturating_sub(2 + 4 + lanes + log);
+    let campaigns = model.under_way.campaigns.len().min(CAMPAIGNS).min((height / 8).max(1));
+    // A section that is there only where campaigns are.
+    let above = if campaigns == 0 { 0 } else { campaigns + 1 };
+    let rest = height.saturating_sub(2 + 4 + above + lanes + log);
     let typing = (rest * 2 / 5).clamp(1, model.typing.len().max(3));
     let coming = (rest.saturating_sub(typing) / 2).clamp(1, model.coming.len().max(2));
     let size = |n: usize| Constraint::Length(u16::try_from(n + 1).unwrap_or(u16::MAX));
     let parts = Layout::vertical([
         Constraint::Length(1),
+        Constraint::Length(u16::try_from(above).unwrap_or(0)),
         size(typing),
         size(coming),
         Constraint::Min(2),
@@ -62,21 +71,24 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, coloured: bool) {
     let time = |t: Timestamp| t.in_zone(&zone).strftime("%H:%M:%S").to_string();
     line(frame, parts[0], header(model, &time, paint));
     let width = usize::from(area.width);
+    if campaigns > 0 {
+        campaigns_section(frame, parts[1], &model.under_way, width, paint);
+    }
     let mut typed: Vec<&Typing> = model.typing.iter().collect();
     typed.sort_by_key(|t| t.slot);
     let lines = typed.iter().map(|t| typing_line(t, model.now, width, paint)).collect();
-    section(frame, parts[1], ("typing", model.typing.len()), lines, "nobody is being typed to", paint);
+    section(frame, parts[2], ("typing", model.typing.len()), lines, "nobody is being typed to", paint);
     let lines = model.coming.iter().map(|c| coming_line(c, model.now, &time, width, paint)).collect();
-    section(frame, parts[2], ("next", 0), lines, "nothing waits", paint);
+    section(frame, parts[3], ("next", 0), lines, "nothing waits", paint);
     let precise = |t: Timestamp| t.in_zone(&zone).strftime("%H:%M:%S%.3f").to_string();
     let lines = model.landed.iter().map(|l| landed_line(l, &precise, width, paint)).collect();
-    section(frame, parts[3], ("landed", 0), lines, "nothing yet", paint);
+    section(frame, parts[4], ("landed", 0), lines, "nothing yet", paint);
     let lines = model.lanes.iter().map(|l| lane_line(l, &model.pauses, model.now, width, paint)).collect();
-    section(frame, parts[4], ("lanes", 0), lines, "no instance yet", paint);
+    section(frame, parts[5], ("lanes", 0), lines, "no instance yet", paint);
     let from = model.log.len().saturating_sub(log);
     let tail: Vec<Line<'_>> = model.log[from..].iter().map(|l| Line::styled(cut(l, width), paint.faint())).collect();
-    frame.render_widget(Paragraph::new(tail), parts[5]);
-    line(frame, parts[6], footer(model, paint));
+    frame.render_widget(Paragraph::new(tail), parts[6]);
+    line(frame, parts[7], footer(model, paint));
 }
 
 fn line(frame: &mut Frame<'_>, area: Rect, line: Line<'_>) {
@@ -105,6 +117,30 @@ fn section(
     }
     all.extend(lines.into_iter().take(room));
     frame.render_widget(Paragraph::new(all), area);
+}
+
+fn campaigns_section(frame: &mut Frame<'_>, area: Rect, under_way: &UnderWay, width: usize, paint: Paint) {
+    let room = usize::from(area.height).saturating_sub(1);
+    let shown = &under_way.campaigns[..under_way.campaigns.len().min(room)];
+    let more = under_way.campaigns.len() - shown.len() + under_way.more;
+    let tail = if more > 0 { format!(" and {more} more ──") } else { String::new() };
+    let head = "── campaigns ";
+    let fill = width.saturating_sub(head.chars().count() + tail.chars().count());
+    let mut all = vec![Line::styled(format!("{head}{}{tail}", "─".repeat(fill)), paint.faint())];
+    all.extend(bar::lines(shown, width.saturating_sub(2)).into_iter().map(|pieces| {
+        let spans = pieces.into_iter().map(|(piece, text)| Span::styled(text, piece_style(piece, paint)));
+        Line::from_iter(std::iter::once(Span::raw("  ")).chain(spans))
+    }));
+    frame.render_widget(Paragraph::new(all), area);
+}
+
+fn piece_style(piece: Piece, paint: Paint) -> Style {
+    match piece {
+        Piece::Plain => Style::new(),
+        Piece::Done => paint.of(Color::Green),
+        Piece::Open | Piece::Faint => paint.faint(),
+        Piece::Alarming => paint.of(Color::Yellow),
+    }
 }
 
 fn header(model: &Model, time: &impl Fn(Timestamp) -> String, paint: Paint) -> Line<'static> {

@@ -1,4 +1,4 @@
-//! The live view of `run` on a terminal: who is being typed to, what leaves next, what landed.
+//! The live view of `run` on a terminal: how campaigns get on, who is being typed to, what leaves next, what landed.
 //!
 //! It draws on standard error, in the terminal's second screen, and restores the first one however the run ends: by
 //! itself, by a signal, by a panic.
@@ -21,6 +21,7 @@ use tokio::sync::broadcast::error::TryRecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::log;
+use crate::cli::progress::watch::Watch;
 use crate::cli::{ColorWhen, Global};
 use crate::clock::{self, Stopwatch};
 use crate::domain::time::{Millis, Timestamp};
@@ -135,6 +136,7 @@ async fn show(
 ) {
     let mut store = None;
     let mut look_at = Timestamp(0);
+    let mut watch = None;
     while !stop.is_cancelled() && ACTIVE.load(Ordering::SeqCst) {
         loop {
             match news.try_recv() {
@@ -148,6 +150,11 @@ async fn show(
             let took = Stopwatch::start();
             look(&mut store, &mut model, &database, now).await;
             look_at = clock::now() + LOOK.max(Millis(took.elapsed().0 * LOOK_COST));
+        }
+        if model.ready {
+            // Beside the drawing: counting a large campaign takes longer than a picture may.
+            let watch = watch.get_or_insert_with(|| Watch::start(&database, stop.clone()));
+            model.under_way = watch.seen();
         }
         model.log = log::captured();
         model.now = now;

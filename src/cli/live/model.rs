@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::cli::progress::watch::UnderWay;
 use crate::domain::ack::Ack;
 use crate::domain::id::MessageId;
 use crate::domain::time::{Millis, Timestamp};
@@ -45,6 +46,7 @@ pub(super) struct Model {
     pub started_at: Timestamp,
     pub now: Timestamp,
     pub ready: bool,
+    pub under_way: UnderWay,
     pub typing: Vec<Typing>,
     pub landed: VecDeque<Landed>,
     pub coming: Vec<Coming>,
@@ -65,6 +67,7 @@ impl Model {
             started_at: now,
             now,
             ready: false,
+            under_way: UnderWay::default(),
             typing: Vec::new(),
             landed: VecDeque::new(),
             coming: Vec::new(),
