@@ -13,7 +13,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use process::{Bench, until};
+use process::{Bench, Running, until};
 use raw_gateway::{First, RawGateway};
 
 /// In the order in which a message passes them.
@@ -44,9 +44,20 @@ const RUN: [&str; 4] = ["run", "jobs.yaml", "--listen", "off"];
 fn jobs_file(gateway: &RawGateway) -> String {
     format!(
         "version: 1\ntimezone: UTC\ninstances:\n  shop: {{ gateway: wawp, base_url: \"{}\", instance_id: i, access_token: t, doubt: {{ quarantine: 1s }} }}\n\
-         jobs:\n  a: {{ in: 300ms, to: \"201234567890\", text: once, typing: {{ lead: 100ms }} }}\n",
+         jobs:\n  a: {{ in: 1s, to: \"201234567890\", text: once, typing: {{ lead: 700ms }} }}\n",
         gateway.url
     )
+}
+
+/// Runs the daemon until it dies at a point.
+fn dies_at(bench: &Bench, point: &str, context: &str) {
+    let mut command = bench.command(&RUN);
+    command.env("ONTHEDOT_CRASH_AT", point).stderr(std::fs::File::create(bench.path("died")).unwrap());
+    let mut running = Running(command.spawn().unwrap());
+    until(&format!("{context}: the process dies"), LIMIT, || running.0.try_wait().unwrap().is_some());
+    let said = std::fs::read_to_string(bench.path("died")).unwrap_or_default();
+    let abort = 6;
+    assert_eq!(running.0.wait().unwrap().signal(), Some(abort), "{context}: {said}");
 }
 
 fn case(point: &str, situation: First) {
@@ -54,9 +65,7 @@ fn case(point: &str, situation: First) {
     let gateway = RawGateway::start(situation);
     let bench = Bench::new();
     bench.write("jobs.yaml", &jobs_file(&gateway));
-    let died = bench.command(&RUN).env("ONTHEDOT_CRASH_AT", point).output().unwrap();
-    let abort = 6;
-    assert_eq!(died.status.signal(), Some(abort), "{context}: {}", String::from_utf8_lossy(&died.stderr));
+    dies_at(&bench, point, &context);
     let before = gateway.delivered().len();
     let _daemon = bench.start(&RUN);
     until(&format!("{context}: the message is sent"), LIMIT, || {
@@ -82,12 +91,9 @@ fn evidence_that_was_kept_by_a_run_that_died_is_acted_upon_by_the_next() {
         let gateway = RawGateway::start(situation);
         let bench = Bench::new();
         bench.write("jobs.yaml", &jobs_file(&gateway));
-        let dies = |point: &str| {
-            let died = bench.command(&RUN).env("ONTHEDOT_CRASH_AT", point).output().unwrap();
-            assert_eq!(died.status.signal(), Some(6), "{point}: {}", String::from_utf8_lossy(&died.stderr));
-        };
-        dies("answered");
-        dies(&format!("evidence_kept:{look}"));
+        for point in ["answered", &format!("evidence_kept:{look}")] {
+            dies_at(&bench, point, point);
+        }
         let _daemon = bench.start(&RUN);
         until("the message is sent", LIMIT, || bench.messages().first().is_some_and(|m| m["state"] == "sent"));
         assert_eq!(gateway.delivered().len(), 1, "{situation:?}");
