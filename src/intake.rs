@@ -14,6 +14,7 @@ use crate::domain::draw::Draw;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::job::{Job, Manner};
 use crate::domain::recipient::Chat;
+use crate::domain::sender::Senders;
 use crate::domain::state::StateName;
 use crate::domain::template::{Moments, Vars};
 use crate::domain::time::{Millis, Timestamp};
@@ -388,14 +389,10 @@ pub fn confirmation(
 
 /// New messages of a job, parted by the account that writes to each recipient; `senders` are those who did before. There
 /// is a part even of no message.
-pub fn by_sender(
-    job: &Job,
-    senders: &HashMap<Chat, InstanceName>,
-    rows: Vec<NewMessage>,
-) -> Vec<(InstanceName, Vec<NewMessage>)> {
+pub fn by_sender(job: &Job, senders: &Senders, rows: Vec<NewMessage>) -> Vec<(InstanceName, Vec<NewMessage>)> {
     let mut parts: BTreeMap<&InstanceName, Vec<NewMessage>> = BTreeMap::new();
     for row in rows {
-        parts.entry(job.sender_of(&row.chat, senders.get(&row.chat))).or_default().push(row);
+        parts.entry(job.sender_of(&row.chat, senders)).or_default().push(row);
     }
     if parts.is_empty() {
         parts.insert(&job.instance, Vec::new());

@@ -1,15 +1,18 @@
 //! Keeps the recipients of jobs that follow a list (`live: true`) as the list is: who joins is written to, who leaves is not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::Joiners;
+use crate::domain::flow::OWN_FLOW_FROM;
 use crate::domain::time::{Millis, Timestamp};
 use crate::planner::Planner;
-use crate::store::{FoundList, Joined, Joiner, OpenOccurrence, Recipient, SqliteStore, StoreError, StoredJob};
+use crate::store::{
+    FoundList, Joined, Joiner, NewMessages, OpenOccurrence, Recipient, SqliteStore, StoreError, StoredJob,
+};
 
 /// How often it is looked whether a list changed: a few rows, unless one did.
 const LOOK_EVERY: Millis = Millis::seconds(2);
@@ -18,18 +21,27 @@ const LOOK_EVERY: Millis = Millis::seconds(2);
 const AT_ONCE: usize = 500;
 
 /// Members compared in one go: each comparison reads the whole audience.
-const PAGE: u32 = 5_000;
+const PAGE: u32 = 20_000;
 
 /// An occurrence whose planning ended so shortly ago, or is to come, may lack who joined while it was planned. Later it is not
 /// looked at: what was sent in it may have been pruned.
 const JUST_PLANNED: Millis = Millis::seconds(3_600);
 
+/// What a comparison of a job with its list depends on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Mark {
+    audience: i64,
+    revision: i64,
+    contents: Vec<i64>,
+    open: Vec<OpenOccurrence>,
+}
+
 /// See the [module](self).
 pub struct LiveLists {
     store: Arc<SqliteStore>,
     planner: Planner,
-    /// The audience, the revision of the list and the occurrences with which each job was last compared.
-    seen: HashMap<String, (i64, i64, Vec<OpenOccurrence>)>,
+    /// With what each job was last compared.
+    seen: HashMap<String, Mark>,
 }
 
 impl LiveLists {
@@ -59,57 +71,64 @@ impl LiveLists {
             // Without its list it keeps who it has.
             let Some(list) = self.store.find_list(&live.list).await? else { continue };
             let open = self.open(&stored, now).await?;
-            let mark = (stored.audience, list.revision, open);
-            if self.seen.get(&name) == Some(&mark) {
+            let (audience, revision, contents) = (stored.audience, list.revision, stored.contents.clone());
+            let mark = Mark { audience, revision, contents, open };
+            let before = self.seen.get(&name);
+            if before == Some(&mark) {
                 continue;
             }
-            self.let_go(&stored, list, &mark.2, now).await?;
-            self.take_in(&stored, list, &mark.2, now).await?;
-            let is_new = |o: &&OpenOccurrence| !self.seen.get(&name).is_some_and(|(.., open)| open.contains(o));
-            for occurrence in mark.2.iter().filter(is_new) {
-                self.complete(&stored, *occurrence, now).await?;
+            self.let_go(&stored, list).await?;
+            let ended = self.store.end_for_leavers(&name, audience, now).await?;
+            if ended > 0 {
+                tracing::info!(job = name, messages = ended, "what waited for who left the list is skipped");
             }
-            self.seen.insert(name, mark);
+            let mut whole = self.take_in(&stored, list, &mark.open, now).await?;
+            let is_new = |o: &&OpenOccurrence| !before.is_some_and(|mark| mark.open.contains(o));
+            for occurrence in mark.open.iter().filter(is_new) {
+                whole &= self.complete(&stored, *occurrence, now).await?;
+            }
+            // Where the job was changed meanwhile it is compared again.
+            if whole {
+                self.seen.insert(name, mark);
+            }
         }
         Ok(())
     }
 
-    async fn let_go(
-        &self,
-        stored: &StoredJob,
-        list: FoundList,
-        open: &[OpenOccurrence],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    async fn let_go(&self, stored: &StoredJob, list: FoundList) -> Result<(), StoreError> {
         loop {
             let gone = self.store.leavers(list, stored.audience, PAGE).await?;
             if gone.is_empty() {
                 return Ok(());
             }
             for part in gone.chunks(AT_ONCE) {
-                let skipped = self.store.let_go(stored.audience, part.to_vec(), open, now).await?;
-                let job = &stored.job.name;
-                tracing::info!(job, people = part.len(), skipped, "they left the list, and get no more of the job");
+                self.store.let_go(stored.audience, part.to_vec()).await?;
+                tracing::info!(
+                    job = stored.job.name,
+                    people = part.len(),
+                    "they left the list, and get no more of the job"
+                );
             }
         }
     }
 
+    /// Answers whether everybody was taken in.
     async fn take_in(
         &self,
         stored: &StoredJob,
         list: FoundList,
         open: &[OpenOccurrence],
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let job = &stored.job.name;
         let Some(mut reader) = Joiners::of(&stored.job, now) else {
             tracing::error!(job, "its condition cannot be read any more: nobody new joins it; apply its file again");
-            return Ok(());
+            return Ok(true);
         };
         let (mut after, mut place) = (String::new(), self.store.next_place(stored.audience).await?);
         loop {
             let page = self.store.joiners(list, stored.audience, &after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else { return Ok(true) };
             after = last.recipient.chat.as_str().to_owned();
             let mut meant: Vec<(i64, Recipient, bool)> = Vec::new();
             for Joiner { recipient, returns } in page {
@@ -119,7 +138,7 @@ impl LiveLists {
                 }
             }
             for part in meant.chunks(AT_ONCE) {
-                let new = self.take_in_some(stored, part, open, now).await?;
+                let Some(new) = self.take_in_some(stored, part, open, now).await? else { return Ok(false) };
                 tracing::info!(job, people = part.len(), messages = new, "they joined the list");
             }
         }
@@ -131,7 +150,7 @@ impl LiveLists {
         some: &[(i64, Recipient, bool)],
         open: &[OpenOccurrence],
         now: Timestamp,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Option<u64>, StoreError> {
         let all: Vec<(i64, Recipient)> = some.iter().map(|(place, r, _)| (*place, r.clone())).collect();
         let first_time: Vec<(i64, Recipient)> =
             some.iter().filter(|(.., returns)| !returns).map(|(place, r, _)| (*place, r.clone())).collect();
@@ -139,29 +158,49 @@ impl LiveLists {
         for occurrence in open {
             // Who was there before has had, or let go, what has begun.
             let theirs = if occurrence.nominal > now { &all } else { &first_time };
-            let made = self.planner.joining(stored, occurrence.nominal, theirs, now).await?;
-            messages.extend(made.into_iter().map(|m| (occurrence.id, m)));
+            messages.extend(self.made(stored, *occurrence, theirs, now).await?);
         }
+        let returning = some.iter().filter(|(.., returns)| *returns).map(|(_, r, _)| r.chat.clone()).collect();
         let (job, audience) = (stored.job.name.clone(), stored.audience);
-        self.store.join(Joined { job, audience, recipients: all, messages }).await
+        self.store.join(Joined { job, audience, recipients: all, returning, messages }).await
+    }
+
+    /// What recipients get of an occurrence, in the flow of those who are there.
+    async fn made(
+        &self,
+        stored: &StoredJob,
+        occurrence: OpenOccurrence,
+        recipients: &[(i64, Recipient)],
+        now: Timestamp,
+    ) -> Result<Vec<(i64, NewMessages)>, StoreError> {
+        let mut made = self.planner.joining(stored, occurrence.nominal, recipients, now).await?;
+        made.iter_mut().for_each(|part| part.recipients = if occurrence.own_flow { OWN_FLOW_FROM } else { 1 });
+        Ok(made.into_iter().map(|part| (occurrence.id, part)).collect())
     }
 
     /// Gives a message to those who joined while an occurrence was planned.
-    async fn complete(&self, stored: &StoredJob, occurrence: OpenOccurrence, now: Timestamp) -> Result<(), StoreError> {
+    async fn complete(
+        &self,
+        stored: &StoredJob,
+        occurrence: OpenOccurrence,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         // On clocks of their own some recipients have none, since their hour had passed.
         if occurrence.nominal < now - JUST_PLANNED || stored.job.manner.own_clock {
-            return Ok(());
+            return Ok(true);
         }
         let mut after = -1;
         loop {
             let left_out = self.store.forgotten(stored.audience, occurrence.id, after, PAGE).await?;
-            let Some((last, _)) = left_out.last() else { return Ok(()) };
+            let Some((last, _)) = left_out.last() else { return Ok(true) };
             after = *last;
             for part in left_out.chunks(AT_ONCE) {
-                let made = self.planner.joining(stored, occurrence.nominal, part, now).await?;
-                let messages = made.into_iter().map(|m| (occurrence.id, m)).collect();
+                let messages = self.made(stored, occurrence, part, now).await?;
                 let (job, audience) = (stored.job.name.clone(), stored.audience);
-                self.store.join(Joined { job, audience, recipients: Vec::new(), messages }).await?;
+                let (recipients, returning) = (Vec::new(), HashSet::new());
+                if self.store.join(Joined { job, audience, recipients, returning, messages }).await?.is_none() {
+                    return Ok(false);
+                }
             }
         }
     }

@@ -26,6 +26,9 @@ const LOOK_EVERY: Millis = Millis::seconds(1);
 /// Between two deletions through an instance: each is shown to somebody, and a gateway answers a flood of them with 429.
 const GAP: Millis = Millis::seconds(1);
 
+/// Requests in a row that never left, after which a run that ends when idle does not wait for their instance: some seconds.
+const GIVEN_UP_AFTER: u32 = 3;
+
 /// Gateways by instance.
 pub type Accounts = HashMap<InstanceName, Arc<dyn Gateway>>;
 
@@ -86,12 +89,16 @@ impl Recaller {
     }
 
     /// Whether anything is still to be deleted that this run can delete: not what is in doubt, nor what waits for an account
-    /// that can do nothing.
+    /// that can do nothing, or cannot be reached.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn is_at_it(&self) -> Result<bool, StoreError> {
-        let can: Vec<InstanceName> = self.accounts.keys().filter(|name| !self.rest(name).down).cloned().collect();
+        let can_do = |name: &&InstanceName| {
+            let rest = self.rest(name);
+            !rest.down && rest.in_vain < GIVEN_UP_AFTER
+        };
+        let can: Vec<InstanceName> = self.accounts.keys().filter(can_do).cloned().collect();
         self.store.recalls_in_hand(&can).await
     }
 

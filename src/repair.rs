@@ -250,7 +250,28 @@ pub async fn call_off(
     if !dry_run {
         stop(store, campaign, now()).await?;
     }
-    let (mut done, mut after) = (CalledOff::default(), Place::START);
+    let mut done = CalledOff::default();
+    cancel_all(store, campaign, dry_run, &now, &mut done).await?;
+    if !dry_run {
+        // From now on nobody joins it; who did meanwhile is found by looking once more.
+        store.call_off(campaign.occurrence, now()).await?;
+        let out = done.out;
+        cancel_all(store, campaign, dry_run, &now, &mut done).await?;
+        done.out = out;
+        store.resume(scope, now()).await?;
+    }
+    Ok(done)
+}
+
+/// Cancels what of a campaign waits.
+async fn cancel_all(
+    store: &SqliteStore,
+    campaign: &CampaignView,
+    dry_run: bool,
+    now: &impl Fn() -> Timestamp,
+    done: &mut CalledOff,
+) -> Result<(), StoreError> {
+    let mut after = Place::START;
     loop {
         let states = Repair::Cancel.states();
         let page = store.campaign_messages(campaign.occurrence, states, &after, AT_ONCE).await?;
@@ -265,11 +286,7 @@ pub async fn call_off(
             }
         }
     }
-    if !dry_run {
-        store.call_off(campaign.occurrence, now()).await?;
-        store.resume(scope, now()).await?;
-    }
-    Ok(done)
+    Ok(())
 }
 
 /// Pauses a campaign that is being called off: once this returns nothing more of it is marked.

@@ -147,7 +147,7 @@ fn a_warm_up_that_leads_nowhere_is_refused_and_one_that_takes_too_long_is_told_o
         check(&ramp(100, "2099-01-01")),
         ["pacing.warm_up begins with 100 a day; expected less than the 100 of per_day"]
     );
-    let told = "job 'news': pacing cannot finish: 50 messages take about 5d, and the next occurrence comes after 3d";
+    let told = "job 'news': pacing cannot finish: 50 messages take about 4d, and the next occurrence comes after 3d";
     assert_eq!(check(&ramp(10, "2099-01-01")), [told]);
     assert_eq!(check(&ramp(10, "2020-01-01")), [""; 0], "it was long ago");
 }

@@ -371,3 +371,87 @@ fn a_file_of_recipients_is_followed_by_nobody() {
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&output.stderr).contains("live belongs to list"));
 }
+
+#[test]
+fn a_list_of_thousands_is_written_to_as_a_short_one() {
+    let bench = Bench::new();
+    let rows: String = (0..2_500).map(|n| format!("2010000{n:05}\n")).collect();
+    bench.write("all.csv", &format!("phone\n{rows}"));
+    bench.json(&["contact", "import", "all.csv", "--chat", "phone", "--list", "all"]);
+    bench.write("jobs.yaml", &format!("{HEAD}  news: {{ at: 2099-01-01T10:00, to: {{ list: all }}, text: hi }}\n"));
+    let _daemon = bench.start_sandboxed("acks: { levels: [] }\n");
+    until("all of them wait", LIMIT, || bench.json(&["stats"])["states"]["scheduled"] == 2_500);
+}
+
+#[test]
+fn a_live_job_is_the_same_job_however_its_list_changes_and_an_empty_one_keeps_no_file_from_being_applied() {
+    let job = "  welcome: { in: 300ms, to: { list: customers, live: true }, text: hi, typing: off }\n";
+    let (bench, daemon) = following(job);
+    until("all of it went out", LIMIT, || sent(&bench, "welcome", "201000000002") == 1);
+    drop(daemon);
+    // Nothing waits any more, and nobody follows the list while they join.
+    join(&bench, "customers", &[("201000000003", "Rome")]);
+    assert_eq!(bench.json(&["plan", "jobs.yaml", "--sandbox"])["jobs"][0]["change"], "unchanged");
+    let daemon = bench.start_sandboxed("acks: { levels: [] }\n");
+    until("who joined has it", LIMIT, || sent(&bench, "welcome", "201000000003") == 1);
+    assert_eq!(bench.messages().len(), 3);
+    drop(daemon);
+    bench.json(&["contact", "leave", "201000000001", "201000000002", "201000000003", "--list", "customers"]);
+    let checked = bench.json(&["check", "jobs.yaml", "--sandbox"]);
+    assert_eq!(checked["ok"], true, "{checked}");
+    let log = bench.log().len();
+    let _daemon = bench.start_sandboxed("acks: { levels: [] }\n");
+    until("the daemon is ready again", LIMIT, || bench.log()[log..].contains(" ready ms="));
+}
+
+#[test]
+fn a_changed_text_of_a_live_job_reaches_who_waits_at_their_own_instants() {
+    let text = |two: &str| {
+        format!(
+            "  drip: {{ in: 300ms, to: {{ list: customers, live: true }}, typing: off, messages: [{{ text: one }}, {{ after: 9s, text: {two} }}] }}\n"
+        )
+    };
+    let (bench, _daemon) = following(&text("two"));
+    until("the first ones have the first", LIMIT, || sent(&bench, "drip", "201000000002") == 1);
+    pause(Duration::from_secs(3));
+    join(&bench, "customers", &[("201000000003", "Rome")]);
+    until("who joined has the first", LIMIT, || sent(&bench, "drip", "201000000003") == 1);
+    let second = |chat: &str| {
+        let all = bench.json(&["list", "--job", "drip", "--to", chat, "--limit", "1000"])["messages"].clone();
+        let waits = all.as_array().unwrap().iter().find(|m| m["state"] == "scheduled").cloned();
+        waits.map(|m| m["due_at"].as_str().unwrap().to_owned())
+    };
+    let before = ["201000000001", "201000000003"].map(|chat| second(chat).unwrap());
+    bench.write("jobs.yaml", &format!("{HEAD}{}", text("changed")));
+    bench.json(&["job", "apply", "jobs.yaml", "--sandbox"]);
+    until("it is planned anew", LIMIT, || {
+        let all = bench.json(&["list", "--job", "drip", "--limit", "1000"])["messages"].clone();
+        all.as_array().unwrap().iter().filter(|m| m["state"] == "scheduled").count() == 3
+    });
+    assert_eq!(["201000000001", "201000000003"].map(|chat| second(chat).unwrap()), before);
+    until("everybody has both", LIMIT, || {
+        ["201000000001", "201000000002", "201000000003"].iter().all(|chat| sent(&bench, "drip", chat) == 2)
+    });
+    let went_out = bench.messages().into_iter().filter(|m| m["state"] == "sent");
+    let said: Vec<String> =
+        went_out.map(|m| bench.json(&["show", m["id"].as_str().unwrap()])["content"].to_string()).collect();
+    assert_eq!(said.iter().filter(|text| text.contains("changed")).count(), 3, "{said:?}");
+}
+
+#[test]
+fn who_leaves_a_live_list_and_comes_back_before_it_begins_is_written_to_once() {
+    let job = "  later: { in: 12s, hold: true, to: { list: customers, live: true }, text: hi, typing: off }\n";
+    let (bench, _daemon) = following(job);
+    let of = |chat: &str| {
+        let all = bench.json(&["list", "--job", "later", "--to", chat, "--limit", "1000"])["messages"].clone();
+        all.as_array().unwrap().iter().map(|m| m["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    until("it waits for an approval", LIMIT, || of("201000000001") == ["held"]);
+    bench.json(&["contact", "leave", "201000000001", "201000000002", "--list", "customers"]);
+    until("what was held for them is cancelled", LIMIT, || of("201000000001") == ["cancelled"]);
+    join(&bench, "customers", &[("201000000001", "Rome")]);
+    until("it is held for who came back", LIMIT, || of("201000000001").contains(&"held".to_owned()));
+    bench.json(&["campaign", "approve", "later"]);
+    until("they have it", LIMIT, || sent(&bench, "later", "201000000001") == 1);
+    assert_eq!(sent(&bench, "later", "201000000002"), 0);
+}

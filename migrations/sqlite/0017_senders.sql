@@ -1,5 +1,7 @@
--- Who was written to through which account by a job that goes through several: they stay with it.
+-- Who was written to through which accounts by jobs that go through several, and when last: they stay with one of them.
 CREATE TABLE senders (
-    chat     TEXT NOT NULL PRIMARY KEY,
-    instance TEXT NOT NULL
+    chat     TEXT    NOT NULL,
+    instance TEXT    NOT NULL,
+    at       INTEGER NOT NULL,
+    PRIMARY KEY (chat, instance)
 ) STRICT, WITHOUT ROWID;

@@ -121,7 +121,7 @@ fn room(job: &JobSettings, now: Timestamp) -> Option<(Millis, &'static str)> {
 
 /// How long it takes to send for so long where that is done in some hours only: what one opening holds is not stretched.
 fn in_the_open(sending: Millis, open: &[OpenHours], now: Timestamp) -> Millis {
-    if open.is_empty() {
+    if open.is_empty() || sending.0 <= SLOT {
         return sending;
     }
     let is_open = |slot: &i64| {
@@ -146,12 +146,13 @@ fn warming(pacing: &Pacing, sends: i64, now: Timestamp) -> Millis {
     let (Some(warm_up), Some(full)) = (pacing.warm_up, pacing.per_day) else { return Millis::ZERO };
     let mut day = now.in_zone(&TimeZone::UTC).date();
     let (mut left, mut days) = (sends, 0);
-    while left > 0 && warm_up.rises_after(day) && days < i64::from(WarmUp::LONGEST) {
+    // Days that are used up before the last one.
+    while warm_up.rises_after(day) && left > i64::from(warm_up.cap_on(day, full)) && days < i64::from(WarmUp::LONGEST) {
         left -= i64::from(warm_up.cap_on(day, full));
         let Ok(next) = day.tomorrow() else { break };
         (day, days) = (next, days + 1);
     }
-    Millis((days + left.max(0) / i64::from(full)).saturating_mul(DAY))
+    Millis((days + left.saturating_sub(1).max(0) / i64::from(full)).saturating_mul(DAY))
 }
 
 /// The time from one send to the next that the pace allows in the long run of a day, in ms.

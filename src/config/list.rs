@@ -37,26 +37,26 @@ impl ListSource {
         if !self.database.exists() {
             return Err(self.unknown("there is no database yet"));
         }
-        // A file is read without waiting for anything else, by threads that may be kept.
-        tokio::task::block_in_place(|| Handle::current().block_on(self.read(each)))
+        // A file is read without waiting for anything else, by threads that may be kept. Whoever takes the members may wait in
+        // turn, so they are handed over outside of what the runtime drives.
+        tokio::task::block_in_place(|| {
+            let runtime = Handle::current();
+            let store = runtime.block_on(SqliteStore::open(&self.database, Opening::Reading))?;
+            let read = self.read(&store, &runtime, each);
+            runtime.block_on(store.close());
+            read
+        })
     }
 
-    async fn read(&self, each: &mut dyn FnMut(Recipient)) -> Result<(), ListError> {
-        let store = SqliteStore::open(&self.database, Opening::Reading).await?;
-        let read = self.read_from(&store, each).await;
-        store.close().await;
-        read
-    }
-
-    async fn read_from(&self, store: &SqliteStore, each: &mut dyn FnMut(Recipient)) -> Result<(), ListError> {
-        let Some(list) = store.find_list(&self.name).await? else {
-            let known = store.lists().await?;
+    fn read(&self, store: &SqliteStore, runtime: &Handle, each: &mut dyn FnMut(Recipient)) -> Result<(), ListError> {
+        let Some(list) = runtime.block_on(store.find_list(&self.name))? else {
+            let known = runtime.block_on(store.lists())?;
             let names: Vec<&str> = known.iter().map(|l| l.name.as_str()).collect();
             return Err(self.unknown(&if names.is_empty() { String::new() } else { suggest(&self.name, &names) }));
         };
         let mut after = String::new();
         loop {
-            let page = store.members(list, &after, PAGE).await?;
+            let page = runtime.block_on(store.members(list, &after, PAGE))?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.chat.as_str().to_owned();
             page.into_iter().for_each(&mut *each);

@@ -80,14 +80,15 @@ impl Recipients {
     /// # Errors
     /// A [`Finding`] when the file cannot be read any more, or no longer says what was checked.
     pub fn for_each(&self, mut each: impl FnMut(Recipient)) -> Result<(), Finding> {
-        let mut print = Fingerprint::of(self.only_of.as_deref());
+        let mut print = Fingerprint::default();
         self.read(&mut BTreeSet::new(), &mut self.whereabouts.clone(), &mut |_, recipient| {
             let recipient = recipient?;
             print.add(&recipient);
             each(recipient);
             Ok(())
         })?;
-        if print.finish() != self.fingerprint {
+        // A list that is followed may well have changed: who follows it makes up for that.
+        if self.only_of.is_none() && print.finish() != self.fingerprint {
             let message = "the recipients changed while they were read; run the command again";
             return Err(self.finding(0, message.to_owned(), None));
         }
@@ -168,15 +169,6 @@ impl Met {
 struct Fingerprint(sha2::Sha256);
 
 impl Fingerprint {
-    /// Of recipients that are one job's alone, or of no job's in particular.
-    fn of(job: Option<&str>) -> Fingerprint {
-        let mut print = Fingerprint::default();
-        if let Some(job) = job {
-            print.0.update(format!("only of {job}\n"));
-        }
-        print
-    }
-
     fn add(&mut self, recipient: &Recipient) {
         let mut part = |text: &str| {
             self.0.update(u64::try_from(text.len()).unwrap_or(0).to_le_bytes());
@@ -295,7 +287,7 @@ impl Reading<'_> {
         let mut learned = whereabouts.as_deref().cloned();
         let mut all = Recipients { source, size: 0, fingerprint: Vec::new(), selection, whereabouts: None, only_of };
         let mut met = Met::default();
-        let (mut print, mut errors, mut size) = (Fingerprint::of(all.only_of.as_deref()), Vec::new(), 0);
+        let (mut print, mut errors, mut size) = (Fingerprint::default(), Vec::new(), 0);
         let mut names = BTreeSet::new();
         let read = all.read(&mut names, &mut learned, &mut |line, recipient| {
             let recipient = match recipient {
@@ -319,15 +311,23 @@ impl Reading<'_> {
             size += 1;
             Ok(())
         });
-        if let Err(finding) = read {
-            errors.push(finding);
+        if let Err(finding) = &read {
+            errors.push(finding.clone());
         } else if size == 0 && errors.is_empty() {
             errors.push(self.nobody(node, &all, &names));
+        }
+        if all.only_of.is_some() && read.is_ok() {
+            // Who is in it may change while it is followed: that keeps no file from being applied.
+            errors.drain(..).for_each(|finding| self.warnings.push(finding));
         }
         if let (Some(given), Some(learned)) = (whereabouts, &learned) {
             given.clone_from(learned);
         }
         (all.size, all.fingerprint, all.whereabouts) = (size, print.finish(), learned);
+        if let (Some(job), Some(live)) = (&all.only_of, all.live()) {
+            // It stays the same audience however the list changes.
+            all.fingerprint = sha2::Sha256::digest(format!("{job} follows {live:?}")).to_vec();
+        }
         let clean = errors.is_empty();
         for e in errors {
             let e = match (&all.source, map.get("list")) {

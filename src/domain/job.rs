@@ -14,7 +14,7 @@ use crate::domain::occurrence::SLOWEST_CLOCK;
 use crate::domain::recipient::Chat;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
-use crate::domain::sender;
+use crate::domain::sender::{self, Senders};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::Late;
 use crate::domain::typing::Typing;
@@ -66,12 +66,13 @@ impl Job {
         std::iter::once(&self.instance).chain(&self.others)
     }
 
-    /// The account that writes to a recipient, who was written to before by `before`.
-    pub fn sender_of(&self, chat: &Chat, before: Option<&InstanceName>) -> &InstanceName {
-        match self.others.is_empty() {
-            true => &self.instance,
-            false => sender::sender_of(self.instances(), chat, before).unwrap_or(&self.instance),
+    /// The account that writes to a recipient; `senders` are those who did before.
+    pub fn sender_of(&self, chat: &Chat, senders: &Senders) -> &InstanceName {
+        if self.others.is_empty() {
+            return &self.instance;
         }
+        let before = senders.get(chat).map_or(&[][..], Vec::as_slice);
+        sender::sender_of(self.instances(), chat, before).unwrap_or(&self.instance)
     }
 
     /// How long after the first message of its sequence a step is due.

@@ -110,6 +110,8 @@ impl Layout<'_> {
     /// recipients, so that the last one is due before its end.
     fn spread_over(&self, place: i64) -> Millis {
         let Some(span) = self.job.spread else { return Millis::ZERO };
+        // Places of a list that is followed run on while some are left.
+        let place = place.rem_euclid(i64::try_from(self.size.max(1)).unwrap_or(i64::MAX));
         let share = i128::from(span.0) * i128::from(place) / i128::from(self.size.max(1));
         Millis(i64::try_from(share).unwrap_or(span.0))
     }

@@ -19,7 +19,7 @@ mod rows;
 mod summary;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -28,6 +28,7 @@ use crate::domain::id::InstanceName;
 use crate::domain::job::Job;
 use crate::domain::message::Due;
 use crate::domain::recipient::Chat;
+use crate::domain::sender::Senders;
 use crate::domain::state::{Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::window::Window;
@@ -132,13 +133,13 @@ pub struct JobPremise {
     /// Who gets it, by place.
     pub recipients: Vec<Recipient>,
     /// Which account wrote to whom before, where it goes through several.
-    pub senders: HashMap<Chat, InstanceName>,
+    pub senders: Senders,
 }
 
 impl JobPremise {
     /// The account that writes to a recipient.
     pub fn sender_of(&self, chat: &Chat) -> &InstanceName {
-        self.job.sender_of(chat, self.senders.get(chat))
+        self.job.sender_of(chat, &self.senders)
     }
 }
 

@@ -1,12 +1,12 @@
 //! The messages that a chunk of an import makes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Import, Planned, is_too_late};
 use crate::domain::draw::Draw;
-use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::id::MessageId;
 use crate::domain::recipient::Chat;
+use crate::domain::sender::Senders;
 use crate::domain::state::{Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::intake::{IdMaker, by_sender, lead_of};
@@ -21,7 +21,7 @@ pub(super) struct Making<'m> {
     /// Its contents as the database keeps them.
     pub(super) bodies: &'m [String],
     /// Which account wrote to whom before.
-    pub(super) senders: HashMap<Chat, InstanceName>,
+    pub(super) senders: Senders,
     pub(super) now: Timestamp,
 }
 

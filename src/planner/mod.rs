@@ -4,7 +4,6 @@
 mod decision;
 mod join;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
@@ -13,10 +12,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Jump, Stopwatch};
-use crate::domain::id::InstanceName;
 use crate::domain::job::{DEFAULT_MAX_LATENESS, Overlap};
 use crate::domain::occurrence::{Layout, Whose};
-use crate::domain::recipient::Chat;
+use crate::domain::sender::Senders;
 use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::template::ZONE_VAR;
 use crate::domain::time::{Millis, Timestamp};
@@ -316,6 +314,9 @@ impl Planner {
             let took = Stopwatch::start();
             let senders = self.senders(stored, &recipients).await?;
             let mut parts = self.messages(&planned, stored, (contents, &senders), &recipients, now);
+            if stored.resumes && stored.job.live.is_some() {
+                self.keep_instants(stored, nominal, &recipients, &mut parts).await?;
+            }
             if let (true, Some(part)) = (last, parts.last_mut()) {
                 part.publish = Some(publish);
             }
@@ -336,13 +337,9 @@ impl Planner {
     }
 
     /// Through which account each of some recipients was written to before, where the job goes through several.
-    async fn senders(
-        &self,
-        stored: &StoredJob,
-        recipients: &[(i64, Recipient)],
-    ) -> Result<HashMap<Chat, InstanceName>, StoreError> {
+    async fn senders(&self, stored: &StoredJob, recipients: &[(i64, Recipient)]) -> Result<Senders, StoreError> {
         match stored.job.others.is_empty() {
-            true => Ok(HashMap::new()),
+            true => Ok(Senders::new()),
             false => self.store.senders(recipients.iter().map(|(_, r)| r.chat.clone()).collect()).await,
         }
     }
@@ -352,7 +349,7 @@ impl Planner {
         &self,
         planned: &PlannedOccurrence<'_>,
         stored: &StoredJob,
-        (contents, senders): (&[Arc<StoredContent>], &HashMap<Chat, InstanceName>),
+        (contents, senders): (&[Arc<StoredContent>], &Senders),
         recipients: &[(i64, Recipient)],
         now: Timestamp,
     ) -> Vec<NewMessages> {

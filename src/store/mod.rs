@@ -67,6 +67,7 @@ use crate::domain::job::{Job, Manner, Overlap};
 use crate::domain::message::{Change, Departure, Due, Verdict};
 use crate::domain::misfire::MissedRun;
 use crate::domain::recipient::Chat;
+use crate::domain::sender::Senders;
 use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
@@ -577,8 +578,16 @@ pub trait Store: Send + Sync + 'static {
     /// When the planner must next look at a job.
     async fn next_plan_at(&self) -> Result<Option<Timestamp>, StoreError>;
 
+    /// When the messages of an occurrence that were replaced, to these chats, were due, by chat and step.
+    async fn replaced(
+        &self,
+        job: &str,
+        nominal: Timestamp,
+        chats: Vec<Chat>,
+    ) -> Result<HashMap<(Chat, i32), Timestamp>, StoreError>;
+
     /// Through which account each of these chats was written to last by a job that goes through several.
-    async fn senders(&self, chats: Vec<Chat>) -> Result<HashMap<Chat, InstanceName>, StoreError>;
+    async fn senders(&self, chats: Vec<Chat>) -> Result<Senders, StoreError>;
 
     /// Recipients of an audience after `after_place`, by place.
     async fn recipients(

@@ -16,6 +16,7 @@ use crate::domain::claim::Wanted;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Departure, Facts, Verdict};
 use crate::domain::recipient::Chat;
+use crate::domain::sender::Senders;
 use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::time::Timestamp;
 use crate::store::ack_queue::AckQueue;
@@ -24,8 +25,8 @@ use crate::store::sqlite_writer::Writer;
 use crate::store::{
     AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, EchoFits, EchoNews, Evidence, Gate, NewMessages, Outage,
     Publish, RecentBody, Recipient, StorageFault, Store, StoreError, StoredContent, StoredJob, Verified,
-    sqlite_audience, sqlite_claim, sqlite_doubt, sqlite_overlap, sqlite_plan, sqlite_restore, sqlite_senders,
-    sqlite_upkeep,
+    sqlite_audience, sqlite_claim, sqlite_doubt, sqlite_live, sqlite_overlap, sqlite_plan, sqlite_restore,
+    sqlite_senders, sqlite_upkeep,
 };
 
 /// The schema, embedded.
@@ -325,6 +326,20 @@ async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<
     }
 }
 
+impl SqliteStore {
+    /// What was due in a life of the database that it does not know of may have gone out then: it is held. Of an occurrence
+    /// with who `joined` it that is all of it, once it had begun.
+    pub(super) fn hold_maybe_sent(&self, messages: &mut NewMessages, joined: bool) {
+        let Some(until) = self.maybe_sent_until else { return };
+        let began = messages.nominal_at.filter(|nominal| joined && *nominal <= until).is_some();
+        for row in messages.rows.iter_mut().filter(|row| row.state == StateName::Scheduled) {
+            if began || row.due_at <= until {
+                (row.state, row.reason) = (StateName::Held, Some(Reason::Restored));
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Store for SqliteStore {
     async fn claim(&self, instance: &InstanceName, now: Timestamp, wanted: &Wanted) -> Result<ClaimAnswer, StoreError> {
@@ -475,7 +490,16 @@ impl Store for SqliteStore {
         sqlite_overlap::untouched_since_outage(self, job, before).await
     }
 
-    async fn senders(&self, chats: Vec<Chat>) -> Result<HashMap<Chat, InstanceName>, StoreError> {
+    async fn replaced(
+        &self,
+        job: &str,
+        nominal: Timestamp,
+        chats: Vec<Chat>,
+    ) -> Result<HashMap<(Chat, i32), Timestamp>, StoreError> {
+        sqlite_live::replaced(self, job, nominal, chats).await
+    }
+
+    async fn senders(&self, chats: Vec<Chat>) -> Result<Senders, StoreError> {
         sqlite_senders::senders(self, chats).await
     }
 
@@ -493,12 +517,7 @@ impl Store for SqliteStore {
     }
 
     async fn insert(&self, mut messages: NewMessages) -> Result<u64, StoreError> {
-        // What was due in a life of the database that it does not know of may have gone out then.
-        for row in &mut messages.rows {
-            if row.state == StateName::Scheduled && self.maybe_sent_until.is_some_and(|until| row.due_at <= until) {
-                (row.state, row.reason) = (StateName::Held, Some(Reason::Restored));
-            }
-        }
+        self.hold_maybe_sent(&mut messages, false);
         let published = messages.publish.is_some() || messages.nominal_at.is_none();
         crash_point::pass("plan_begins");
         let writer = self.writer()?;

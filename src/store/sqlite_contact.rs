@@ -157,7 +157,8 @@ async fn confirm(connection: &mut SqliteConnection, said: &ConsentNews) -> Resul
         lead,
         expires_at: None,
         class: manner.class,
-        key: None,
+        // Nobody needs to vouch that it is no repetition.
+        key: Some(format!("consent:{id}")),
         step: 0,
         state: StateName::Scheduled,
         reason: None,

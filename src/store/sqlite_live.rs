@@ -1,19 +1,21 @@
 //! Lists that jobs follow while they run: who joined since, who left.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::id::MessageId;
-use crate::domain::message::{Change, Facts};
+use crate::domain::message::{Change, Facts, Verdict};
 use crate::domain::recipient::Chat;
 use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::Timestamp;
-use crate::store::sqlite_apply::insert;
 use crate::store::sqlite_audience::{LEFT, STANDS, insert_recipients};
 use crate::store::sqlite_claim::{get, id, read_vars};
 use crate::store::sqlite_insert::insert_rows;
 use crate::store::sqlite_list::VISIBLE;
+use crate::store::sqlite_plan::still_says;
 use crate::store::{FoundList, NewMessages, Recipient, SqliteStore, StoreError, vars_json};
 
 /// An occurrence that still takes recipients.
@@ -23,6 +25,8 @@ pub struct OpenOccurrence {
     pub id: i64,
     /// Its nominal instant.
     pub nominal: Timestamp,
+    /// Whether its messages take turns by themselves, as they were planned to.
+    pub own_flow: bool,
 }
 
 /// A member of a list who is not in an audience.
@@ -43,6 +47,8 @@ pub struct Joined {
     pub audience: i64,
     /// Who, by place.
     pub recipients: Vec<(i64, Recipient)>,
+    /// Those of them who were in it before.
+    pub returning: HashSet<Chat>,
     /// Their messages, by occurrence.
     pub messages: Vec<(i64, NewMessages)>,
 }
@@ -157,78 +163,118 @@ impl SqliteStore {
             .map_err(StoreError::database("find the end of an audience"))
     }
 
-    /// The occurrences of a job that are visible and that nobody cancelled, the latest first.
+    /// The occurrences of a job that are visible and that nobody cancelled, the latest first; none of an event that was
+    /// called off.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn occurrences_to_join(&self, job: &str) -> Result<Vec<OpenOccurrence>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT o.id, o.nominal_at FROM occurrences AS o
-             WHERE o.job = ?1 AND o.state = 'planned' AND o.cancelled_at IS NULL
-               AND NOT EXISTS (SELECT 1 FROM imports AS i WHERE i.occurrence = o.id)
-             ORDER BY o.nominal_at DESC LIMIT 1000",
-        )
-        .bind(job.to_owned())
-        .fetch_all(&self.readers)
-        .await
-        .map_err(StoreError::database("find what still takes recipients"))?;
-        rows.iter().map(|r| Ok(OpenOccurrence { id: get(r, 0)?, nominal: Timestamp(get(r, 1)?) })).collect()
+        let rows = sqlx::query(include_str!("sql/occurrences_to_join.sql"))
+            .bind(job.to_owned())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("find what still takes recipients"))?;
+        rows.iter()
+            .map(|r| {
+                Ok(OpenOccurrence {
+                    id: get(r, 0)?,
+                    nominal: Timestamp(get(r, 1)?),
+                    own_flow: get::<Option<bool>>(r, 2)?.unwrap_or(false),
+                })
+            })
+            .collect()
     }
 
-    /// Takes recipients in, with the messages they get. Answers how many messages are new.
+    /// Takes recipients in, with the messages they get. Answers how many messages are new, or `None` where the job has
+    /// another audience or other contents by now.
     ///
     /// # Errors
     /// When the database cannot be written; then nothing of it is done.
-    pub async fn join(&self, joined: Joined) -> Result<u64, StoreError> {
+    pub async fn join(&self, mut joined: Joined) -> Result<Option<u64>, StoreError> {
+        joined.messages.iter_mut().for_each(|(_, messages)| self.hold_maybe_sent(messages, true));
         let writer = self.writer()?;
         let new = writer.run(move |c| Box::pin(async move { join(c, &joined).await })).await?;
         writer.tell();
         Ok(new)
     }
 
-    /// Lets recipients of an audience go: no later occurrence writes to them, and what waits for them in these is skipped.
-    /// Answers how many messages.
+    /// Lets recipients of an audience go: no later occurrence writes to them.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn let_go(
-        &self,
-        audience: i64,
-        chats: Vec<String>,
-        open: &[OpenOccurrence],
-        now: Timestamp,
-    ) -> Result<usize, StoreError> {
-        let writer = self.writer()?;
-        let asked = json!(chats).to_string();
-        let ids: Vec<i64> = open.iter().map(|o| o.id).collect();
-        let rows = sqlx::query(
-            "SELECT m.id, m.attempts, m.wake_at FROM json_each(?1) AS o CROSS JOIN json_each(?2) AS j
-             CROSS JOIN messages AS m ON m.occurrence = o.value AND m.chat = j.value
-             WHERE m.state = 'scheduled' AND m.reason IS NOT 'replaced'",
-        )
-        .bind(json!(ids).to_string())
-        .bind(asked.clone())
-        .fetch_all(&self.readers)
-        .await
-        .map_err(StoreError::database("find what waits for who left a list"))?;
-        let mut changes = Vec::with_capacity(rows.len());
-        for row in &rows {
-            changes.extend(skip(id(row, 0)?, get(row, 1)?, Timestamp(get(row, 2)?), now));
+    pub async fn let_go(&self, audience: i64, chats: Vec<String>) -> Result<(), StoreError> {
+        let chats = json!(chats).to_string();
+        self.writer()?.run(move |c| Box::pin(async move { forget(c, audience, chats).await })).await
+    }
+
+    /// Ends what waits for those who left an audience, in any occurrence of a job. Answers how many messages. What cannot be
+    /// ended now, since it is leaving, is not found the next time.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    pub async fn end_for_leavers(&self, job: &str, audience: i64, now: Timestamp) -> Result<usize, StoreError> {
+        let mut ended = 0;
+        loop {
+            let rows = sqlx::query(include_str!("sql/waits_for_leavers.sql"))
+                .bind(job.to_owned())
+                .bind(audience)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(StoreError::database("find what waits for who left a list"))?;
+            let mut changes = Vec::with_capacity(rows.len());
+            for row in &rows {
+                let before = match get::<&str>(row, 2)? {
+                    "typing" => State::Typing,
+                    "held" => State::Held,
+                    _ => State::Scheduled { wake_at: Timestamp(get(row, 3)?) },
+                };
+                changes.extend(end(id(row, 0)?, get(row, 1)?, &before, now));
+            }
+            let writer = self.writer()?;
+            let all = changes.len();
+            let done = writer.apply(changes).await?.iter().filter(|v| **v == Verdict::Applied).count();
+            ended += done;
+            if all == 0 || done == 0 {
+                if ended > 0 {
+                    writer.tell();
+                }
+                return Ok(ended);
+            }
         }
-        writer.run(move |c| Box::pin(async move { forget(c, audience, asked).await })).await?;
-        let skipped = changes.len();
-        if skipped > 0 {
-            writer.apply(changes).await?;
-        }
-        writer.tell();
-        Ok(skipped)
     }
 }
 
-fn skip(id: MessageId, attempts: u32, wake_at: Timestamp, now: Timestamp) -> Option<Change> {
-    let event = Event::Unsendable { reason: Reason::LeftList };
-    let transition = state::apply(&State::Scheduled { wake_at }, &event).ok()?;
+/// What waits is skipped; what is held waits for nobody any more.
+fn end(id: MessageId, attempts: u32, before: &State, now: Timestamp) -> Option<Change> {
+    let reason = Reason::LeftList;
+    let event = match before {
+        State::Held => Event::Cancelled { reason },
+        _ => Event::Unsendable { reason },
+    };
+    let transition = state::apply(before, &event).ok()?;
     Some(Change { id, attempts, at: now, transition, facts: Facts::Note("its recipient left the list".to_owned()) })
+}
+
+/// When the messages of an occurrence that were replaced, to these chats, were due.
+pub(super) async fn replaced(
+    store: &SqliteStore,
+    job: &str,
+    nominal: Timestamp,
+    chats: Vec<Chat>,
+) -> Result<HashMap<(Chat, i32), Timestamp>, StoreError> {
+    let chats: Vec<&str> = chats.iter().map(Chat::as_str).collect();
+    let rows = sqlx::query(include_str!("sql/replaced.sql"))
+        .bind(job.to_owned())
+        .bind(nominal.0)
+        .bind(json!(chats).to_string())
+        .fetch_all(&store.readers)
+        .await
+        .map_err(StoreError::database("read what is planned anew"))?;
+    let one = |r: &SqliteRow| {
+        let key = (Chat::from_stored(&get::<String>(r, 0)?), get::<i32>(r, 1)?);
+        Ok((key, Timestamp(get(r, 2)?)))
+    };
+    rows.iter().map(one).collect()
 }
 
 /// Their places stay, since messages refer to them, and so does that they were there: who comes back gets nothing twice.
@@ -253,17 +299,28 @@ async fn forget(connection: &mut SqliteConnection, audience: i64, chats: String)
     Ok(())
 }
 
-async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<u64, StoreError> {
+async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<Option<u64>, StoreError> {
     let doing = "take recipients in";
-    let still: Option<i64> = sqlx::query_scalar("SELECT 1 FROM jobs WHERE name = ?1 AND audience = ?2")
+    let is_still: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM jobs WHERE name = ?1 AND audience = ?2)")
         .bind(joined.job.clone())
         .bind(joined.audience)
-        .fetch_optional(&mut *connection)
+        .fetch_one(&mut *connection)
         .await
         .map_err(StoreError::database(doing))?;
-    if still.is_none() {
-        return Ok(0);
+    if !is_still {
+        return Ok(None);
     }
+    for (_, messages) in &joined.messages {
+        if !still_says(&mut *connection, &joined.job, messages).await? {
+            return Ok(None);
+        }
+    }
+    // What was called off meanwhile takes nobody.
+    let open: Vec<i64> = sqlx::query_scalar(include_str!("sql/occurrences_to_join.sql"))
+        .bind(joined.job.clone())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
     let row = |(place, r): &(i64, Recipient)| json!([place, r.chat.as_str(), vars_json(&r.vars)]);
     let rows: Vec<Value> = joined.recipients.iter().map(row).collect();
     let count = i64::try_from(rows.len()).unwrap_or(0);
@@ -274,17 +331,44 @@ async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<u64,
         .execute(&mut *connection)
         .await
         .map_err(StoreError::database(doing))?;
-    let (mut new, mut joined_in) = (0, std::collections::BTreeSet::new());
-    for (occurrence, messages) in &joined.messages {
+    let (mut new, mut raised) = (0, BTreeMap::<i64, usize>::new());
+    for (occurrence, messages) in joined.messages.iter().filter(|(o, _)| open.contains(o)) {
+        make_room(&mut *connection, *occurrence, messages).await?;
         new += insert_rows(&mut *connection, messages, Some(*occurrence)).await?;
-        joined_in.insert(*occurrence);
+        let first = messages.rows.iter().filter(|m| m.step <= 0 && !joined.returning.contains(&m.chat)).count();
+        *raised.entry(*occurrence).or_default() += first;
     }
     // Those of an occurrence that was planned without some of them are all of the audience in the end.
-    let raised = joined_in.iter().map(|o| json!([o, count, joined.audience])).collect();
+    let raised = raised.into_iter().map(|(o, n)| json!([o, if count > 0 { n } else { 0 }, joined.audience])).collect();
     let statement = "UPDATE occurrences
-        SET recipients = iif(j.value ->> 1 > 0, recipients + (j.value ->> 1),
-                             max(recipients, (SELECT a.size FROM audiences AS a WHERE a.id = j.value ->> 2)))
+        SET recipients = max(recipients + (j.value ->> 1),
+                             iif(?2, (SELECT a.size FROM audiences AS a WHERE a.id = j.value ->> 2), 0))
         FROM json_each(?1) AS j WHERE occurrences.id = j.value ->> 0";
-    insert(connection, statement, raised, doing).await?;
-    Ok(new)
+    sqlx::query(statement)
+        .bind(Value::Array(raised).to_string())
+        .bind(count == 0)
+        .execute(connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    Ok(Some(new))
+}
+
+/// Who left and came back gets what was skipped when they left.
+async fn make_room(
+    connection: &mut SqliteConnection,
+    occurrence: i64,
+    messages: &NewMessages,
+) -> Result<(), StoreError> {
+    let chats: Vec<&str> = messages.rows.iter().map(|m| m.chat.as_str()).collect();
+    sqlx::query(
+        "UPDATE messages SET reason = 'replaced'
+         WHERE occurrence = ?1 AND chat IN (SELECT value FROM json_each(?2))
+           AND state IN ('skipped', 'cancelled') AND reason IN ('left_list', 'sequence') AND attempts = 0",
+    )
+    .bind(occurrence)
+    .bind(json!(chats).to_string())
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("make room for who came back"))?;
+    Ok(())
 }

@@ -214,7 +214,11 @@ pub(super) async fn insert(connection: &mut SqliteConnection, messages: NewMessa
 }
 
 /// Whether a job still has the content and the recipients of messages that were made from it.
-async fn still_says(connection: &mut SqliteConnection, job: &str, messages: &NewMessages) -> Result<bool, StoreError> {
+pub(super) async fn still_says(
+    connection: &mut SqliteConnection,
+    job: &str,
+    messages: &NewMessages,
+) -> Result<bool, StoreError> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM jobs WHERE name = ?1 AND audience IS ?2
            AND (content = ?3 OR ?3 IN (SELECT value FROM json_each(coalesce(then_contents, '[]')))))",

@@ -117,6 +117,8 @@ impl SqliteStore {
                 .bind(after.step)
                 .bind(wish.since.map(|t| t.0))
                 .bind(AT_ONCE)
+                // What failed in the meantime was asked for by this call, or by one at the same time.
+                .bind(now.0)
                 .fetch_all(&self.readers)
                 .await
                 .map_err(StoreError::database("find what is to be recalled"))?;

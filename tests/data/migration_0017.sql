@@ -1,1 +1,1 @@
-INSERT INTO senders (chat, instance) VALUES ('1@c.us', 'shop');
+INSERT INTO senders (chat, instance, at) VALUES ('1@c.us', 'shop', 5);

@@ -168,7 +168,7 @@ pub(super) fn undone(view: &CampaignView) -> Undone {
 }
 
 /// The gates that say most about a campaign, the most telling first.
-const TELLING: [GateName; 18] = [
+const TELLING: [GateName; 19] = [
     GateName::Pause,
     GateName::Instance,
     GateName::Daemon,
@@ -187,6 +187,7 @@ const TELLING: [GateName; 18] = [
     GateName::Chat,
     GateName::Sequence,
     GateName::Consent,
+    GateName::Frequency,
 ];
 
 /// The gate that a campaign's next message waits on; where none waits, what is in doubt of it, or held.

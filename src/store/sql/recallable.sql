@@ -12,6 +12,10 @@ WHERE m.occurrence = ?1 AND m.reason IS NOT 'replaced'
        OR EXISTS (SELECT 1 FROM doubts AS d
                   WHERE d.message = m.id AND (d.verdict IS NULL OR d.verdict IN ('resent', 'dropped'))
                     AND (?4 IS NULL OR d.marked_at >= ?4)))
-  AND NOT EXISTS (SELECT 1 FROM recalls AS r WHERE r.message = m.id)
+  -- What could not be deleted may be asked for again, and what was sent only afterwards.
+  AND NOT EXISTS (SELECT 1 FROM recalls AS r
+                  WHERE r.message = m.id
+                    AND (r.state IN ('open', 'done') OR r.state = 'too_late' OR r.state = 'unsent' AND r.attempts = m.attempts
+                         OR r.state = 'failed' AND (r.reason = 'cannot' OR r.asked_at >= ?6)))
 ORDER BY m.chat, m.step
 LIMIT ?5

@@ -7,6 +7,13 @@ CASE
                WHERE c.id = m.content AND c.manner ->> '$.frequency.at_most' <= (
                    SELECT count(*) FROM messages AS t
                    WHERE t.chat = m.chat AND t.counted = 1 AND t.id <> m.id
-                     AND t.first_marked_at > {now} - (c.manner ->> '$.frequency.within')
-                     AND t.state IN ('sending', 'in_doubt', 'sent'))) THEN 'too_often'
+                     AND t.first_marked_at IS NOT NULL
+                     AND CASE t.state
+                             WHEN 'sending' THEN 1
+                             WHEN 'sent' THEN t.sent_at > {now} - (c.manner ->> '$.frequency.within')
+                             -- It may have been tried again long after the first time.
+                             WHEN 'in_doubt' THEN (SELECT max(a.marked_at) FROM attempts AS a WHERE a.message = t.id)
+                                                  > {now} - (c.manner ->> '$.frequency.within')
+                             ELSE 0
+                         END)) THEN 'too_often'
        END
