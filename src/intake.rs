@@ -245,7 +245,7 @@ async fn store_audience(store: &SqliteStore, job: &JobSettings) -> Result<i64, I
         Ok(Err(finding)) => return Err(ConfigError(vec![finding]).into()),
         Err(_) => return Err(StoreError::Closed.into()),
     }
-    store.complete_audience(audience, job.recipients.size).await?;
+    store.complete_audience(audience, u64::try_from(place).unwrap_or(0)).await?;
     Ok(audience)
 }
 
