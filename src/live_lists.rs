@@ -8,11 +8,10 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::Joiners;
 use crate::domain::flow::OWN_FLOW_FROM;
+use crate::domain::recipient::Chat;
 use crate::domain::time::{Millis, Timestamp};
 use crate::planner::Planner;
-use crate::store::{
-    FoundList, Joined, Joiner, NewMessages, OpenOccurrence, Recipient, SqliteStore, StoreError, StoredJob,
-};
+use crate::store::{FoundList, Joined, NewMessages, OpenOccurrence, Recipient, SqliteStore, StoreError, StoredJob};
 
 /// How often it is looked whether a list changed: a few rows, unless one did.
 const LOOK_EVERY: Millis = Millis::seconds(2);
@@ -21,7 +20,7 @@ const LOOK_EVERY: Millis = Millis::seconds(2);
 const AT_ONCE: usize = 500;
 
 /// Members compared in one go: each comparison reads the whole audience.
-const PAGE: u32 = 20_000;
+const PAGE: u32 = 10_000;
 
 /// An occurrence whose planning ended so shortly ago, or is to come, may lack who joined while it was planned. Later it is not
 /// looked at: what was sent in it may have been pruned.
@@ -103,12 +102,12 @@ impl LiveLists {
             }
             for part in gone.chunks(AT_ONCE) {
                 self.store.let_go(stored.audience, part.to_vec()).await?;
-                tracing::info!(
-                    job = stored.job.name,
-                    people = part.len(),
-                    "they left the list, and get no more of the job"
-                );
             }
+            tracing::info!(
+                job = stored.job.name,
+                people = gone.len(),
+                "they left the list, and get no more of the job"
+            );
         }
     }
 
@@ -126,20 +125,22 @@ impl LiveLists {
             return Ok(true);
         };
         let (mut after, mut place) = (String::new(), self.store.next_place(stored.audience).await?);
+        let gone = self.store.gone_from(stored.audience).await?;
         loop {
             let page = self.store.joiners(list, stored.audience, &after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(true) };
-            after = last.recipient.chat.as_str().to_owned();
-            let mut meant: Vec<(i64, Recipient, bool)> = Vec::new();
-            for Joiner { recipient, returns } in page {
-                if let Some(recipient) = reader.read(recipient) {
-                    meant.push((place, recipient, returns));
-                    place += 1;
+            after = last.chat.as_str().to_owned();
+            let meant: Vec<(i64, Recipient)> = (place..).zip(page.into_iter().filter_map(|r| reader.read(r))).collect();
+            place += i64::try_from(meant.len()).unwrap_or(0);
+            let mut messages = 0;
+            for part in meant.chunks(AT_ONCE) {
+                match self.take_in_some(stored, (part, &gone), open, now).await? {
+                    Some(new) => messages += new,
+                    None => return Ok(false),
                 }
             }
-            for part in meant.chunks(AT_ONCE) {
-                let Some(new) = self.take_in_some(stored, part, open, now).await? else { return Ok(false) };
-                tracing::info!(job, people = part.len(), messages = new, "they joined the list");
+            if !meant.is_empty() {
+                tracing::info!(job, people = meant.len(), messages, "they joined the list");
             }
         }
     }
@@ -147,22 +148,20 @@ impl LiveLists {
     async fn take_in_some(
         &self,
         stored: &StoredJob,
-        some: &[(i64, Recipient, bool)],
+        (all, gone): (&[(i64, Recipient)], &HashSet<Chat>),
         open: &[OpenOccurrence],
         now: Timestamp,
     ) -> Result<Option<u64>, StoreError> {
-        let all: Vec<(i64, Recipient)> = some.iter().map(|(place, r, _)| (*place, r.clone())).collect();
-        let first_time: Vec<(i64, Recipient)> =
-            some.iter().filter(|(.., returns)| !returns).map(|(place, r, _)| (*place, r.clone())).collect();
+        let first_time: Vec<(i64, Recipient)> = all.iter().filter(|(_, r)| !gone.contains(&r.chat)).cloned().collect();
         let mut messages = Vec::new();
         for occurrence in open {
             // Who was there before has had, or let go, what has begun.
-            let theirs = if occurrence.nominal > now { &all } else { &first_time };
+            let theirs = if occurrence.nominal > now { all } else { &first_time };
             messages.extend(self.made(stored, *occurrence, theirs, now).await?);
         }
-        let returning = some.iter().filter(|(.., returns)| *returns).map(|(_, r, _)| r.chat.clone()).collect();
+        let returning = all.iter().map(|(_, r)| r.chat.clone()).filter(|chat| gone.contains(chat)).collect();
         let (job, audience) = (stored.job.name.clone(), stored.audience);
-        self.store.join(Joined { job, audience, recipients: all, returning, messages }).await
+        self.store.join(Joined { job, audience, recipients: all.to_vec(), returning, messages }).await
     }
 
     /// What recipients get of an occurrence, in the flow of those who are there.

@@ -87,7 +87,7 @@ pub use sqlite_file::FileApply;
 pub use sqlite_follow::{FollowedMessage, step_of};
 pub use sqlite_import::{ImportEnd, OpenImport};
 pub use sqlite_list::{ContactsStored, FoundList, Joining};
-pub use sqlite_live::{Joined, Joiner, OpenOccurrence};
+pub use sqlite_live::{Joined, OpenOccurrence};
 pub use sqlite_prune::{Forget, Pruned};
 pub use sqlite_recall::{Recall, RecallAsked, RecallResult, RecallWish, UnsettledRecall};
 pub use sqlite_restore::SetBack;

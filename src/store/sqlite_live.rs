@@ -29,15 +29,6 @@ pub struct OpenOccurrence {
     pub own_flow: bool,
 }
 
-/// A member of a list who is not in an audience.
-#[derive(Clone, Debug)]
-pub struct Joiner {
-    /// Who.
-    pub recipient: Recipient,
-    /// Whether they were in it before, and left.
-    pub returns: bool,
-}
-
 /// Recipients who joined, with the messages they get.
 #[derive(Clone, Debug)]
 pub struct Joined {
@@ -75,10 +66,9 @@ impl SqliteStore {
         audience: i64,
         after: &str,
         limit: u32,
-    ) -> Result<Vec<Joiner>, StoreError> {
+    ) -> Result<Vec<Recipient>, StoreError> {
         let statement = format!(
-            "SELECT m.chat, c.vars, '{LEFT}' || m.chat IN (SELECT chat FROM recipients WHERE audience = ?4)
-             FROM members AS m JOIN contacts AS c ON c.chat = m.chat
+            "SELECT m.chat, c.vars FROM members AS m JOIN contacts AS c ON c.chat = m.chat
              WHERE m.list = ?1 AND m.chat > ?2 AND m.{VISIBLE}
                AND m.chat NOT IN (SELECT chat FROM recipients WHERE audience = ?4)
              ORDER BY m.chat LIMIT ?3"
@@ -93,10 +83,23 @@ impl SqliteStore {
             .map_err(StoreError::database("look who joined a list"))?;
         let one = |r: &SqliteRow| {
             let chat = Chat::from_stored(&get::<String>(r, 0)?);
-            let recipient = Recipient { chat, vars: read_vars(get::<Option<String>>(r, 1)?.as_deref()) };
-            Ok(Joiner { recipient, returns: get::<i64>(r, 2)? != 0 })
+            Ok(Recipient { chat, vars: read_vars(get::<Option<String>>(r, 1)?.as_deref()) })
         };
         rows.iter().map(one).collect()
+    }
+
+    /// Who was in an audience and left it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn gone_from(&self, audience: i64) -> Result<HashSet<Chat>, StoreError> {
+        let statement = format!("SELECT substr(chat, 2) FROM recipients WHERE audience = ?1 AND chat GLOB '{LEFT}*'");
+        let chats: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .bind(audience)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("look who left a list before"))?;
+        Ok(chats.iter().map(|chat| Chat::from_stored(chat)).collect())
     }
 
     /// Recipients of an audience after a place who have no message in an occurrence.
