@@ -465,6 +465,15 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         "campaign_variants",
         "campaign_counts",
         "campaign_messages",
+        "occurrences_to_join",
+        "waits_for_leavers",
+        "replaced",
+        "forgotten",
+        "back_in_list",
+        "recallable",
+        "next_recall",
+        "recalls_in_hand",
+        "unsettled_recalls",
     ] {
         let sql = std::fs::read_to_string(format!("src/store/sql/{name}.sql")).unwrap();
         let numbers = std::fs::read_to_string("src/store/sql/numbers.sql").unwrap();

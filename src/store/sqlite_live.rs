@@ -113,13 +113,7 @@ impl SqliteStore {
         after: i64,
         limit: u32,
     ) -> Result<Vec<(i64, Recipient)>, StoreError> {
-        let statement = format!(
-            "SELECT r.place, r.chat, r.vars FROM recipients AS r
-             WHERE r.audience = ?1 AND r.place > ?3 AND {STANDS}
-               AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = ?2 AND m.chat = r.chat AND m.step = 0)
-             ORDER BY r.place LIMIT ?4"
-        );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
+        let rows = sqlx::query(include_str!("sql/forgotten.sql"))
             .bind(audience)
             .bind(occurrence)
             .bind(after)
@@ -363,15 +357,11 @@ async fn make_room(
     messages: &NewMessages,
 ) -> Result<(), StoreError> {
     let chats: Vec<&str> = messages.rows.iter().map(|m| m.chat.as_str()).collect();
-    sqlx::query(
-        "UPDATE messages SET reason = 'replaced'
-         WHERE occurrence = ?1 AND chat IN (SELECT value FROM json_each(?2))
-           AND state IN ('skipped', 'cancelled') AND reason IN ('left_list', 'sequence') AND attempts = 0",
-    )
-    .bind(occurrence)
-    .bind(json!(chats).to_string())
-    .execute(connection)
-    .await
-    .map_err(StoreError::database("make room for who came back"))?;
+    sqlx::query(include_str!("sql/back_in_list.sql"))
+        .bind(occurrence)
+        .bind(json!(chats).to_string())
+        .execute(connection)
+        .await
+        .map_err(StoreError::database("make room for who came back"))?;
     Ok(())
 }
