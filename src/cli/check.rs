@@ -176,7 +176,26 @@ fn details(job: &Job) -> Vec<String> {
         Some(Expires::At(instant)) => all.push(format!("of no use after {instant}")),
         None => {}
     }
+    all.extend(conditions(job));
     all
+}
+
+/// To whom it goes besides, and what may keep it from going.
+fn conditions(job: &Job) -> Vec<String> {
+    let manner = &job.manner;
+    let often = manner.frequency.map(|f| format!("at most {} to a recipient within {}", f.at_most, f.within));
+    let quiet = manner.quiet_after_reply.map(|quiet| format!("not within {quiet} after a reply"));
+    let said = |is: bool, words: &str| is.then(|| words.to_owned());
+    let all = [
+        job.live.as_ref().map(|live| format!("also to who joins the list '{}'", live.list)),
+        said(manner.opt_in, "to those who opted in only"),
+        often,
+        quiet,
+        said(manner.stop_on_reply, "ends with a reply"),
+        said(manner.hold, "waits for an approval"),
+        said(manner.pause_on.is_some(), "pauses by itself where too much goes wrong"),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn words(settings: &Settings, now: Timestamp) -> String {

@@ -167,7 +167,7 @@ const POLITE: &[&str] = &[
     "شكرا",
 ];
 
-/// What counts as an opt-out and an opt-in: [the words of this list](OUT) in six languages, and those of an instance.
+/// What counts as an opt-out and an opt-in: the usual words of six languages, and those of an instance.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Keywords {
     out: Vec<String>,
