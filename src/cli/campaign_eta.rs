@@ -70,20 +70,23 @@ pub(super) async fn campaign_eta(global: &Global, args: &EtaArgs, out: &Out) -> 
         let counted = undone(&view);
         // They are skipped when their time comes.
         let suppressed = store.suppressed_of_campaign(view.occurrence).await?;
-        let waits = Undone { waiting: counted.waiting.saturating_sub(suppressed), ..counted };
+        let counts = store.job(&view.name.job).await?.is_some_and(|j| j.job.manner.frequency.is_some());
+        let too_often = if counts { store.too_often_of_campaign(view.occurrence, now).await? } else { 0 };
+        let waits = Undone { waiting: counted.waiting.saturating_sub(suppressed + too_often), ..counted };
         let as_is = eta(&store, &view.name, waits, WhatIf::default(), now).await?;
         let supposed = match what_if == WhatIf::default() {
             true => None,
             false => Some(eta(&store, &view.name, waits, what_if, now).await?),
         };
-        Ok::<_, anyhow::Error>((view, suppressed, as_is, supposed))
+        Ok::<_, anyhow::Error>((view, (suppressed, too_often), as_is, supposed))
     };
     let looked = looked.await;
     store.close().await;
-    let (view, suppressed, as_is, supposed) = looked?;
+    let (view, (suppressed, too_often), as_is, supposed) = looked?;
     if out.json {
         let mut document = json!({
             "campaign": view.name.to_string(), "what_if": supposed.as_ref().map(json_of), "suppressed": suppressed,
+            "too_often": too_often,
         });
         if let (Value::Object(all), Value::Object(own)) = (&mut document, json_of(&as_is)) {
             all.extend(own);
@@ -98,6 +101,10 @@ pub(super) async fn campaign_eta(global: &Global, args: &EtaArgs, out: &Out) -> 
     ];
     if suppressed > 0 {
         lines.push(format!("skipped    {} more: their recipients are suppressed", counted(suppressed, "message")));
+    }
+    if too_often > 0 {
+        let who = "their recipients have had what `frequency` allows";
+        lines.push(format!("skipped    {} more: {who}", counted(too_often, "message")));
     }
     if let Some(supposed) = &supposed {
         lines.push(format!("what if    {}", words(supposed, &zone, now)));

@@ -81,7 +81,9 @@ fn document(p: &Progress, pauses: &[Pause], now: Timestamp) -> Value {
 
 /// What is seen on a terminal, no line wider than it.
 fn picture(p: &Progress, pauses: &[Pause], zone: &Zone, now: Timestamp) -> String {
-    let width = ratatui::crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+    let width = ratatui::crossterm::terminal::size().map_or(0, |(columns, _)| usize::from(columns));
+    // Some terminals do not say.
+    let width = if width == 0 { 80 } else { width };
     let mut text = words(&p.view, pauses, zone, now, BAR.min(width.saturating_sub(BESIDE)).max(4));
     if let Some(gate) = &p.waits {
         text.push_str(&format!("\nwaits      {}", gate_words(gate, zone)));

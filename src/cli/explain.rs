@@ -8,7 +8,7 @@ use crate::cli::place::Zone;
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::id::MessageId;
-use crate::domain::state::StateName;
+use crate::domain::state::{Reason, StateName};
 use crate::domain::time::Timestamp;
 use crate::engine::explain::{Explanation, GateName};
 use crate::explain;
@@ -57,6 +57,11 @@ pub(super) async fn explain(global: &Global, args: &ExplainArgs, out: &Out) -> a
     Ok(Exit::Ok)
 }
 
+/// Whether a gate is not passed.
+fn holds(e: &Explanation, name: GateName) -> bool {
+    e.gates.iter().any(|g| g.name == name && !g.passed)
+}
+
 fn words(detail: &MessageDetail, e: &Explanation, zone: &Zone, now: Timestamp) -> String {
     let at = |t: Timestamp| zone.show_exactly(t);
     let m = &detail.message;
@@ -79,12 +84,31 @@ fn words(detail: &MessageDetail, e: &Explanation, zone: &Zone, now: Timestamp) -
             "its turn is too far off to be foreseen; `onthedot campaign eta` says about when all of a campaign has left"
                 .to_owned()
         }
+        None if waits && holds(e, GateName::Consent) => {
+            format!(
+                "as things stand it is skipped when its time comes; `onthedot contact show {}` tells why",
+                safe(&m.chat)
+            )
+        }
+        None if waits && holds(e, GateName::Frequency) => {
+            "as things stand it is skipped when its time comes: its recipient has had enough by then".to_owned()
+        }
         None if waits => "nobody can say when it leaves: that is up to a person or the gateway".to_owned(),
         None => match m.state {
             StateName::Held => format!("it is held; `onthedot release {}` lets it go", m.id),
             StateName::InDoubt => "it may have gone out; `onthedot doubt list` shows what is known".to_owned(),
             StateName::Sent => "it has left".to_owned(),
             StateName::Sending => "its request is out".to_owned(),
+            _ if m.reason.as_deref() == Some(Reason::OptedOut.name()) => {
+                format!(
+                    "it was not sent; `onthedot contact show {}` tells why, and it stays so while that stands",
+                    safe(&m.chat)
+                )
+            }
+            _ if m.reason.as_deref() == Some(Reason::TooOften.name()) => {
+                "it was not sent: its recipient had had as many messages as the `frequency` of its job allows"
+                    .to_owned()
+            }
             _ => format!("it will not be sent; `onthedot retry {}` gives it another chance", m.id),
         },
     });

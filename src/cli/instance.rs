@@ -58,6 +58,8 @@ struct Cap {
     name: &'static str,
     limit: u32,
     used: usize,
+    /// What it rises to, where it warms up.
+    full: Option<u32>,
 }
 
 async fn list(global: &Global, out: &Out) -> anyhow::Result<Exit> {
@@ -78,7 +80,11 @@ async fn list(global: &Global, out: &Out) -> anyhow::Result<Exit> {
     let row = |(v, caps): &(InstanceView, Vec<Cap>)| {
         let (state, reason) = standing(v, &pauses);
         let why = reason.map_or(String::new(), |r| format!(" ({})", safe(&r)));
-        let caps: Vec<String> = caps.iter().map(|c| format!("{} {}/{}", c.name, c.used, c.limit)).collect();
+        let of = |c: &Cap| match c.full {
+            Some(full) => format!("{} {}/{} (warming up to {full})", c.name, c.used, c.limit),
+            None => format!("{} {}/{}", c.name, c.used, c.limit),
+        };
+        let caps: Vec<String> = caps.iter().map(of).collect();
         let ok = v.last_ok_at.map_or("-".to_owned(), |t| zone.show(t));
         vec![
             safe(&v.name.0),
@@ -119,15 +125,21 @@ fn caps(pacing: &Pacing, sends: &[Timestamp], zone: &jiff::tz::TimeZone, now: Ti
     let since = |from: Timestamp| sends.iter().filter(|t| **t > from).count();
     let mut all = Vec::new();
     if let Some(rate) = pacing.rate {
-        all.push(Cap { name: "rate", limit: rate.count, used: since(now - rate.window) });
+        all.push(Cap { name: "rate", limit: rate.count, used: since(now - rate.window), full: None });
     }
     if let Some(limit) = pacing.per_hour {
-        all.push(Cap { name: "per_hour", limit, used: since(now - crate::domain::time::Millis(3_600_000)) });
+        all.push(Cap {
+            name: "per_hour",
+            limit,
+            used: since(now - crate::domain::time::Millis(3_600_000)),
+            full: None,
+        });
     }
     let days = Ledger::new(zone.clone());
     if let Some(limit) = pacing.per_day_on(days.date_of(now)) {
         let from = days.day_of(now).map_or(now, |(from, _)| from);
-        all.push(Cap { name: "per_day", limit, used: sends.iter().filter(|t| **t >= from).count() });
+        let full = pacing.per_day.filter(|full| *full > limit);
+        all.push(Cap { name: "per_day", limit, used: sends.iter().filter(|t| **t >= from).count(), full });
     }
     all
 }
@@ -146,7 +158,7 @@ fn json_of(v: &InstanceView, caps: &[Cap], pauses: &[Pause]) -> Value {
         .iter()
         .map(|c| {
             let left = usize::try_from(c.limit).unwrap_or(usize::MAX).saturating_sub(c.used);
-            (c.name.to_owned(), json!({ "limit": c.limit, "used": c.used, "left": left }))
+            (c.name.to_owned(), json!({ "limit": c.limit, "used": c.used, "left": left, "warming_up_to": c.full }))
         })
         .collect();
     json!({

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::cli::content_args::ContentArgs;
 use crate::cli::exit::{Exit, told};
 use crate::cli::filter::instant;
-use crate::cli::out::Out;
+use crate::cli::out::{Out, safe};
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
@@ -87,6 +87,12 @@ async fn send_to(global: &Global, args: &SendArgs, out: &Out, store: &SqliteStor
     };
     let message = message(args, instance.clone(), *kind, defaults, now)?;
     let due = message.at;
+    if store.suppression(message.chat.as_str()).await?.is_some() {
+        let chat = safe(message.chat.as_str());
+        out.note(&format!(
+            "{chat} is suppressed: it is skipped when its time comes; `onthedot contact show {chat}` tells why"
+        ));
+    }
     if args.dry_run {
         if out.json {
             let due = due.map(Timestamp::to_rfc3339);

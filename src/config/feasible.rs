@@ -46,12 +46,26 @@ impl Reading<'_> {
                     self.warn(&place, format!("job '{}': it has no occurrence to come", job.job.name), Some(hint));
                 }
             }
+            if let Some(text) = over_before_due(job, now) {
+                let hint = "nothing of it would ever leave: `expires` is counted from when it is due, or comes after"
+                    .to_owned();
+                self.warn(&place, format!("job '{}': {text}", job.job.name), Some(hint));
+                continue;
+            }
             let slow = |i: &&InstanceSettings| cannot_finish(job, i, pool.len(), now);
             if let Some((text, proposal)) = pool.iter().find_map(slow) {
                 self.warn(&place, format!("job '{}': {text}", job.job.name), Some(proposal));
             }
         }
     }
+}
+
+/// Where it expires before it is due.
+fn over_before_due(job: &JobSettings, now: Timestamp) -> Option<String> {
+    let Some(Expires::At(end)) = job.job.manner.expires else { return None };
+    let zone = clock::zone(job.job.schedule_zone()).unwrap_or(TimeZone::UTC);
+    let due = job.job.schedule.next_after(now, now, &zone)?;
+    (end <= due).then(|| format!("it expires at {end}, and is due at {due}"))
 }
 
 /// The hours of windows. A recipient may be anywhere; as elsewhere, the sender stands in.
@@ -90,7 +104,9 @@ fn cannot_finish(
     let open = hours(&[instance.window.as_ref(), job.job.manner.window.as_ref()], &job.job.zone);
     let sending = Millis(each(pacing).saturating_mul(sends.saturating_sub(1)));
     let by_the_day = pacing.per_day.map_or(Millis::ZERO, |n| Millis(sends.saturating_sub(1) / i64::from(n) * DAY));
-    let at_any_hour = sending.max(by_the_day).max(warming(pacing, sends, now));
+    let zone = clock::zone(job.job.schedule_zone()).unwrap_or(TimeZone::UTC);
+    let due = job.job.schedule.next_after(now, now, &zone).unwrap_or(now);
+    let at_any_hour = sending.max(by_the_day).max(warming(pacing, sends, due));
     let takes = in_the_open(sending, &open, now).max(at_any_hour);
     if takes <= room {
         return None;

@@ -28,7 +28,11 @@ impl Reading<'_> {
         };
         let (words, ignored) = (list("words"), list("ignore"));
         for (node, word) in &words {
-            if !into.keywords.add(word, verdict) {
+            if into.keywords.means_other(word, verdict) {
+                let other = if verdict == Consent::Out { "opt_in" } else { "opt_out" };
+                let hint = format!("ignore: [{}] under {other} takes a usual word out", short(word));
+                self.error(node, format!("'{}' opts in and out at once", short(word)), Some(hint));
+            } else if !into.keywords.add(word, verdict) {
                 let hint = "a keyword has letters or digits, no question mark, and 200 characters at most".to_owned();
                 self.error(node, format!("nobody could ever write '{}' as a keyword", short(word)), Some(hint));
             }

@@ -188,6 +188,16 @@ impl Keywords {
         said.is_some()
     }
 
+    /// Whether a word counts as the other verdict: by the words of the instance, or as a usual one.
+    pub fn means_other(&self, word: &str, verdict: Consent) -> bool {
+        let Some(said) = sayable(word) else { return false };
+        let (others, usual) = match verdict {
+            Consent::Out => (&self.back, IN),
+            Consent::In => (&self.out, OUT),
+        };
+        others.contains(&said) || usual.contains(&said.as_str()) && !self.ignored.contains(&said)
+    }
+
     /// Lets one of the usual words say nothing, as "cancel" may where appointments are kept. Answers whether it is one.
     pub fn ignore(&mut self, word: &str) -> bool {
         let said = sayable(word).filter(|said| OUT.contains(&said.as_str()) || IN.contains(&said.as_str()));
@@ -326,6 +336,8 @@ mod tests {
         let mut keywords = Keywords::default();
         assert!(keywords.add("Genug jetzt!", Consent::Out) && keywords.add("Wieder", Consent::In));
         assert!(keywords.ignore("Cancel") && !keywords.ignore("genug"));
+        assert!(keywords.means_other("GENUG jetzt", Consent::In) && keywords.means_other("start", Consent::Out));
+        assert!(!keywords.means_other("cancel", Consent::In) && !keywords.means_other("genug jetzt", Consent::Out));
         assert!(!keywords.add("…", Consent::Out) && !keywords.add("stop?", Consent::Out));
         let said = ["genug jetzt", "bitte genug  jetzt", "WIEDER", "cancel", "stop", "genug", "…"];
         let verdicts =

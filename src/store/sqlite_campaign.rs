@@ -6,7 +6,7 @@ use crate::domain::campaign::CampaignName;
 use crate::domain::class::Class;
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp};
-use crate::store::sqlite_claim::{get, read_vars};
+use crate::store::sqlite_claim::{get, read_vars, unwanted};
 use crate::store::sqlite_plan::state_list;
 use crate::store::sqlite_read::{ack, message, state_name};
 use crate::store::view::{CampaignCount, CampaignMessage, CampaignView, Place, VariantView};
@@ -194,6 +194,26 @@ impl SqliteStore {
         .fetch_one(&self.readers)
         .await
         .map_err(StoreError::database("count who is suppressed in a campaign"))?;
+        Ok(found.try_into().unwrap_or(0))
+    }
+
+    /// How many messages of a campaign wait for somebody who has had as many as `frequency` allows, as things stand at `now`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn too_often_of_campaign(&self, occurrence: i64, now: Timestamp) -> Result<u64, StoreError> {
+        let unwanted = unwanted("max(m.wake_at, ?2)");
+        let statement = format!(
+            "SELECT count(*) FROM messages AS m
+             WHERE m.occurrence = ?1 AND m.reason IS NOT 'replaced' AND m.state = 'scheduled' AND m.counted = 1
+               AND {unwanted} = 'too_often'"
+        );
+        let found: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .bind(occurrence)
+            .bind(now.0)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database("count who has had enough in a campaign"))?;
         Ok(found.try_into().unwrap_or(0))
     }
 
