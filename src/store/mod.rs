@@ -9,6 +9,8 @@ mod doubt_rows;
 mod error;
 mod fault;
 mod lock;
+mod new_messages;
+mod news;
 mod sqlite;
 mod sqlite_acks;
 mod sqlite_apply;
@@ -56,19 +58,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::domain::ack::Ack;
 use crate::domain::campaign::CampaignName;
 use crate::domain::claim::Wanted;
-use crate::domain::class::Class;
-use crate::domain::consent::{Consent, ConsentSource};
 use crate::domain::content::Content;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::job::{Job, Manner, Overlap};
 use crate::domain::message::{Change, Departure, Due, Verdict};
-use crate::domain::misfire::MissedRun;
 use crate::domain::recipient::Chat;
 use crate::domain::sender::Senders;
-use crate::domain::state::{Event, Reason, StateName};
+use crate::domain::state::{Event, Reason};
 use crate::domain::template::Vars;
 use crate::domain::time::{Millis, Timestamp};
 
@@ -76,6 +74,8 @@ pub use doubt_rows::{Doubt, EchoFits, EchoKind, EchoNews, Evidence, Recovery};
 pub use error::StoreError;
 pub use fault::StorageFault;
 pub use lock::{ChoreLock, DaemonLock, ImportLock};
+pub use new_messages::{NewMessage, NewMessages, Publish};
+pub use news::{AckNews, AckTally, Confirmation, ConsentNews, ReplyNews};
 pub use sqlite::{Opening, SqliteStore};
 pub(crate) use sqlite_audience::vars_json;
 pub use sqlite_care::Folded;
@@ -170,79 +170,6 @@ pub struct ClaimAnswer {
     pub next_wake: Option<Timestamp>,
 }
 
-/// An ack as a webhook tells it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AckNews {
-    /// Through which instance the message went.
-    pub instance: InstanceName,
-    /// The bare message id.
-    pub gateway_id: String,
-    /// Who of a group; empty for a single recipient.
-    pub participant: String,
-    /// The level.
-    pub ack: Ack,
-    /// When it came.
-    pub at: Timestamp,
-    /// How it came: `webhook`.
-    pub source: &'static str,
-}
-
-/// That somebody wrote, as a webhook tells it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ReplyNews {
-    /// To which instance.
-    pub instance: InstanceName,
-    /// The bare id of their message.
-    pub gateway_id: String,
-    /// In which chat.
-    pub chat: Chat,
-    /// When it was told.
-    pub at: Timestamp,
-}
-
-/// That somebody is not to be written to any more, or again.
-#[derive(Clone, PartialEq, Debug)]
-pub struct ConsentNews {
-    /// To whom.
-    pub chat: Chat,
-    /// What was said.
-    pub verdict: Consent,
-    /// Who said it.
-    pub source: ConsentSource,
-    /// In which words.
-    pub note: Option<String>,
-    /// When.
-    pub at: Timestamp,
-    /// What is answered where that is new. To an opt-out it is the one message that still goes there.
-    pub confirm: Option<Box<Confirmation>>,
-}
-
-/// An answer to an opt-out or an opt-in.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Confirmation {
-    /// Its id.
-    pub id: MessageId,
-    /// Through which instance.
-    pub instance: InstanceName,
-    /// What it says.
-    pub content: Content,
-    /// How it is sent.
-    pub manner: Manner,
-    /// The zone of instants in its text.
-    pub zone: String,
-    /// How long typing is shown before it.
-    pub lead: Millis,
-}
-
-/// What became of a batch of acks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct AckTally {
-    /// Joined to a message.
-    pub joined: u64,
-    /// Kept until their message is known.
-    pub orphaned: u64,
-}
-
 /// An instance as the database knows it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct InstanceRow {
@@ -321,88 +248,6 @@ impl StoredJob {
         }
         Some(job)
     }
-}
-
-/// A message about to be stored.
-#[derive(Clone, Debug)]
-pub struct NewMessage {
-    /// Its id, made by the caller.
-    pub id: MessageId,
-    /// To which chat.
-    pub chat: Chat,
-    /// The place of its recipient in the audience.
-    pub place: Option<i64>,
-    /// See [`guard`].
-    pub guard: i64,
-    /// When it should leave.
-    pub due_at: Timestamp,
-    /// When it first needs us.
-    pub wake_at: Timestamp,
-    /// How long typing leads it.
-    pub lead: Millis,
-    /// After this instant it must not leave any more.
-    pub expires_at: Option<Timestamp>,
-    /// How pressing.
-    pub class: Class,
-    /// Makes it idempotent: a message whose key is known is not stored again.
-    pub key: Option<String>,
-    /// Its place in a sequence; below zero for the second, third … message to a chat within one import, and for what
-    /// follows another message.
-    pub step: i32,
-    /// `Scheduled`, or `Expired` or `Skipped` for what is only recorded.
-    pub state: StateName,
-    /// Why, where not scheduled.
-    pub reason: Option<Reason>,
-    /// Whether it is followed until it is answered.
-    pub followed: bool,
-    /// The message it follows.
-    pub follows: Option<MessageId>,
-}
-
-/// Messages stored in one go: a single one, or a chunk of an occurrence.
-#[derive(Clone, Debug)]
-pub struct NewMessages {
-    /// The job, where there is one.
-    pub job: Option<String>,
-    /// The occurrence's nominal instant, where there is one.
-    pub nominal_at: Option<Timestamp>,
-    /// Through which instance.
-    pub instance: InstanceName,
-    /// Its content's row.
-    pub content: i64,
-    /// Whether they count for `frequency`; of a sequence the first does.
-    pub counted: bool,
-    /// Whether their recipients stay with this instance, since their job goes through several.
-    pub sticky: bool,
-    /// The length of the sequence they belong to.
-    pub steps: u32,
-    /// Its audience, where there is one.
-    pub audience: Option<i64>,
-    /// How many recipients its occurrence has, at least: from how many on it takes turns by itself.
-    pub recipients: u64,
-    /// The messages.
-    pub rows: Vec<NewMessage>,
-    /// Makes the occurrence visible and advances the job, with its last chunk.
-    pub publish: Option<Publish>,
-    /// When.
-    pub now: Timestamp,
-}
-
-/// How a job goes on after an occurrence was planned.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Publish {
-    /// The occurrence after this one.
-    pub next_at: Option<Timestamp>,
-    /// When the planner must look again.
-    pub plan_at: Option<Timestamp>,
-    /// Occurrences before this one that are not served.
-    pub missed: [Option<MissedRun>; 2],
-    /// When it is to be looked at whether the occurrence before it is finished.
-    pub gate_at: Option<Timestamp>,
-    /// When the event begins that it reminds of.
-    pub event_at: Option<Timestamp>,
-    /// Whether somebody asked for it beside the schedule.
-    pub extra: bool,
 }
 
 /// An occurrence about which it is to be found out whether the one before it is finished.
