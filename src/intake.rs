@@ -344,20 +344,7 @@ pub async fn send_one(
         followed: false,
         follows: None,
     };
-    let messages = NewMessages {
-        job: None,
-        nominal_at: None,
-        instance,
-        content,
-        counted: false,
-        sticky: false,
-        steps: 1,
-        audience: None,
-        recipients: 1,
-        rows: vec![row],
-        publish: None,
-        now,
-    };
+    let messages = NewMessages::single(instance, content, row, now);
     if store.insert(messages).await? == 1 {
         return Ok((id, true));
     }

@@ -455,3 +455,36 @@ fn who_leaves_a_live_list_and_comes_back_before_it_begins_is_written_to_once() {
     until("they have it", LIMIT, || sent(&bench, "later", "201000000001") == 1);
     assert_eq!(sent(&bench, "later", "201000000002"), 0);
 }
+
+#[test]
+fn a_followed_list_is_followed_to_the_end_however_often_the_daemon_dies_over_it() {
+    let kills = std::env::var("KILLS").ok().and_then(|v| v.parse::<i64>().ok()).unwrap_or(6);
+    let seed = std::env::var("SEED").ok().and_then(|v| v.parse().ok()).unwrap_or(3);
+    let job = "  later: { at: 2099-01-01T10:00, to: { list: customers, live: true }, messages: [{ text: one }, { text: two }] }\n";
+    let (bench, daemon) = following(job);
+    let draw = Draw::new(seed, "kills");
+    let people: Vec<String> = (0..3_000).map(|n| format!("2020000{n:05}")).collect();
+    let rows: Vec<(&str, &str)> = people.iter().map(|phone| (phone.as_str(), "Rome")).collect();
+    let states = || bench.json(&["stats"])["states"].clone();
+    // Killed again and again in the middle of what it takes in, or lets go, of the list.
+    let dies_over_it = |mut daemon: Running, first: i64| {
+        for n in first..first + kills {
+            pause(Duration::from_millis(u64::try_from(draw.with_number(n).between(50, 1_200)).unwrap()));
+            drop(daemon);
+            daemon = bench.start(&["run", "jobs.yaml", "--listen", "off", "--sandbox", "-q"]);
+        }
+        daemon
+    };
+    join(&bench, "customers", &rows);
+    let daemon = dies_over_it(daemon, 0);
+    until("everybody has both, once", LIMIT, || states()["scheduled"] == 6_004);
+    assert_eq!(bench.json(&["campaign", "show", "later"])["recipients"], 3_002);
+    for part in people[..1_000].chunks(500) {
+        let chats: Vec<&str> = part.iter().map(String::as_str).collect();
+        bench.json(&[&["contact", "leave", "--list", "customers"][..], &chats].concat());
+    }
+    let _daemon = dies_over_it(daemon, 1_000);
+    until("nothing waits for who left", LIMIT, || states()["skipped"] == 2_000);
+    assert_eq!(states()["scheduled"], 4_004);
+    assert_eq!(bench.json(&["job", "show", "later"])["recipients"], 2_002);
+}

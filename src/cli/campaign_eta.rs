@@ -12,7 +12,7 @@ use crate::clock;
 use crate::domain::pace::Rate;
 use crate::domain::time::Timestamp;
 use crate::domain::window::{Days, Hours};
-use crate::future::{Finish, Undone, WhatIf, eta};
+use crate::future::{Finish, LeftOut, WhatIf, eta};
 use crate::store::Opening;
 
 #[derive(clap::Args, Debug)]
@@ -68,25 +68,22 @@ pub(super) async fn campaign_eta(global: &Global, args: &EtaArgs, out: &Out) -> 
     let looked = async {
         let view = found(&store, &args.name, now).await?;
         let counted = undone(&view);
-        // They are skipped when their time comes.
-        let suppressed = store.suppressed_of_campaign(view.occurrence).await?;
-        let counts = store.job(&view.name.job).await?.is_some_and(|j| j.job.manner.frequency.is_some());
-        let too_often = if counts { store.too_often_of_campaign(view.occurrence, now).await? } else { 0 };
-        let waits = Undone { waiting: counted.waiting.saturating_sub(suppressed + too_often), ..counted };
+        let left_out = LeftOut::of(&store, &view.name, view.occurrence, now).await?;
+        let waits = counted.without(left_out);
         let as_is = eta(&store, &view.name, waits, WhatIf::default(), now).await?;
         let supposed = match what_if == WhatIf::default() {
             true => None,
             false => Some(eta(&store, &view.name, waits, what_if, now).await?),
         };
-        Ok::<_, anyhow::Error>((view, (suppressed, too_often), as_is, supposed))
+        Ok::<_, anyhow::Error>((view, left_out, as_is, supposed))
     };
     let looked = looked.await;
     store.close().await;
-    let (view, (suppressed, too_often), as_is, supposed) = looked?;
+    let (view, left_out, as_is, supposed) = looked?;
     if out.json {
         let mut document = json!({
-            "campaign": view.name.to_string(), "what_if": supposed.as_ref().map(json_of), "suppressed": suppressed,
-            "too_often": too_often,
+            "campaign": view.name.to_string(), "what_if": supposed.as_ref().map(json_of), "suppressed": left_out.suppressed,
+            "too_often": left_out.too_often,
         });
         if let (Value::Object(all), Value::Object(own)) = (&mut document, json_of(&as_is)) {
             all.extend(own);
@@ -99,18 +96,22 @@ pub(super) async fn campaign_eta(global: &Global, args: &EtaArgs, out: &Out) -> 
         format!("waiting    {}", counted(as_is.waiting, "message")),
         format!("finish     {}", words(&as_is, &zone, now)),
     ];
-    if suppressed > 0 {
-        lines.push(format!("skipped    {} more: their recipients are suppressed", counted(suppressed, "message")));
-    }
-    if too_often > 0 {
-        let who = "their recipients have had what `frequency` allows";
-        lines.push(format!("skipped    {} more: {who}", counted(too_often, "message")));
-    }
+    lines.extend(left_out_words(left_out));
     if let Some(supposed) = &supposed {
         lines.push(format!("what if    {}", words(supposed, &zone, now)));
     }
     out.data(&lines.join("\n"))?;
     Ok(Exit::Ok)
+}
+
+/// Who is left out of a prediction, and why.
+pub(super) fn left_out_words(LeftOut { suppressed, too_often }: LeftOut) -> impl Iterator<Item = String> {
+    let why = [
+        (suppressed, "their recipients are suppressed"),
+        (too_often, "their recipients have had what `frequency` allows"),
+    ];
+    let told = |(n, why)| format!("skipped    {} more: {why}", counted(n, "message"));
+    why.into_iter().filter(|(n, _)| *n > 0).map(told)
 }
 
 pub(super) fn words(finish: &Finish, zone: &Zone, now: Timestamp) -> String {

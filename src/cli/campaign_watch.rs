@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::campaign::{BAR, found, gate_words, json_of, words};
 use crate::cli::campaign_eta;
 use crate::cli::exit::{Exit, told};
-use crate::cli::out::{Out, counted};
+use crate::cli::out::Out;
 use crate::cli::place::Zone;
 use crate::cli::progress::bar::{plain, within};
 use crate::cli::progress::{Looks, Progress};
@@ -72,7 +72,8 @@ fn document(p: &Progress, pauses: &[Pause], now: Timestamp) -> Value {
     document["served"] = json!(p.served);
     document["finish"] = json!(p.foretold.map(|f| {
         let mut finish = campaign_eta::json_of(&f.finish);
-        finish["suppressed"] = json!(f.suppressed);
+        finish["suppressed"] = json!(f.left_out.suppressed);
+        finish["too_often"] = json!(f.left_out.too_often);
         finish["made_at"] = json!(f.made_at.to_rfc3339());
         finish
     }));
@@ -91,11 +92,8 @@ fn picture(p: &Progress, pauses: &[Pause], zone: &Zone, now: Timestamp) -> Strin
     if let Some(f) = &p.foretold {
         let told = campaign_eta::words(&f.finish, zone, f.made_at);
         text.push_str(&format!("\nfinish     {told}\nforeseen   as of {}", zone.show(f.made_at)));
-        if f.suppressed > 0 {
-            text.push_str(&format!(
-                "\nskipped    {} more: their recipients are suppressed",
-                counted(f.suppressed, "message")
-            ));
+        for line in campaign_eta::left_out_words(f.left_out) {
+            text.push_str(&format!("\n{line}"));
         }
     } else if let Some(at) = p.at_this_pace(now) {
         text.push_str(&format!("\nfinish     about {} at the pace of the last five minutes", zone.show(at)));

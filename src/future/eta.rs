@@ -7,7 +7,7 @@ use crate::domain::window::{Days, Hours, OpenHours};
 use crate::engine::LaneStart;
 use crate::future::of_store::WAITING;
 use crate::future::{Foreseen, LanePremise, NotForeseeable, Premise, Waiting, of_store, play};
-use crate::store::SqliteStore;
+use crate::store::{SqliteStore, StoreError};
 
 /// How far it is looked, step by step: most campaigns end within the first, and a play costs what happens in it.
 const SPANS: [Millis; 3] = [Millis(2 * 86_400_000), Millis(40 * 86_400_000), Millis(400 * 86_400_000)];
@@ -30,6 +30,42 @@ pub struct Undone {
     pub waiting: u64,
     /// The number of the latest record of an answer that they were counted with.
     pub recorded: i64,
+}
+
+/// Messages of a campaign that wait and will be skipped when their time comes, as things stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LeftOut {
+    /// Their recipients are suppressed.
+    pub suppressed: u64,
+    /// Their recipients have had as many messages as `frequency` allows.
+    pub too_often: u64,
+}
+
+impl LeftOut {
+    /// Counts them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn of(
+        store: &SqliteStore,
+        campaign: &CampaignName,
+        occurrence: i64,
+        now: Timestamp,
+    ) -> Result<LeftOut, StoreError> {
+        let suppressed = store.suppressed_of_campaign(occurrence).await?;
+        // It is looked at message by message, so only where the job has a say in it.
+        let counts = store.job(&campaign.job).await?.is_some_and(|j| j.job.manner.frequency.is_some());
+        let too_often = if counts { store.too_often_of_campaign(occurrence, now).await? } else { 0 };
+        Ok(LeftOut { suppressed, too_often })
+    }
+}
+
+impl Undone {
+    /// Without those that will be skipped.
+    pub fn without(self, left_out: LeftOut) -> Undone {
+        let LeftOut { suppressed, too_often } = left_out;
+        Undone { waiting: self.waiting.saturating_sub(suppressed + too_often), ..self }
+    }
 }
 
 /// What is foreseen of a campaign.

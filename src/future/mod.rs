@@ -38,7 +38,7 @@ use crate::store::Recipient;
 
 pub use assertion::{Assertion, FORMS, NotAnAssertion};
 pub use blocks::{Block, blocks};
-pub use eta::{Finish, Undone, WhatIf, eta, finish_by_chance};
+pub use eta::{Finish, LeftOut, Undone, WhatIf, eta, finish_by_chance};
 pub use habits::{Answer, Answered};
 pub use judge::{Judge, Verdict};
 pub use of_file::{Known, of_file};

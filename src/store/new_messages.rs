@@ -72,6 +72,26 @@ pub struct NewMessages {
     pub now: Timestamp,
 }
 
+impl NewMessages {
+    /// One message of no job.
+    pub fn single(instance: InstanceName, content: i64, message: NewMessage, now: Timestamp) -> NewMessages {
+        NewMessages {
+            job: None,
+            nominal_at: None,
+            instance,
+            content,
+            counted: false,
+            sticky: false,
+            steps: 1,
+            audience: None,
+            recipients: 1,
+            rows: vec![message],
+            publish: None,
+            now,
+        }
+    }
+}
+
 /// How a job goes on after an occurrence was planned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Publish {

@@ -17,7 +17,7 @@ use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Departure, Facts, Verdict};
 use crate::domain::recipient::Chat;
 use crate::domain::sender::Senders;
-use crate::domain::state::{Event, Reason, StateName};
+use crate::domain::state::Event;
 use crate::domain::time::Timestamp;
 use crate::store::ack_queue::AckQueue;
 use crate::store::error::sqlite_code;
@@ -70,7 +70,7 @@ pub struct SqliteStore {
     pub(super) contents: Mutex<HashMap<i64, Arc<StoredContent>>>,
     pub(super) seed: u64,
     uncompared: bool,
-    maybe_sent_until: Option<Timestamp>,
+    pub(super) maybe_sent_until: Option<Timestamp>,
     path: PathBuf,
 }
 
@@ -322,20 +322,6 @@ async fn check_schema(connection: &mut SqliteConnection, path: &Path) -> Result<
         Some((name, _)) => {
             let what = format!("the declaration of {name} is not the one this version makes");
             Err(StoreError::Damaged { path: path.to_owned(), what })
-        }
-    }
-}
-
-impl SqliteStore {
-    /// What was due in a life of the database that it does not know of may have gone out then: it is held. Of an occurrence
-    /// with who `joined` it that is all of it, once it had begun.
-    pub(super) fn hold_maybe_sent(&self, messages: &mut NewMessages, joined: bool) {
-        let Some(until) = self.maybe_sent_until else { return };
-        let began = messages.nominal_at.filter(|nominal| joined && *nominal <= until).is_some();
-        for row in messages.rows.iter_mut().filter(|row| row.state == StateName::Scheduled) {
-            if began || row.due_at <= until {
-                (row.state, row.reason) = (StateName::Held, Some(Reason::Restored));
-            }
         }
     }
 }

@@ -165,20 +165,7 @@ async fn confirm(connection: &mut SqliteConnection, said: &ConsentNews) -> Resul
         followed: false,
         follows: None,
     };
-    let messages = NewMessages {
-        job: None,
-        nominal_at: None,
-        instance,
-        content,
-        counted: false,
-        sticky: false,
-        steps: 1,
-        audience: None,
-        recipients: 1,
-        rows: vec![row],
-        publish: None,
-        now: said.at,
-    };
+    let messages = NewMessages::single(instance, content, row, said.at);
     insert_rows(connection, &messages, None).await?;
     if said.verdict == Consent::Out {
         sqlx::query("UPDATE suppressions SET farewell = ?2 WHERE chat = ?1")

@@ -8,13 +8,13 @@ use sha2::Digest;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::clock;
-use crate::domain::state::Reason;
+use crate::domain::state::{Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::ballast::Ballast;
 use crate::store::sqlite_upkeep::{meta, set_meta};
 use crate::store::sqlite_writer::{DaemonsOwn, MARKS};
 use crate::store::witness::{Testimony, Witness};
-use crate::store::{PauseScope, SqliteStore, StoreError};
+use crate::store::{NewMessages, PauseScope, SqliteStore, StoreError};
 
 /// Under these names the database keeps which one it is, on which machine, and that it was set back.
 const GENERATION: &str = "generation";
@@ -152,6 +152,18 @@ pub(super) async fn maybe_sent_until(connection: &mut SqliteConnection) -> Resul
 }
 
 impl SqliteStore {
+    /// What was due in a life of the database that it does not know of may have gone out then: it is held. Of an occurrence
+    /// with who `joined` it that is all of it, once it had begun.
+    pub(super) fn hold_maybe_sent(&self, messages: &mut NewMessages, joined: bool) {
+        let Some(until) = self.maybe_sent_until else { return };
+        let began = messages.nominal_at.filter(|nominal| joined && *nominal <= until).is_some();
+        for row in messages.rows.iter_mut().filter(|row| row.state == StateName::Scheduled) {
+            if began || row.due_at <= until {
+                (row.state, row.reason) = (StateName::Held, Some(Reason::Restored));
+            }
+        }
+    }
+
     /// How the database was set back, as long as nobody said how to go on.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{self, Stopwatch};
 use crate::domain::campaign::CampaignName;
 use crate::domain::time::{Millis, Timestamp};
-use crate::future::{Finish, Undone, WhatIf, eta};
+use crate::future::{Finish, LeftOut, Undone, WhatIf, eta};
 use crate::store::{Opening, SqliteStore};
 
 /// A campaign is foreseen no more often, and no more of the time is spent on it than one part in `COST`.
@@ -36,8 +36,8 @@ pub(super) struct Wanted {
 pub(in crate::cli) struct Foretold {
     /// What.
     pub finish: Finish,
-    /// Messages of it that are to be skipped: their recipients are suppressed.
-    pub suppressed: u64,
+    /// Messages of it that are to be skipped.
+    pub left_out: LeftOut,
     /// As of when.
     pub made_at: Timestamp,
 }
@@ -120,8 +120,7 @@ async fn foresee(database: PathBuf, shared: Arc<Mutex<Shared>>, stop: Cancellati
 
 async fn of(store: Option<&SqliteStore>, w: &Wanted, now: Timestamp) -> Option<Foretold> {
     let store = store?;
-    let suppressed = store.suppressed_of_campaign(w.occurrence).await.ok()?;
-    let undone = Undone { waiting: w.undone.waiting.saturating_sub(suppressed), ..w.undone };
-    let finish = eta(store, &w.name, undone, WhatIf::default(), now).await.ok()?;
-    Some(Foretold { finish, suppressed, made_at: now })
+    let left_out = LeftOut::of(store, &w.name, w.occurrence, now).await.ok()?;
+    let finish = eta(store, &w.name, w.undone.without(left_out), WhatIf::default(), now).await.ok()?;
+    Some(Foretold { finish, left_out, made_at: now })
 }
