@@ -156,7 +156,7 @@ fn summary(end: &RunEnd) -> String {
     let mut lines = vec![format!("{} in {took}: {}", counted(total, "message"), parts.join(", "))];
     if let Some((p50, p99, max)) = end.summary.late_ms {
         lines.push(format!(
-            "on the dot: half left within {p50} ms of their instant, 99 % within {p99} ms, the latest {max} ms"
+            "on the dot, where no pace kept them: half left within {p50} ms of their instant, 99 % within {p99} ms, the latest {max} ms"
         ));
     }
     let (attempts, typed) = end.summary.attempts;
