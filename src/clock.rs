@@ -10,9 +10,36 @@ use tokio::sync::Notify;
 
 use crate::domain::time::{Millis, Timestamp};
 
+/// Lets the clock show an instant on this thread, and waiting take no time: for a simulation, whose loop owns the time.
+#[cfg(debug_assertions)]
+pub fn show(at: Timestamp) {
+    SHOWN.set(Some(at));
+}
+
+#[cfg(debug_assertions)]
+thread_local! {
+    static SHOWN: std::cell::Cell<Option<Timestamp>> = const { std::cell::Cell::new(None) };
+}
+
+/// What a simulation has this thread's clock show.
+#[cfg(debug_assertions)]
+fn shown() -> Option<Timestamp> {
+    SHOWN.get()
+}
+
+/// Nobody simulates.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+fn shown() -> Option<Timestamp> {
+    None
+}
+
 /// The wall clock, in whole milliseconds. A clock before 1970 reads as 1970.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
 pub fn now() -> Timestamp {
+    if let Some(at) = shown() {
+        return at;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
@@ -96,6 +123,9 @@ impl Watch {
 /// Waits for a length of time.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that sleeps")]
 pub async fn sleep(length: Millis) {
+    if shown().is_some() {
+        return;
+    }
     tokio::time::sleep(length.to_duration()).await;
 }
 

@@ -88,19 +88,28 @@ impl DoubtSeeker {
 
     /// Looks at every doubt of an instance whose time has come.
     async fn look(self, instance: InstanceName, stop: CancellationToken) {
-        let now = clock::now();
-        let looked = async {
-            for doubt in self.store.doubts_to_look_at(&instance, now, AT_ONCE).await? {
-                if stop.is_cancelled() {
-                    break;
-                }
-                self.look_at(&doubt, now).await?;
-            }
-            Ok::<(), StoreError>(())
-        };
-        if let Err(e) = looked.await {
+        if let Err(e) = self.look_at_some(&instance, &stop, clock::now()).await {
             tracing::warn!(%instance, error = %e, "doubts could not be looked at");
         }
+    }
+
+    /// Looks at some doubts of an instance whose time has come at `now`, until told to stop.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written; what was looked at by then stays done.
+    pub async fn look_at_some(
+        &self,
+        instance: &InstanceName,
+        stop: &CancellationToken,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for doubt in self.store.doubts_to_look_at(instance, now, AT_ONCE).await? {
+            if stop.is_cancelled() {
+                break;
+            }
+            self.look_at(&doubt, now).await?;
+        }
+        Ok(())
     }
 
     async fn look_at(&self, doubt: &Doubt, now: Timestamp) -> Result<(), StoreError> {
@@ -158,8 +167,7 @@ impl DoubtSeeker {
         };
         let named = history.iter().filter(|m| m.from_me && m.text == text).map(|m| m.gateway_id.clone()).collect();
         let known: HashSet<String> = self.store.known_gateway_ids(&due.instance, named).await?.into_iter().collect();
-        let limit = usize::try_from(HISTORY).unwrap_or(usize::MAX);
-        let look = doubt::look(&history, text, doubt.marked_at, limit, |id| known.contains(id));
+        let look = doubt::look(&history, text, doubt.marked_at, |id| known.contains(id));
         let note = match &look {
             Look::Found { gateway_id } => format!("the chat's history shows it as {gateway_id}"),
             Look::Absent => "the chat's history does not show it".to_owned(),

@@ -32,12 +32,18 @@ pub struct Follower {
     store: Arc<SqliteStore>,
     ids: SharedIds,
     news: Arc<Notify>,
+    side_by_side: usize,
 }
 
 impl Follower {
     /// A follower that also looks when it is told of `news`: an ack, or a reply.
     pub fn new(store: Arc<SqliteStore>, ids: SharedIds, news: Arc<Notify>) -> Follower {
-        Follower { store, ids, news }
+        Follower { store, ids, news, side_by_side: SIDE_BY_SIDE }
+    }
+
+    /// The same one message after the other, for whoever needs the same order each time.
+    pub fn one_by_one(self) -> Follower {
+        Follower { side_by_side: 1, ..self }
     }
 
     /// Follows until told to stop.
@@ -55,12 +61,15 @@ impl Follower {
     }
 
     /// Looks at everything whose time has come; many at a time, so that their commits form groups.
-    async fn look(&self, now: Timestamp) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// When the database cannot be read or written; what was looked at by then stays done.
+    pub async fn look(&self, now: Timestamp) -> Result<(), StoreError> {
         loop {
             let ids = self.store.to_follow(now, AT_ONCE).await?;
             let more = ids.len() >= usize::try_from(AT_ONCE).unwrap_or(usize::MAX);
             let looked: Vec<Result<bool, StoreError>> =
-                stream::iter(ids).map(|id| self.look_at(id, now)).buffer_unordered(SIDE_BY_SIDE).collect().await;
+                stream::iter(ids).map(|id| self.look_at(id, now)).buffer_unordered(self.side_by_side).collect().await;
             let moved = looked.into_iter().collect::<Result<Vec<bool>, _>>()?.contains(&true);
             // What an ack has just changed is looked at the next time.
             if !more || !moved {
@@ -177,6 +186,7 @@ impl Follower {
             steps: 1,
             audience: message.audience,
             recipients: 1,
+            making: crate::store::Making::Beside,
             rows: vec![row],
             publish: None,
             now,

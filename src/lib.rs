@@ -7,7 +7,7 @@
 //! The modules stand on floors, and each looks down only:
 //!
 //! 0. [`domain`], the words and the rules; 1. [`engine`], the machine that decides;
-//! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside (with [`crash_point`], for tests), with [`table`], rows of data files, and [`feed`], the news for who watches;
+//! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside (with [`crash_point`] and [`yield_point`], for tests), with [`table`], rows of data files, and [`feed`], the news for who watches;
 //! 3. [`planner`], [`worker`] (with [`rendering`], [`hours`] and [`repeats`]), [`receipts`], [`follower`], [`doubt`], [`recall`], [`intake`], [`import`](mod@import), [`repair`], [`explain`], [`future`], [`upkeep`], [`chores`], [`zones`] and [`sandbox`], which drive them;
 //! 4. [`http`], [`daemon`] and [`mod@bench`], which measures it; 5. [`cli`].
 
@@ -47,4 +47,5 @@ pub mod store;
 pub mod table;
 pub mod upkeep;
 pub mod worker;
+pub mod yield_point;
 pub mod zones;

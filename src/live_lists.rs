@@ -63,7 +63,10 @@ impl LiveLists {
     }
 
     /// Compares every job that follows a list with it.
-    async fn look(&mut self, now: Timestamp) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// When the database cannot be read or written; what was compared by then stays done.
+    pub async fn look(&mut self, now: Timestamp) -> Result<(), StoreError> {
         for name in self.store.jobs_of_live_lists().await? {
             let Some(stored) = self.store.job(&name).await? else { continue };
             let Some(live) = &stored.job.live else { continue };

@@ -206,6 +206,7 @@ impl Again {
             steps: 1,
             audience: Some(import.audience),
             recipients: crate::domain::flow::OWN_FLOW_FROM,
+            making: crate::store::Making::Beside,
             rows,
             publish: None,
             now: self.now,

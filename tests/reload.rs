@@ -106,8 +106,8 @@ fn what_counts_only_after_a_restart_is_said_when_a_file_is_read_anew() {
     });
 }
 
-/// A process that ends between the swap of a file and the replacing of what waited leaves hidden messages and a job
-/// that is not planned: the next start goes on where it stopped.
+/// A process that ends between the swap of a file and the replacing of what waited leaves hidden messages: the next start
+/// goes on where it stopped.
 #[tokio::test]
 async fn a_reload_that_is_cut_off_after_the_swap_is_finished_by_the_next_start() {
     use sqlx::{Connection, SqliteConnection};
@@ -116,10 +116,9 @@ async fn a_reload_that_is_cut_off_after_the_swap_is_finished_by_the_next_start()
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(bench.path("db"));
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
     for statement in [
-        "UPDATE occurrences SET state = 'planning', gate_at = NULL WHERE job = 'once'",
-        "UPDATE jobs SET next_at = (SELECT min(nominal_at) FROM occurrences WHERE job = 'once'), plan_at = NULL WHERE name = 'once'",
+        "UPDATE occurrences SET state = 'planning', gate_at = NULL, renew = 1 WHERE job = 'once'",
         // And a job whose removal got as far.
-        "UPDATE occurrences SET state = 'planning', gate_at = NULL WHERE job = 'daily'",
+        "UPDATE occurrences SET state = 'planning', gate_at = NULL, renew = 1 WHERE job = 'daily'",
         "DELETE FROM jobs WHERE name = 'daily'",
     ] {
         sqlx::query(statement).execute(&mut connection).await.unwrap();

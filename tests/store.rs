@@ -12,7 +12,9 @@ use onthedot::domain::message::{Change, DoubtVerdict, Facts, SendFacts, TypingFa
 use onthedot::domain::recipient::Chat;
 use onthedot::domain::state::{self, Event, Reason, State, StateName};
 use onthedot::domain::time::{Millis, Timestamp};
-use onthedot::store::{AckNews, NewMessage, NewMessages, Opening, Pause, PauseScope, SqliteStore, Store, guard};
+use onthedot::store::{
+    AckNews, Making, NewMessage, NewMessages, Opening, Pause, PauseScope, SqliteStore, Store, guard,
+};
 use tempfile::TempDir;
 
 const SHOP: &str = "shop";
@@ -60,6 +62,7 @@ fn call(content: i64, row: NewMessage) -> NewMessages {
         steps: 1,
         audience: None,
         recipients: 1,
+        making: Making::Beside,
         rows: vec![row],
         publish: None,
         now: Timestamp(1),

@@ -94,6 +94,7 @@ impl Maker {
             steps: 1,
             audience: None,
             recipients: 1,
+            making: crate::store::Making::Beside,
             rows: numbers.map(row).collect(),
             publish: None,
             now,

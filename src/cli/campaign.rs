@@ -325,12 +325,13 @@ pub(super) async fn found(store: &SqliteStore, name: &str, now: Timestamp) -> an
 }
 
 pub(super) fn standing<'c>(view: &CampaignView, pauses: &[Pause]) -> Standing<'c> {
-    Standing {
-        counts: &[],
-        cancelled: view.cancelled_at.is_some(),
-        paused: !view.instances.is_empty() && view.instances.iter().all(|i| stopped(view, i, pauses).next().is_some()),
-        first_due: view.due.map(|(first, _)| first),
-    }
+    // While it is planned anew there may be no message yet that would name an instance.
+    let paused = match view.instances.as_slice() {
+        [] => stopped(view, "", pauses).next().is_some(),
+        instances => instances.iter().all(|i| stopped(view, i, pauses).next().is_some()),
+    };
+    let first_due = view.due.map(|(first, _)| first).or(view.renewed.then_some(view.name.nominal));
+    Standing { counts: &[], cancelled: view.cancelled_at.is_some(), paused, renewed: view.renewed, first_due }
 }
 
 /// The pauses that stop a campaign's messages through an instance.
@@ -370,6 +371,8 @@ pub(super) fn json_of(view: &CampaignView, pauses: &[Pause], now: Timestamp) -> 
         "paused_until": stops.iter().find_map(|p| p.until).map(Timestamp::to_rfc3339),
         "recipients": view.recipients,
         "messages": view.messages(),
+        "replaced": view.replaced,
+        "renewed": view.renewed,
         "undone": standing.undone(),
         "counts": counts,
         "acks": acks,
@@ -411,6 +414,12 @@ pub(super) fn words(view: &CampaignView, pauses: &[Pause], zone: &Zone, now: Tim
         format!("recipients {}", view.recipients),
         format!("sent       {done}{open} {sent} of {all}"),
     ];
+    if view.renewed {
+        lines.push("changed    its job was changed: its messages are being planned anew".to_owned());
+    }
+    if view.replaced > 0 {
+        lines.push(format!("replaced   {} (of what its job said before)", counted(view.replaced, "message")));
+    }
     if let Some(file) = &view.file {
         lines.insert(1, format!("from       {}", safe(file)));
     }

@@ -123,6 +123,8 @@ fn of_store(error: &StoreError) -> Exit {
         | StoreError::Failed { .. } => Exit::Damaged,
         StoreError::Newer { .. } | StoreError::OtherMode { .. } | StoreError::Absent { .. } => Exit::Config,
         StoreError::OtherSeed { .. } => Exit::Usage,
-        StoreError::OldSqlite(_) | StoreError::Database { .. } | StoreError::Closed => Exit::Failed,
+        StoreError::JobChanged { .. } | StoreError::OldSqlite(_) | StoreError::Database { .. } | StoreError::Closed => {
+            Exit::Failed
+        }
     }
 }

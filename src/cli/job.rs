@@ -19,7 +19,7 @@ use crate::domain::time::Timestamp;
 use crate::intake::IdMaker;
 use crate::planner::Planner;
 use crate::store::view::JobView;
-use crate::store::{Opening, Pause, PauseScope, SqliteStore, Store};
+use crate::store::{Opening, Pause, PauseScope, Removed, SqliteStore, Store};
 
 /// Coming occurrences shown of a job.
 pub(super) const COMING: usize = 3;
@@ -253,19 +253,40 @@ async fn run_now(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyho
 async fn remove(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
     let store = place::open(global, Opening::Beside).await?;
     let checked = found(&store, name).await;
-    if checked.is_ok() && !dry_run {
-        store.remove_job(name, clock::now()).await?;
-    }
+    let done = match &checked {
+        Ok(view) if dry_run => Ok(Some(would_remove(view))),
+        Ok(_) => store.remove_job(name, clock::now()).await,
+        Err(_) => Ok(None),
+    };
     store.close().await;
-    let view = checked?;
-    let waits = view.counts.iter().find(|(s, _)| *s == StateName::Scheduled).map_or(0, |(_, n)| *n);
+    checked?;
+    let removed = done?.unwrap_or_default();
     if out.json {
-        out.document(&json!({ "job": name, "removed": !dry_run, "cancelled": waits }))?;
-    } else {
-        let would = if dry_run { "would be" } else { "is" };
-        out.data(&format!("'{name}' {would} removed, {} cancelled", counted(waits, "waiting message")))?;
+        out.document(&json!({
+            "job": name, "removed": !dry_run, "cancelled": removed.cancelled,
+            "taken_back": removed.typing, "in_motion": removed.leaving,
+        }))?;
+        return Ok(Exit::Ok);
     }
+    let would = if dry_run { "would be" } else { "is" };
+    let mut said = format!("'{name}' {would} removed, {} cancelled", counted(removed.cancelled, "waiting message"));
+    if removed.typing > 0 {
+        said +=
+            &format!("; {} of them {} being typed", removed.typing, if removed.typing == 1 { "was" } else { "were" });
+    }
+    if removed.leaving > 0 {
+        said += &format!("; {} on the way already and cannot be taken back", counted(removed.leaving, "message"));
+    }
+    out.data(&said)?;
     Ok(Exit::Ok)
+}
+
+/// What removing a job would do to its messages, as they stand.
+fn would_remove(view: &JobView) -> Removed {
+    let count = |state| view.counts.iter().find(|(s, _)| *s == state).map_or(0, |(_, n)| (*n).try_into().unwrap_or(0));
+    let typing = count(StateName::Typing);
+    let cancelled = count(StateName::Scheduled) + count(StateName::Held) + typing;
+    Removed { cancelled, typing, leaving: count(StateName::Sending) }
 }
 
 /// A job by its name, or an error with the nearest one.

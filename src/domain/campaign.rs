@@ -70,6 +70,8 @@ pub struct Standing<'c> {
     pub cancelled: bool,
     /// Whether a pause stops it.
     pub paused: bool,
+    /// Whether it is being planned anew, since its job was changed: messages are still to come.
+    pub renewed: bool,
     /// When the first of its messages is due; `None` = it has none.
     pub first_due: Option<Timestamp>,
 }
@@ -87,9 +89,9 @@ impl Standing<'_> {
         let all: u64 = self.counts.iter().map(|(_, n)| n).sum();
         match undone {
             0 if self.cancelled => CampaignState::Cancelled,
-            0 => CampaignState::Finished,
+            0 if !self.renewed => CampaignState::Finished,
             _ if self.paused => CampaignState::Paused,
-            _ if held == all => CampaignState::Draft,
+            _ if held == all && all > 0 => CampaignState::Draft,
             _ if undone == all && self.first_due.is_some_and(|due| due > now) => CampaignState::Scheduled,
             _ => CampaignState::Running,
         }
@@ -114,7 +116,7 @@ mod tests {
     use super::*;
 
     fn state(counts: &[(StateName, u64)], cancelled: bool, paused: bool, due: i64) -> CampaignState {
-        Standing { counts, cancelled, paused, first_due: Some(Timestamp(due)) }.state(Timestamp(1_000))
+        Standing { counts, cancelled, paused, renewed: false, first_due: Some(Timestamp(due)) }.state(Timestamp(1_000))
     }
 
     #[test]
@@ -140,6 +142,17 @@ mod tests {
             state(&[(StateName::Held, 1), (StateName::Scheduled, 2)], false, false, 500),
             CampaignState::Running
         );
+    }
+
+    #[test]
+    fn a_campaign_that_is_planned_anew_is_not_finished() {
+        let of = |counts, paused, due| {
+            let first_due = Some(Timestamp(due));
+            Standing { counts, cancelled: false, paused, renewed: true, first_due }.state(Timestamp(1_000))
+        };
+        assert_eq!(of(&[], false, 2_000), CampaignState::Scheduled);
+        assert_eq!(of(&[], true, 2_000), CampaignState::Paused);
+        assert_eq!(of(&[(StateName::Sent, 9)], false, 500), CampaignState::Running);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether a message in doubt went out: what a chat's history says about it, and what follows from that.
 //!
-//! A history is believed when it shows the message, and when it twice does not show it although it reaches back past
+//! A history is believed when it shows the message, and when it twice does not show it although it shows one from before
 //! the attempt. It is asked no earlier than a **quarantine** after the attempt: a request that the gateway accepted but
 //! has not carried out yet stands in no history, and asking at once was measured to repeat 43 to 52 of 600 messages.
 
@@ -64,15 +64,9 @@ pub enum Look {
     Indistinct,
 }
 
-/// Reads a history for an attempt marked at `marked_at` that sent `text`. `limit` is how many messages were asked for;
-/// what `is_ours` knows as another message of ours is no evidence for this one.
-pub fn look(
-    history: &[HistoryMessage],
-    text: &str,
-    marked_at: Timestamp,
-    limit: usize,
-    is_ours: impl Fn(&str) -> bool,
-) -> Look {
+/// Reads a history for an attempt marked at `marked_at` that sent `text`. What `is_ours` knows as another message of ours is
+/// no evidence for this one.
+pub fn look(history: &[HistoryMessage], text: &str, marked_at: Timestamp, is_ours: impl Fn(&str) -> bool) -> Look {
     let oldest = marked_at - CLOCK_SLACK;
     let says_it = |m: &&HistoryMessage| m.from_me && m.text == text && !is_ours(&m.gateway_id);
     let mut fits = history.iter().filter(says_it).filter(|m| m.at >= oldest);
@@ -80,15 +74,15 @@ pub fn look(
         (Some(one), 0) => Look::Found { gateway_id: one.gateway_id.clone() },
         (Some(_), more) => Look::Several(more + 1),
         (None, _) if history.iter().filter(says_it).any(|m| m.at >= oldest - CLOCK_WRONG_BY) => Look::Earlier,
-        (None, _) if covers(history, oldest, limit) => Look::Absent,
+        (None, _) if covers(history, oldest) => Look::Absent,
         (None, _) => Look::OutOfReach,
     }
 }
 
-/// Whether silence means something: the history ends before the attempt began. An empty one may belong to a gateway
-/// that keeps none.
-fn covers(history: &[HistoryMessage], oldest: Timestamp, limit: usize) -> bool {
-    !history.is_empty() && (history.len() < limit || history.iter().any(|m| m.at < oldest))
+/// Whether silence means something: the history shows a message from before the attempt. One that is short without that may
+/// have lost the rest, be cut at a cap of the gateway's own, or belong to a gateway that keeps none.
+fn covers(history: &[HistoryMessage], oldest: Timestamp) -> bool {
+    history.iter().any(|m| m.at < oldest)
 }
 
 /// The looks at one attempt before the present one.
@@ -161,7 +155,7 @@ mod tests {
     }
 
     fn see(history: &[HistoryMessage]) -> Look {
-        look(history, "hi", MARKED, 3, |id| id == "KNOWN")
+        look(history, "hi", MARKED, |id| id == "KNOWN")
     }
 
     #[test]
@@ -179,11 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn silence_means_something_only_where_the_history_reaches_back() {
+    fn silence_means_something_only_where_the_history_shows_what_is_older_than_the_attempt() {
         let recent = |n: i64| message("X", false, "yo", MARKED.0 + n);
         assert_eq!(see(&[]), Look::OutOfReach, "an empty history may be one that is not kept");
-        assert_eq!(see(&[recent(1)]), Look::Absent, "fewer than were asked for: that is all there is");
-        assert_eq!(see(&[recent(3), recent(2), recent(1)]), Look::OutOfReach);
+        assert_eq!(see(&[recent(1)]), Look::OutOfReach, "the gateway may have lost the rest");
+        assert_eq!(see(&[recent(3), recent(2), recent(1)]), Look::OutOfReach, "it may be cut at a cap of its own");
         assert_eq!(see(&[recent(2), recent(1), recent(-60_001)]), Look::Absent);
         assert_eq!(see(&[recent(2), recent(1), recent(-60_000)]), Look::OutOfReach);
     }

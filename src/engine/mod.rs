@@ -440,10 +440,10 @@ impl Engine {
                     _ => self.send(id, now),
                 }
             }
-            // Cancelled, rescheduled or paused by somebody else, whose change tells the story.
+            // Somebody else cancelled, put off or hid it. Of what was cancelled that change tells the story.
             (Phase::Marking, Some(Verdict::Stale)) => {
-                self.stop_typing(id, now);
-                self.release(id, now);
+                hand.phase = Phase::Begun;
+                self.hand_back(id, "it is not to be sent now", now);
             }
             (Phase::Marking, Some(Verdict::Paused)) => {
                 hand.phase = Phase::Begun;

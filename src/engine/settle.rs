@@ -168,15 +168,13 @@ impl Engine {
         self.settle_unmarked(id, &Event::Postponed { wake_at, reason: Reason::Window }, note, now);
     }
 
-    /// A row in hand is no longer ours to send: whoever changed it wrote why.
+    /// A row in hand is not ours to send now: it was cancelled, put off or hidden. What is typed goes back to `scheduled`
+    /// where nobody gave it another state, since a row in motion that nobody holds would stay so for ever.
     pub(super) fn gone(&mut self, id: MessageId, now: Timestamp) {
         let Some(hand) = self.hands.get(&id) else { return };
         match hand.phase {
-            Phase::Waiting | Phase::Begun => {
-                self.forget_slot(id);
-                self.stop_typing(id, now);
-                self.release(id, now);
-            }
+            Phase::Waiting => self.release(id, now),
+            Phase::Begun => self.hand_back(id, "it is not to be sent now", now),
             Phase::Marking | Phase::Marked | Phase::Sending | Phase::Settling(_) => {}
         }
     }

@@ -70,6 +70,7 @@ impl Making<'_> {
             steps: u32::try_from(import.steps()).unwrap_or(1),
             audience: Some(self.audience),
             recipients: crate::domain::flow::OWN_FLOW_FROM,
+            making: crate::store::Making::Beside,
             rows,
             publish: None,
             now: self.now,

@@ -63,10 +63,7 @@ pub(super) fn decide(stored: &StoredJob, max_lateness: Millis, zone: &TimeZone, 
     let mut missed = [None; 2];
     let serve = match stored.next_at {
         None => None,
-        // Begun before, and only replaced by a changed job: what is late about it is its pacing.
-        Some(next) if stored.resumes || next >= passed || own_instants(&stored.job) && !recurs => {
-            Some((next, StateName::Scheduled))
-        }
+        Some(next) if next >= passed || own_instants(&stored.job) && !recurs => Some((next, StateName::Scheduled)),
         Some(next) if !recurs => {
             let late = now.since(next) > policy.allowed();
             Some((next, if late { StateName::Expired } else { StateName::Scheduled }))

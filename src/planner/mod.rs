@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Jump, Stopwatch};
-use crate::domain::job::{DEFAULT_MAX_LATENESS, Overlap};
+use crate::domain::job::{DEFAULT_MAX_LATENESS, Job, Overlap};
 use crate::domain::occurrence::{Layout, Whose};
 use crate::domain::sender::Senders;
 use crate::domain::state::{Event, Reason, StateName};
@@ -20,7 +20,8 @@ use crate::domain::template::ZONE_VAR;
 use crate::domain::time::{Millis, Timestamp};
 use crate::intake::{SharedIds, by_sender, lead_of};
 use crate::store::{
-    Gate, NewMessage, NewMessages, Publish, Recipient, Store, StoreError, StoredContent, StoredJob, guard,
+    Gate, Making, NewMessage, NewMessages, Publish, Recipient, Renewal, Store, StoreError, StoredContent, StoredJob,
+    guard,
 };
 use decision::{decide, longest_lead, overlaps_itself, own_instants, passed_since, policy};
 
@@ -49,6 +50,7 @@ pub struct Planner {
     store: Arc<dyn Store>,
     ids: SharedIds,
     seed: u64,
+    at_once: usize,
     /// Up to which instant gaps are settled, for whoever must not send before.
     settled: Arc<watch::Sender<Timestamp>>,
 }
@@ -56,7 +58,12 @@ pub struct Planner {
 impl Planner {
     /// A planner on a store.
     pub fn new(store: Arc<dyn Store>, ids: SharedIds, seed: u64) -> Planner {
-        Planner { store, ids, seed, settled: Arc::new(watch::Sender::new(Timestamp(i64::MIN))) }
+        Planner { store, ids, seed, at_once: AT_ONCE, settled: Arc::new(watch::Sender::new(Timestamp(i64::MIN))) }
+    }
+
+    /// The same one job after the other, for whoever needs the same order each time.
+    pub fn one_by_one(self) -> Planner {
+        Planner { at_once: 1, ..self }
     }
 
     /// Up to which instant gaps in which nobody worked are settled.
@@ -106,15 +113,53 @@ impl Planner {
     /// # Errors
     /// When the database cannot be read or written.
     pub async fn plan_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.renew(now).await?;
         loop {
             let jobs = self.store.jobs_to_plan(now, AT_ONCE * 4).await?;
             if jobs.is_empty() {
                 return self.store.next_plan_at().await;
             }
             let planned: Vec<Result<(), StoreError>> =
-                stream::iter(jobs).map(|job| self.plan(job, now)).buffer_unordered(AT_ONCE).collect().await;
+                stream::iter(jobs).map(|job| self.plan(job, now)).buffer_unordered(self.at_once).collect().await;
             planned.into_iter().collect::<Result<(), _>>()?;
         }
+    }
+
+    /// Plans anew what a change of its job has hidden. An occurrence that the schedule does not know any more is only shown
+    /// again, with what went out of it.
+    async fn renew(&self, now: Timestamp) -> Result<(), StoreError> {
+        loop {
+            let renewals = self.store.renewals(AT_ONCE).await?;
+            if renewals.is_empty() {
+                return Ok(());
+            }
+            for Renewal { stored, nominal, began } in renewals {
+                let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(TimeZone::UTC);
+                let schedule = &stored.job.schedule;
+                let known = schedule.next_after(nominal - Millis(1), stored.first_applied_at, &zone) == Some(nominal);
+                if !known || stored.event_cancelled {
+                    self.store.show_as_it_is(&stored.job.name, nominal).await?;
+                    continue;
+                }
+                let contents = self.contents(&stored).await?;
+                let gated = gated(&stored.job) && !began;
+                let publish = Publish {
+                    next_at: stored.next_at,
+                    plan_at: stored.next_at,
+                    missed: [None; 2],
+                    gate_at: gated.then(|| self.gate_at(&stored, nominal, &zone)),
+                    event_at: stored.job.schedule.event_at(),
+                    extra: false,
+                };
+                let planned = self.insert(&stored, &contents, Occurrence::Renewed(nominal), publish, now).await;
+                unless_changed(planned)?;
+            }
+        }
+    }
+
+    /// When it is looked at whether the occurrence before one is finished.
+    fn gate_at(&self, stored: &StoredJob, nominal: Timestamp, zone: &TimeZone) -> Timestamp {
+        nominal + self.layout(stored, zone).jitter(nominal) - GATE_AHEAD
     }
 
     /// Before anything is sent after an outage: of the occurrences of a job that passed meanwhile, those planned before
@@ -129,7 +174,7 @@ impl Planner {
             let Some(last) = jobs.last() else { return Ok(()) };
             after = last.job.name.as_str().to_owned();
             for stored in jobs {
-                if !stored.resumes && stored.job.schedule.recurs() && !stored.job.manner.own_clock {
+                if stored.job.schedule.recurs() && !stored.job.manner.own_clock {
                     self.settle_passed_of(&stored, now).await?;
                 }
             }
@@ -155,7 +200,10 @@ impl Planner {
 
     /// Decides about occurrences that are about to begin while the one before them may not be finished. Answers when to
     /// look again.
-    async fn pass_gates(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    ///
+    /// # Errors
+    /// When the database cannot be read or written; what was decided by then stays done.
+    pub async fn pass_gates(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         for gate in self.store.gates(now).await? {
             self.pass_gate(&gate, now).await?;
         }
@@ -261,22 +309,20 @@ impl Planner {
             return self.store.advance_job(&stored.job.name, stored.next_at, step).await;
         };
         let job = &stored.job;
-        // On clocks of their own, recipients of two occurrences may well be due side by side.
-        let may_overlap = job.manner.overlap == Overlap::Allow || job.manner.own_clock;
         let made_up_for = overlaps_itself(job) && nominal <= now;
-        let checked = job.schedule.recurs() && !may_overlap && !made_up_for && !stored.resumes;
+        let checked = gated(job) && !made_up_for;
         let publish = Publish {
             next_at: decision.following,
             plan_at: decision.plan_at,
             missed: [None; 2],
-            gate_at: checked.then(|| nominal + self.layout(&stored, &zone).jitter(nominal) - GATE_AHEAD),
+            gate_at: checked.then(|| self.gate_at(&stored, nominal, &zone)),
             event_at: job.schedule.event_at(),
             extra: false,
         };
         if state == StateName::Expired {
             tracing::warn!(job = stored.job.name, nominal = %nominal, "an occurrence is too late and recorded as expired");
         }
-        self.insert(&stored, &contents, Occurrence::OfSchedule(nominal, state), publish, now).await
+        unless_changed(self.insert(&stored, &contents, Occurrence::OfSchedule(nominal, state), publish, now).await)
     }
 
     async fn insert(
@@ -292,10 +338,12 @@ impl Planner {
         let layout = self.layout(stored, &zone);
         let max_lateness = contents.first().map_or(DEFAULT_MAX_LATENESS, |c| c.max_lateness);
         let each = (own_instants(&stored.job) && !stored.resumes).then(|| policy(stored, max_lateness).allowed());
-        let (nominal, state, extra) = match occurrence {
-            Occurrence::OfSchedule(nominal, state) => (nominal, state, false),
-            Occurrence::Extra(nominal) => (nominal, StateName::Scheduled, true),
+        let (nominal, state, making) = match occurrence {
+            Occurrence::OfSchedule(nominal, state) => (nominal, state, Making::Next),
+            Occurrence::Renewed(nominal) => (nominal, StateName::Scheduled, Making::Renewal),
+            Occurrence::Extra(nominal) => (nominal, StateName::Scheduled, Making::Beside),
         };
+        let extra = making == Making::Beside;
         let planned = PlannedOccurrence {
             layout: &layout,
             job_zone: &job_zone,
@@ -317,6 +365,7 @@ impl Planner {
             if stored.resumes && stored.job.live.is_some() {
                 self.keep_instants(stored, nominal, &recipients, &mut parts).await?;
             }
+            parts.iter_mut().for_each(|part| part.making = making);
             if let (true, Some(part)) = (last, parts.last_mut()) {
                 part.publish = Some(publish);
             }
@@ -370,6 +419,7 @@ impl Planner {
             steps: u32::try_from(job.steps()).unwrap_or(1),
             audience: Some(stored.audience),
             recipients: stored.size,
+            making: Making::Beside,
             rows,
             publish: None,
             now,
@@ -446,11 +496,27 @@ impl Planner {
     }
 }
 
+/// Whether an occurrence of a job waits until it is known how the one before it ended. On clocks of their own, recipients of
+/// two occurrences may well be due side by side.
+fn gated(job: &Job) -> bool {
+    job.schedule.recurs() && job.manner.overlap != Overlap::Allow && !job.manner.own_clock
+}
+
+/// Planning ends where its job was changed meanwhile: the change plans anew.
+fn unless_changed(planned: Result<(), StoreError>) -> Result<(), StoreError> {
+    match planned {
+        Err(StoreError::JobChanged { .. }) => Ok(()),
+        other => other,
+    }
+}
+
 /// An occurrence to be made.
 #[derive(Clone, Copy)]
 enum Occurrence {
     /// One of the job's schedule, with how its messages begin.
     OfSchedule(Timestamp, StateName),
+    /// One whose job was changed.
+    Renewed(Timestamp),
     /// One that somebody asked for beside it: everybody is due at its instant.
     Extra(Timestamp),
 }

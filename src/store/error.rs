@@ -99,6 +99,14 @@ pub enum StoreError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// A job was changed while messages were made of it.
+    #[error(
+        "the job '{job}' was changed or removed while its messages were made, and none of them is sent; look at it with `onthedot job show {job}`, then try again"
+    )]
+    JobChanged {
+        /// The job.
+        job: String,
+    },
     /// The database belongs to the other mode.
     #[error("the database {path} is a {is} one and cannot be used in {wanted} mode; give another with --db")]
     OtherMode {

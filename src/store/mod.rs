@@ -42,6 +42,7 @@ mod sqlite_progress;
 mod sqlite_prune;
 mod sqlite_read;
 mod sqlite_recall;
+mod sqlite_renew;
 mod sqlite_restore;
 mod sqlite_rows;
 mod sqlite_senders;
@@ -74,7 +75,7 @@ pub use doubt_rows::{Doubt, EchoFits, EchoKind, EchoNews, Evidence, Recovery};
 pub use error::StoreError;
 pub use fault::StorageFault;
 pub use lock::{ChoreLock, DaemonLock, ImportLock};
-pub use new_messages::{NewMessage, NewMessages, Publish};
+pub use new_messages::{Making, NewMessage, NewMessages, Publish};
 pub use news::{AckNews, AckTally, Confirmation, ConsentNews, ReplyNews};
 pub use sqlite::{Opening, SqliteStore};
 pub(crate) use sqlite_audience::vars_json;
@@ -90,6 +91,7 @@ pub use sqlite_list::{ContactsStored, FoundList, Joining};
 pub use sqlite_live::{Joined, OpenOccurrence};
 pub use sqlite_prune::{Forget, Pruned};
 pub use sqlite_recall::{Recall, RecallAsked, RecallResult, RecallWish, UnsettledRecall};
+pub use sqlite_renew::{Removed, Renewal};
 pub use sqlite_restore::SetBack;
 pub use sqlite_zones::{Moved, PlannedAhead};
 
@@ -138,8 +140,6 @@ pub struct Claimed {
     pub unvouched: bool,
     /// Whether it goes to those who opted in only, and no opt-in of its recipient is recorded.
     pub no_opt_in: bool,
-    /// Whether its recipient has answered an earlier message of its sequence, which then ends.
-    pub replied: bool,
     /// Until when it does not break into what its recipient writes.
     pub quiet_until: Option<Timestamp>,
 }
@@ -227,7 +227,7 @@ pub struct StoredJob {
     pub first_applied_at: Timestamp,
     /// The next occurrence to plan.
     pub next_at: Option<Timestamp>,
-    /// Whether that occurrence was begun before: its messages are being replaced, and it is no misfire.
+    /// Whether an occurrence of it is planned anew, since it was changed: that is no misfire.
     pub resumes: bool,
     /// When the jobs file says that its event begins; a person may have moved it since.
     pub declared_event: Option<Timestamp>,
@@ -419,6 +419,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// The same in order of their names: the first `limit` of those after a name, which the empty one comes before.
     async fn jobs_passed(&self, now: Timestamp, after: &str, limit: usize) -> Result<Vec<StoredJob>, StoreError>;
+
+    /// Occurrences of changed jobs that are to be planned anew, the earliest first.
+    async fn renewals(&self, limit: usize) -> Result<Vec<Renewal>, StoreError>;
+
+    /// Shows an occurrence that is to be planned anew as it is, since the schedule of its job does not know it any more.
+    async fn show_as_it_is(&self, job: &str, nominal: Timestamp) -> Result<(), StoreError>;
 
     /// When the planner must next look at a job.
     async fn next_plan_at(&self) -> Result<Option<Timestamp>, StoreError>;

@@ -64,12 +64,25 @@ pub struct NewMessages {
     pub audience: Option<i64>,
     /// How many recipients its occurrence has, at least: from how many on it takes turns by itself.
     pub recipients: u64,
+    /// How they come about.
+    pub making: Making,
     /// The messages.
     pub rows: Vec<NewMessage>,
     /// Makes the occurrence visible and advances the job, with its last chunk.
     pub publish: Option<Publish>,
     /// When.
     pub now: Timestamp,
+}
+
+/// How messages come about: by it the store knows that they are not wanted any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Making {
+    /// As the next occurrence of their job.
+    Next,
+    /// As an occurrence that is planned anew, since its job was changed.
+    Renewal,
+    /// Beside the schedule: by hand, by an import, to who joined, or after another message.
+    Beside,
 }
 
 impl NewMessages {
@@ -85,6 +98,7 @@ impl NewMessages {
             steps: 1,
             audience: None,
             recipients: 1,
+            making: Making::Beside,
             rows: vec![message],
             publish: None,
             now,

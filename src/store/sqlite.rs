@@ -24,9 +24,9 @@ use crate::store::error::sqlite_code;
 use crate::store::sqlite_writer::Writer;
 use crate::store::{
     AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, EchoFits, EchoNews, Evidence, Gate, NewMessages, Outage,
-    Publish, RecentBody, Recipient, StorageFault, Store, StoreError, StoredContent, StoredJob, Verified,
-    sqlite_audience, sqlite_claim, sqlite_doubt, sqlite_live, sqlite_overlap, sqlite_plan, sqlite_restore,
-    sqlite_senders, sqlite_upkeep,
+    Publish, RecentBody, Recipient, Renewal, StorageFault, Store, StoreError, StoredContent, StoredJob, Verified,
+    sqlite_audience, sqlite_claim, sqlite_doubt, sqlite_live, sqlite_overlap, sqlite_plan, sqlite_renew,
+    sqlite_restore, sqlite_senders, sqlite_upkeep,
 };
 
 /// The schema, embedded.
@@ -432,6 +432,14 @@ impl Store for SqliteStore {
 
     async fn jobs_to_plan(&self, now: Timestamp, limit: usize) -> Result<Vec<StoredJob>, StoreError> {
         self.believed(sqlite_plan::jobs_to_plan(self, now, limit).await)
+    }
+
+    async fn renewals(&self, limit: usize) -> Result<Vec<Renewal>, StoreError> {
+        self.believed(sqlite_renew::renewals(self, limit).await)
+    }
+
+    async fn show_as_it_is(&self, job: &str, nominal: Timestamp) -> Result<(), StoreError> {
+        sqlite_renew::show_as_it_is(self, job, nominal).await
     }
 
     async fn next_plan_at(&self) -> Result<Option<Timestamp>, StoreError> {

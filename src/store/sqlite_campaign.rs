@@ -79,6 +79,8 @@ impl SqliteStore {
             name: CampaignName { job: get(row, 1)?, nominal: Timestamp(get(row, 2)?) },
             recipients: get::<Option<i64>>(row, 3)?.and_then(|n| n.try_into().ok()).unwrap_or(0),
             cancelled_at: instant(row, 4)?,
+            renewed: get::<i64>(row, 6)? != 0,
+            replaced: count(row, 7)?,
             file: get(row, 5)?,
             instances: Vec::new(),
             class: Class::default(),

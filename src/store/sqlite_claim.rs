@@ -63,10 +63,6 @@ pub(super) async fn claim(
             unsendable.extend(skipped(row, Reason::NoOptIn, NOT_IN.to_owned(), now)?);
             continue;
         }
-        if message.replied {
-            unsendable.extend(skipped(row, Reason::Replied, REPLIED.to_owned(), now)?);
-            continue;
-        }
         // It is looked at again when it may follow the message before it, or what its recipient wrote.
         let wake_at = message.due.target - message.due.lead;
         if wake_at > wanted.horizon {
@@ -108,7 +104,7 @@ fn unreadable(row: &SqliteRow, error: &StoreError, now: Timestamp) -> Result<Opt
 
 /// Why a message is skipped, with its note, where `unwanted.sql` says so.
 fn unwanted_because(word: Option<&str>) -> Option<(Reason, &'static str)> {
-    let known = [(Reason::OptedOut, SUPPRESSED), (Reason::TooOften, OFTEN_ENOUGH)];
+    let known = [(Reason::OptedOut, SUPPRESSED), (Reason::TooOften, OFTEN_ENOUGH), (Reason::Replied, REPLIED)];
     known.into_iter().find(|(reason, _)| word == Some(reason.name()))
 }
 
@@ -135,15 +131,33 @@ const REPLIED: &str = "its recipient has written since the first message of its 
 /// The change that has a message wait until it may follow the one of its sequence before it, or what its recipient wrote.
 fn follows_later(message: &Claimed, now: Timestamp) -> Option<Change> {
     let due = &message.due;
-    let wake_at = due.target - due.lead;
-    let (reason, why) = match message.quiet_until == Some(due.target) {
-        true => (Reason::Conversation, "its recipient wrote a short while ago"),
-        false => (Reason::After, "the message before it left later than planned"),
-    };
-    let event = Event::Postponed { wake_at, reason };
-    let note = format!("{why}: it follows at {}", due.target);
-    let transition = state::apply(&State::Scheduled { wake_at: now }, &event).ok()?;
-    Some(Change { id: due.id, attempts: due.attempts, at: now, transition, facts: Facts::Note(note) })
+    let before = State::Scheduled { wake_at: now };
+    if message.quiet_until == Some(due.target) {
+        return keeps_out(due.id, (&before, due.attempts), (due.target, due.lead), now);
+    }
+    let note = format!("the message before it left later than planned: it follows at {}", due.target);
+    put_off(due.id, (&before, due.attempts), (due.target - due.lead, Reason::After, note), now)
+}
+
+/// The change that keeps a message out of what its recipient writes, until `quiet`.
+fn keeps_out(
+    id: MessageId,
+    before: (&State, u32),
+    (quiet, lead): (Timestamp, Millis),
+    now: Timestamp,
+) -> Option<Change> {
+    let note = format!("its recipient wrote a short while ago: it follows at {quiet}");
+    put_off(id, before, (quiet - lead, Reason::Conversation, note), now)
+}
+
+fn put_off(
+    id: MessageId,
+    (before, attempts): (&State, u32),
+    (wake_at, reason, note): (Timestamp, Reason, String),
+    now: Timestamp,
+) -> Option<Change> {
+    let transition = state::apply(before, &Event::Postponed { wake_at, reason }).ok()?;
+    Some(Change { id, attempts, at: now, transition, facts: Facts::Note(note) })
 }
 
 fn skip(
@@ -181,7 +195,7 @@ pub(super) async fn claimed(
     let (expires_at, has_key, event_at) = (numbers.instant()?, numbers.next()? != 0, numbers.instant()?);
     let flow = Flow::from_code(numbers.next()?);
     let no_opt_in = (numbers.next()? == 0) & content.manner.opt_in;
-    let (follows_at, replied) = (numbers.instant()?, (numbers.next()? != 0) & content.manner.stop_on_reply);
+    let follows_at = numbers.instant()?;
     let job: Option<String> = get(row, 3)?;
     let vars = read_vars(get(row, 4)?);
     let released = get::<Option<&str>>(row, 5)?.is_some_and(|r| r == Reason::Released.name());
@@ -215,7 +229,7 @@ pub(super) async fn claimed(
         leads_on: (0..steps - 1).contains(&step),
     };
     let unvouched = job.is_none() && !released && !has_key;
-    Ok(Claimed { due, content, vars, job, nominal_at, guard, unvouched, no_opt_in, replied, quiet_until })
+    Ok(Claimed { due, content, vars, job, nominal_at, guard, unvouched, no_opt_in, quiet_until })
 }
 
 /// A statement whose rows begin as those of a claim do: `{numbers}` stands for `numbers.sql`, in all of them.
@@ -381,10 +395,16 @@ pub(super) async fn verify(
     let (mut ours, mut unsendable) = (HashSet::new(), Vec::new());
     for row in &rows {
         let id = id(row, 0)?;
+        let wake_at = Timestamp(get(row, 6)?);
+        let before = if get::<&str>(row, 4)? == "typing" { State::Typing } else { State::Scheduled { wake_at } };
+        let attempts = get(row, 5)?;
         if let Some((reason, note)) = unwanted_because(get(row, 7)?) {
-            let wake_at = Timestamp(get(row, 6)?);
-            let before = if get::<&str>(row, 4)? == "typing" { State::Typing } else { State::Scheduled { wake_at } };
-            unsendable.extend(skip(id, (&before, get(row, 5)?), (reason, note.to_owned()), now));
+            unsendable.extend(skip(id, (&before, attempts), (reason, note.to_owned()), now));
+            continue;
+        }
+        let lead = Millis(get(row, 8)?);
+        if let Some(quiet) = get::<Option<i64>>(row, 9)?.map(Timestamp).filter(|t| *t > wake_at + lead) {
+            unsendable.extend(keeps_out(id, (&before, attempts), (quiet, lead), now));
             continue;
         }
         ours.insert(id);
@@ -394,7 +414,7 @@ pub(super) async fn verify(
             verified.paused.push(id);
         }
     }
-    // What is in hand already is not claimed again, where it would be skipped.
+    // What is in hand already is not claimed again, where it would be skipped or put off.
     if let (false, Some(writer)) = (unsendable.is_empty(), &store.writer) {
         writer.apply(unsendable).await?;
     }

@@ -28,8 +28,7 @@ pub struct FileApply {
 
 impl SqliteStore {
     /// Applies a file, all or nothing. Answers what became of each job, and which jobs it does not declare. The waiting
-    /// messages of a changed job are hidden in the same transaction and replaced step by step after it; the job is
-    /// planned once they are.
+    /// messages of a changed job are hidden in the same transaction, replaced step by step after it, and then planned anew.
     ///
     /// # Errors
     /// When the database cannot be written; then nothing was applied.
@@ -68,71 +67,14 @@ impl SqliteStore {
             })
             .await?;
         for (name, _) in applied.iter().filter(|(_, a)| *a == Applied::Changed) {
-            self.replace_and_plan(name.clone(), CHANGED, now).await?;
+            self.replace_changed(name, now).await?;
         }
         if prune {
             for name in &vanished {
-                self.replace_waiting(name.clone(), "removed", REMOVED, now).await?;
+                self.cancel_removed(name, now).await?;
             }
         }
         writer.tell();
         Ok((applied, vanished))
     }
-
-    /// Replaces what waits of a job's hidden occurrences, and then lets the job be planned. Answers how many messages.
-    pub(super) async fn replace_and_plan(&self, job: String, note: &str, now: Timestamp) -> Result<u64, StoreError> {
-        let replaced = self.replace_waiting(job.clone(), "replaced", note, now).await?;
-        self.writer()?
-            .run(move |c| {
-                Box::pin(async move {
-                    // What follows earlier messages stays, and is seen again.
-                    sqlx::query(include_str!("sql/followers_stay.sql"))
-                        .bind(job.clone())
-                        .execute(&mut *c)
-                        .await
-                        .map_err(StoreError::database("let a job be planned"))?;
-                    sqlx::query(
-                        "UPDATE jobs SET plan_at = ?2 WHERE name = ?1 AND plan_at IS NULL AND next_at IS NOT NULL",
-                    )
-                    .bind(job)
-                    .bind(now.0)
-                    .execute(c)
-                    .await
-                    .map_err(StoreError::database("let a job be planned"))
-                })
-            })
-            .await?;
-        Ok(replaced)
-    }
-
-    /// Ends what a process began that ended in between: the replacing of what waited when a file was swapped in. To be
-    /// called before anything is planned. Answers how many messages.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn finish_replacing(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let doing = "find what is still to be replaced";
-        let changed: Vec<String> = sqlx::query_scalar(include_str!("sql/half_changed.sql"))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(StoreError::database(doing))?;
-        let removed: Vec<String> = sqlx::query_scalar(include_str!("sql/half_removed.sql"))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(StoreError::database(doing))?;
-        let mut replaced = 0;
-        for job in changed {
-            replaced += self.replace_and_plan(job, CHANGED, now).await?;
-        }
-        for job in removed {
-            replaced += self.replace_waiting(job, "removed", REMOVED, now).await?;
-        }
-        Ok(replaced)
-    }
 }
-
-/// What is written beside a message that was replaced.
-const CHANGED: &str = "its job was changed";
-
-/// What is written beside a message whose job was removed.
-const REMOVED: &str = "its job was removed";

@@ -187,17 +187,24 @@ impl SqliteStore {
     pub async fn record_replies(&self, replies: Vec<ReplyNews>) -> Result<(), StoreError> {
         let rows: Vec<Value> =
             replies.iter().map(|r| json!([r.instance.0, r.gateway_id, r.chat.as_str(), r.at])).collect();
-        self.writer()?
+        let writer = self.writer()?;
+        let typed = writer
             .run(move |c| {
                 Box::pin(async move {
                     let statement = "INSERT INTO replies (instance, gateway_id, chat, at)
                         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1) WHERE true
                         ON CONFLICT DO NOTHING";
                     insert(c, statement, rows.clone(), "note replies").await?;
-                    insert(c, include_str!("sql/wake_replied.sql"), rows, "note replies").await.map(|_| ())
+                    insert(c, include_str!("sql/wake_replied.sql"), rows.clone(), "note replies").await?;
+                    is_typed_to(c, rows).await
                 })
             })
-            .await
+            .await?;
+        // What is being typed may end with the reply, or keep out of the conversation: whoever holds it looks again.
+        if typed {
+            writer.tell();
+        }
+        Ok(())
     }
 
     /// How following a message stands, as `show` tells it; `None` where it neither is followed nor follows.
@@ -303,4 +310,17 @@ fn follower(row: &SqliteRow) -> Result<Follower, StoreError> {
         due_at: Timestamp(get(row, 5)?),
         sent_at: get::<Option<i64>>(row, 6)?.map(Timestamp),
     })
+}
+
+/// Whether any of the chats of these replies is being typed to.
+async fn is_typed_to(connection: &mut SqliteConnection, replies: Vec<Value>) -> Result<bool, StoreError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM messages
+                        WHERE state IN ('typing', 'sending', 'in_doubt') AND state = 'typing'
+                          AND chat IN (SELECT value ->> 2 FROM json_each(?1)))",
+    )
+    .bind(Value::Array(replies).to_string())
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::database("look whether a reply came while typing was shown"))
 }

@@ -1,4 +1,4 @@
-//! Declared jobs: what is new, what changed, what vanished, and the replacing of what waits.
+//! Declared jobs: what is new, what changed, what vanished.
 
 use std::collections::HashSet;
 
@@ -8,13 +8,13 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::domain::job::Job;
 use crate::domain::schedule::Schedule;
-use crate::domain::time::{Millis, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::store::sqlite_claim::get;
 use crate::store::sqlite_plan::{fingerprint, store_content};
-use crate::store::{Applied, JobApply, SqliteStore, StoreError};
+use crate::store::{Applied, JobApply, SqliteStore, StoreError, sqlite_renew};
 
-/// Rows replaced in one transaction when a job changed: some milliseconds of the writer.
-const REPLACE_CHUNK: i64 = 500;
+/// Rows that make room in one transaction: some milliseconds of the writer.
+const ROOM_CHUNK: i64 = 500;
 
 impl SqliteStore {
     /// What applying a job with this audience would do, and since when the job is known.
@@ -36,43 +36,12 @@ impl SqliteStore {
         Ok((if same { Applied::Unchanged } else { Applied::Changed }, Some(Timestamp(get(&row, 1)?))))
     }
 
-    /// How many messages of a job wait.
+    /// How many messages of a job wait that a change of it would replace.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn waiting_of_job(&self, job: &str) -> Result<u64, StoreError> {
-        let count: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
-             WHERE o.job = ?1 AND m.state = 'scheduled' AND m.reason IS NOT 'replaced' AND m.follows IS NULL
-               AND o.extra = 0 AND o.id NOT IN (SELECT occurrence FROM imports)",
-        )
-        .bind(job.to_owned())
-        .fetch_one(&self.readers)
-        .await
-        .map_err(StoreError::database("count a job's waiting messages"))?;
-        Ok(count.try_into().unwrap_or(0))
-    }
-
-    /// Cancels what waits of a removed job, or of the hidden occurrences of a changed one, step by step.
-    pub(super) async fn replace_waiting(
-        &self,
-        job: String,
-        reason: &'static str,
-        note: &str,
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let mut replaced = 0;
-        loop {
-            let (job, note) = (job.clone(), note.to_owned());
-            let changed = self
-                .writer()?
-                .run(move |c| Box::pin(async move { replace_chunk(c, &job, reason, &note, now).await }))
-                .await?;
-            if changed == 0 {
-                return Ok(replaced);
-            }
-            replaced += changed;
-        }
+        sqlite_renew::waiting(self, job).await
     }
 }
 
@@ -81,7 +50,7 @@ impl SqliteStore {
 pub(super) async fn make_room(connection: &mut SqliteConnection, jobs: String) -> Result<u64, StoreError> {
     let done = sqlx::query(include_str!("sql/make_room.sql"))
         .bind(jobs)
-        .bind(REPLACE_CHUNK)
+        .bind(ROOM_CHUNK)
         .execute(connection)
         .await
         .map_err(StoreError::database("make room for a job's messages"))?;
@@ -165,12 +134,9 @@ pub(super) async fn apply_job(
         None => now,
     };
     let zone = crate::clock::zone(job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
-    let (next_at, replaces) = match &known {
-        None => (job.first(first_applied_at, &zone), false),
-        Some(_) => {
-            let (next_at, replaces) = resume_from(connection, &job, first_applied_at, &zone, now).await?;
-            (next_at.filter(|_| !cancelled), replaces)
-        }
+    let next_at = match &known {
+        None => job.first(first_applied_at, &zone),
+        Some(_) => goes_on_at(connection, &job, first_applied_at, &zone, now).await?.filter(|_| !cancelled),
     };
     sqlx::query(include_str!("sql/upsert_job.sql"))
         .bind(job.name.clone())
@@ -181,8 +147,7 @@ pub(super) async fn apply_job(
         .bind(first_applied_at.0)
         .bind(now.0)
         .bind(next_at.map(|t| t.0))
-        // Not to be planned before what waits is replaced: a next occurrence without an instant to plan it.
-        .bind(next_at.filter(|_| !replaces).map(|_| now.0))
+        .bind(next_at.map(|_| now.0))
         .bind((!then.is_empty()).then(|| json!(then).to_string()))
         .bind(moved_to)
         .bind(i64::from(cancelled))
@@ -215,47 +180,23 @@ fn kept_event(row: &SqliteRow, job: &Job) -> Result<(Option<i64>, bool), StoreEr
     Ok((get(row, 4)?, get::<i64>(row, 5)? != 0))
 }
 
-/// Where a changed job goes on: at its earliest occurrence that still has waiting messages, if the new schedule knows
-/// that one too, else at its next; and whether something waits. The occurrences are hidden until their messages are
-/// planned anew.
-async fn resume_from(
+/// Where a changed job goes on: at the next occurrence of its schedule beside those that are planned anew, which are hidden
+/// here.
+async fn goes_on_at(
     connection: &mut SqliteConnection,
     job: &Job,
     first_applied_at: Timestamp,
     zone: &jiff::tz::TimeZone,
     now: Timestamp,
-) -> Result<(Option<Timestamp>, bool), StoreError> {
-    let doing = "replace a job's waiting messages";
-    let open: Vec<i64> = sqlx::query_scalar(
-        "SELECT nominal_at FROM occurrences WHERE job = ?1 AND EXISTS
-           (SELECT 1 FROM messages AS m WHERE m.occurrence = occurrences.id AND m.state IN ('scheduled', 'typing')
-            AND m.reason IS NOT 'replaced' AND m.follows IS NULL)
-         -- What was imported or asked for beside the schedule is not planned anew: it stays as it is.
-         AND extra = 0 AND id NOT IN (SELECT occurrence FROM imports)
-         ORDER BY nominal_at",
-    )
-    .bind(job.name.clone())
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(StoreError::database(doing))?;
-    sqlx::query(
-        "UPDATE occurrences SET state = 'planning', gate_at = NULL WHERE job = ?1 AND nominal_at IN (SELECT value FROM json_each(?2))",
-    )
-    .bind(job.name.clone())
-    .bind(json!(open).to_string())
-    .execute(&mut *connection)
-    .await
-    .map_err(StoreError::database(doing))?;
-    let replaces = !open.is_empty();
-    let known = |t: &Timestamp| job.schedule.next_after(*t - Millis(1), first_applied_at, zone) == Some(*t);
-    let resumed = open.into_iter().map(Timestamp).find(known);
+) -> Result<Option<Timestamp>, StoreError> {
+    let hidden = sqlite_renew::hide_open(connection, &job.name, now).await?;
     let fired: Option<i64> =
         sqlx::query_scalar("SELECT max(nominal_at) FROM occurrences WHERE job = ?1 AND nominal_at <= ?2")
             .bind(job.name.clone())
             .bind(now.0)
             .fetch_one(connection)
             .await
-            .map_err(StoreError::database(doing))?;
+            .map_err(StoreError::database("find where a changed job goes on"))?;
     let next = match (&job.schedule, fired) {
         (Schedule::Every { .. } | Schedule::Cron { .. }, _) => job.schedule.next_after(now, first_applied_at, zone),
         // Each of its reminders has its own fate: what went out already is not planned again.
@@ -265,7 +206,7 @@ async fn resume_from(
         }
         (Schedule::At(_) | Schedule::In(_), None) => job.schedule.first(first_applied_at, zone),
     };
-    Ok((resumed.into_iter().chain(next).min(), replaces))
+    Ok(sqlite_renew::next_beside(job, &hidden, next, first_applied_at, zone))
 }
 
 pub(super) async fn vanished(
@@ -284,62 +225,9 @@ pub(super) async fn vanished(
     let mark = "UPDATE jobs SET vanished = 1 WHERE name IN (SELECT value FROM json_each(?1))";
     sqlx::query(mark).bind(list.clone()).execute(&mut *connection).await.map_err(StoreError::database(doing))?;
     if prune {
-        hide_waiting(connection, list.clone()).await?;
+        sqlite_renew::hide_removed(connection, list.clone()).await?;
         let drop = "DELETE FROM jobs WHERE name IN (SELECT value FROM json_each(?1))";
         sqlx::query(drop).bind(list).execute(connection).await.map_err(StoreError::database(doing))?;
     }
     Ok(names)
-}
-
-/// Hides what waits of jobs (a JSON list of names) that go: it is cancelled step by step afterwards, and nothing of it
-/// leaves meanwhile.
-pub(super) async fn hide_waiting(connection: &mut SqliteConnection, jobs: String) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE occurrences SET state = 'planning', gate_at = NULL
-         WHERE job IN (SELECT value FROM json_each(?1)) AND EXISTS
-           (SELECT 1 FROM messages AS m WHERE m.occurrence = occurrences.id AND m.state = 'scheduled'
-            AND m.reason IS NOT 'replaced')",
-    )
-    .bind(jobs)
-    .execute(connection)
-    .await
-    .map_err(StoreError::database("hide what waits of a removed job"))?;
-    Ok(())
-}
-
-async fn replace_chunk(
-    connection: &mut SqliteConnection,
-    job: &str,
-    reason: &'static str,
-    note: &str,
-    now: Timestamp,
-) -> Result<u64, StoreError> {
-    let doing = "replace a job's waiting messages";
-    let rows: Vec<String> = sqlx::query_scalar(
-        "SELECT hex(m.id) FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
-         WHERE o.job = ?1 AND m.state = 'scheduled' AND m.reason IS NOT 'replaced'
-           AND (?3 = 'removed' OR o.state = 'planning' AND o.gate_at IS NULL AND m.follows IS NULL
-                                  AND o.id NOT IN (SELECT occurrence FROM imports)) LIMIT ?2",
-    )
-    .bind(job.to_owned())
-    .bind(REPLACE_CHUNK)
-    .bind(reason)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(StoreError::database(doing))?;
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    let events = rows.iter().map(|id| json!([id, now, "scheduled", "cancelled", note])).collect();
-    super::sqlite_apply::insert(connection, include_str!("sql/insert_events.sql"), events, doing).await?;
-    let done = sqlx::query(
-        "UPDATE messages SET state = 'cancelled', reason = ?2
-         WHERE state = 'scheduled' AND id IN (SELECT unhex(value) FROM json_each(?1))",
-    )
-    .bind(json!(rows).to_string())
-    .bind(reason)
-    .execute(connection)
-    .await
-    .map_err(StoreError::database(doing))?;
-    Ok(done.rows_affected())
 }

@@ -6,8 +6,8 @@ use crate::domain::id::InstanceName;
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_claim::get;
-use crate::store::sqlite_jobs::hide_waiting;
 use crate::store::sqlite_plan::stored_job;
+use crate::store::sqlite_renew::{Removed, hide_removed};
 use crate::store::view::{InstanceView, JobView};
 use crate::store::{SqliteStore, StoreError};
 
@@ -57,17 +57,18 @@ impl SqliteStore {
         row.map(|r| Ok((Timestamp(get(&r, 0)?), get(&r, 1)?))).transpose()
     }
 
-    /// Removes a job; what still waits of it is cancelled. Answers whether there was one.
+    /// Removes a job: what waits of it is cancelled, and so is what is being typed; what was marked goes out. Answers what
+    /// became of its messages; `None` where there is no such job, nor any message under its name.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn remove_job(&self, name: &str, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn remove_job(&self, name: &str, now: Timestamp) -> Result<Option<Removed>, StoreError> {
         let job = name.to_owned();
         let writer = self.writer()?;
         let removed = writer
             .run(move |c| {
                 Box::pin(async move {
-                    hide_waiting(c, serde_json::json!([job]).to_string()).await?;
+                    hide_removed(c, serde_json::json!([job]).to_string()).await?;
                     let done = sqlx::query("DELETE FROM jobs WHERE name = ?1")
                         .bind(job)
                         .execute(c)
@@ -77,11 +78,12 @@ impl SqliteStore {
                 })
             })
             .await?;
-        if removed || self.names_messages(name).await? {
-            self.replace_waiting(name.to_owned(), "removed", "its job was removed", now).await?;
-            writer.tell();
+        if !removed && !self.names_messages(name).await? {
+            return Ok(None);
         }
-        Ok(removed)
+        let removed = self.cancel_removed(name, now).await?;
+        writer.tell();
+        Ok(Some(removed))
     }
 
     /// Whether messages bear the name of a job, be it one or only the name of an import.

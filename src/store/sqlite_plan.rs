@@ -7,11 +7,12 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::domain::content::Content;
 use crate::domain::job::{Job, Manner};
-use crate::domain::state::StateName;
+use crate::domain::state::{Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::get;
 use crate::store::sqlite_insert::insert_rows;
-use crate::store::{NewMessages, Publish, SqliteStore, StoreError, StoredJob};
+use crate::store::sqlite_renew::take_over_words;
+use crate::store::{Making, NewMessages, Publish, SqliteStore, StoreError, StoredJob};
 
 impl SqliteStore {
     /// Stores a content once and answers its row.
@@ -181,39 +182,73 @@ pub(super) async fn next_plan_at(store: &SqliteStore) -> Result<Option<Timestamp
     Ok(at.map(Timestamp))
 }
 
-pub(super) async fn insert(connection: &mut SqliteConnection, messages: NewMessages) -> Result<u64, StoreError> {
-    let doing = "store messages";
-    let occurrence = match (&messages.job, messages.nominal_at) {
-        // The job was changed or removed while this was planned: what it said before is not stored beside what it says.
-        (Some(job), Some(_)) if !still_says(connection, job, &messages).await? => return Ok(0),
-        (Some(job), Some(nominal)) => Some(occurrence(connection, job, nominal).await?),
+/// Stores messages, in a transaction of the caller's. Answers how many are new.
+///
+/// # Errors
+/// [`StoreError::JobChanged`] where the job was changed or removed while they were made: what it said before is not stored
+/// beside what it says.
+pub(super) async fn insert(connection: &mut SqliteConnection, mut messages: NewMessages) -> Result<u64, StoreError> {
+    let occurrence = match (messages.job.clone(), messages.nominal_at) {
+        (Some(job), Some(_)) if !still_says(connection, &job, &messages).await? => {
+            return Err(StoreError::JobChanged { job });
+        }
+        (Some(job), Some(nominal)) => {
+            let (id, cancelled) = occurrence(connection, &job, nominal, messages.making == Making::Beside).await?;
+            if cancelled {
+                cancel(&mut messages);
+            }
+            Some(id)
+        }
         _ => None,
     };
     let new = insert_rows(connection, &messages, occurrence).await?;
+    if let (Some(occurrence), Making::Renewal) = (occurrence, messages.making) {
+        take_over_words(connection, occurrence, messages.publish.is_some()).await?;
+    }
     if let (Some(job), Some(nominal), Some(publish)) = (&messages.job, messages.nominal_at, messages.publish) {
-        // What is at its gate already stays hidden until it has passed it.
-        let hidden = publish.gate_at.is_some_and(|t| t <= messages.now);
-        sqlx::query(
-            "UPDATE occurrences SET state = ?4, planned_at = ?2, gate_at = ?3, event_at = ?5, extra = ?6,
-                 recipients = (SELECT size FROM audiences WHERE id = ?7)
-             WHERE id = ?1",
-        )
-        .bind(occurrence)
-        .bind(messages.now.0)
-        .bind(publish.gate_at.map(|t| t.0))
-        .bind(if hidden { "planning" } else { "planned" })
-        .bind(publish.event_at.map(|t| t.0))
-        .bind(i64::from(publish.extra))
-        .bind(messages.audience)
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::database(doing))?;
+        publish_occurrence(connection, occurrence, &messages, publish).await?;
         advance_job(connection, job, Some(nominal), publish).await?;
     }
     Ok(new)
 }
 
-/// Whether a job still has the content and the recipients of messages that were made from it.
+/// Somebody called the campaign off while its messages were made: each has its row all the same.
+fn cancel(messages: &mut NewMessages) {
+    for row in messages.rows.iter_mut().filter(|r| matches!(r.state, StateName::Scheduled | StateName::Held)) {
+        (row.state, row.reason) = (StateName::Cancelled, Some(Reason::CancelledByPerson));
+    }
+}
+
+async fn publish_occurrence(
+    connection: &mut SqliteConnection,
+    occurrence: Option<i64>,
+    messages: &NewMessages,
+    publish: Publish,
+) -> Result<(), StoreError> {
+    // What is at its gate already stays hidden until it has passed it.
+    let hidden = publish.gate_at.is_some_and(|t| t <= messages.now);
+    sqlx::query(
+        "UPDATE occurrences SET state = ?4, gate_at = ?3, event_at = ?5, extra = ?6,
+             -- What is planned anew keeps when it first was.
+             planned_at = iif(renew > 0, coalesce(planned_at, ?2), ?2), renew = 0,
+             recipients = (SELECT size FROM audiences WHERE id = ?7)
+         WHERE id = ?1",
+    )
+    .bind(occurrence)
+    .bind(messages.now.0)
+    .bind(publish.gate_at.map(|t| t.0))
+    .bind(if hidden { "planning" } else { "planned" })
+    .bind(publish.event_at.map(|t| t.0))
+    .bind(i64::from(publish.extra))
+    .bind(messages.audience)
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("show an occurrence"))?;
+    Ok(())
+}
+
+/// Whether a job still has the content and the recipients of messages that were made from it, and their occurrence is still
+/// the one that is to be made.
 pub(super) async fn still_says(
     connection: &mut SqliteConnection,
     job: &str,
@@ -221,27 +256,40 @@ pub(super) async fn still_says(
 ) -> Result<bool, StoreError> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM jobs WHERE name = ?1 AND audience IS ?2
-           AND (content = ?3 OR ?3 IN (SELECT value FROM json_each(coalesce(then_contents, '[]')))))",
+           AND (content = ?3 OR ?3 IN (SELECT value FROM json_each(coalesce(then_contents, '[]'))))
+           AND CASE ?4 WHEN 'next' THEN next_at IS ?5
+                       WHEN 'renewal' THEN EXISTS (SELECT 1 FROM occurrences
+                                                   WHERE job = ?1 AND nominal_at = ?5 AND renew = 2)
+                       ELSE 1 END)",
     )
     .bind(job.to_owned())
     .bind(messages.audience)
     .bind(messages.content)
+    .bind(match messages.making {
+        Making::Next => "next",
+        Making::Renewal => "renewal",
+        Making::Beside => "beside",
+    })
+    .bind(messages.nominal_at.map(|t| t.0))
     .fetch_one(connection)
     .await
     .map_err(StoreError::database("look whether a job was changed"))
 }
 
+/// The row of an occurrence, made if absent, and whether a person called it off.
 pub(super) async fn occurrence(
     connection: &mut SqliteConnection,
     job: &str,
     nominal: Timestamp,
-) -> Result<i64, StoreError> {
-    sqlx::query_scalar(
-        "INSERT INTO occurrences (job, nominal_at, state) VALUES (?1, ?2, 'planning')
-         ON CONFLICT (job, nominal_at) DO UPDATE SET job = excluded.job RETURNING id",
+    extra: bool,
+) -> Result<(i64, bool), StoreError> {
+    sqlx::query_as(
+        "INSERT INTO occurrences (job, nominal_at, state, extra) VALUES (?1, ?2, 'planning', ?3)
+         ON CONFLICT (job, nominal_at) DO UPDATE SET job = excluded.job RETURNING id, cancelled_at IS NOT NULL",
     )
     .bind(job.to_owned())
     .bind(nominal.0)
+    .bind(i64::from(extra))
     .fetch_one(connection)
     .await
     .map_err(StoreError::database("note an occurrence"))

@@ -1,10 +1,9 @@
 //! What is planned by the rules of time zones that have changed since.
 
-use serde_json::json;
-
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_claim::get;
 use crate::store::sqlite_plan::stored_job;
+use crate::store::sqlite_renew::hide;
 use crate::store::{SqliteStore, StoreError, StoredJob};
 
 /// A job with what is planned of it.
@@ -76,25 +75,18 @@ impl SqliteStore {
                 Box::pin(async move {
                     let doing = "move a job's occurrences";
                     let done =
-                        sqlx::query("UPDATE jobs SET next_at = ?3, plan_at = NULL WHERE name = ?1 AND next_at IS ?2")
+                        sqlx::query("UPDATE jobs SET next_at = ?3, plan_at = ?4 WHERE name = ?1 AND next_at IS ?2")
                             .bind(name.clone())
                             .bind(expected.map(|t| t.0))
                             .bind(next_at.map(|t| t.0))
+                            .bind(next_at.map(|_| now.0))
                             .execute(&mut *c)
                             .await
                             .map_err(StoreError::database(doing))?;
                     if done.rows_affected() == 0 {
                         return Ok(false);
                     }
-                    sqlx::query(
-                        "UPDATE occurrences SET state = 'planning', gate_at = NULL
-                         WHERE job = ?1 AND nominal_at IN (SELECT value FROM json_each(?2))",
-                    )
-                    .bind(name)
-                    .bind(json!(gone).to_string())
-                    .execute(c)
-                    .await
-                    .map_err(StoreError::database(doing))?;
+                    hide(c, &name, &gone).await?;
                     Ok(true)
                 })
             })
@@ -102,7 +94,7 @@ impl SqliteStore {
         if !done {
             return Ok(None);
         }
-        let replaced = self.replace_and_plan(job, &note, now).await?;
+        let replaced = self.replace_waiting(&job, &note, now).await?;
         self.writer()?.tell();
         Ok(Some(replaced))
     }

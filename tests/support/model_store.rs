@@ -8,7 +8,7 @@ use onthedot::domain::doubt::Looks;
 use onthedot::domain::flow::{Flow, Room};
 use onthedot::domain::id::{InstanceName, MessageId};
 use onthedot::domain::message::{Change, Due, Facts, Verdict};
-use onthedot::domain::state::{State, StateName};
+use onthedot::domain::state::{Reason, State, StateName};
 use onthedot::domain::time::Timestamp;
 
 /// One row, with what the engine needs of it.
@@ -128,7 +128,12 @@ impl ModelStore {
         if matches!(change.facts, Facts::Mark { .. }) && self.pause.is_some_and(|(_, t)| t > change.at) {
             return Verdict::Paused;
         }
-        let late_wake = matches!(&change.facts, Facts::Mark { slot, .. } if row.wake_at > *slot);
+        let put_off =
+            matches!(&change.facts, Facts::Mark { slot, .. } | Facts::TypingShown { slot, .. } if row.wake_at > *slot);
+        let lead_ended = change.transition.reason() == Some(Reason::LeadEnded) && row.state != StateName::Typing;
+        let moved =
+            lead_ended && matches!(change.transition.to(), State::Scheduled { wake_at } if row.wake_at > *wake_at);
+        let late_wake = put_off || moved;
         if row.attempts != change.attempts || !change.transition.accepts().contains(&row.state) || late_wake {
             return Verdict::Stale;
         }

@@ -182,6 +182,8 @@ mod tests {
             name: CampaignName { job: "sale".to_owned(), nominal: Timestamp(0) },
             recipients: 10,
             cancelled_at: None,
+            renewed: false,
+            replaced: 0,
             file: None,
             instances: vec!["shop".to_owned()],
             class: Class::default(),

@@ -1,5 +1,7 @@
 -- The one statement that changes a state: guarded by id, number of attempts, and the states the row may be in.
--- A mark (slot given) is refused for a row that waits for a later wake, or whose occurrence is hidden.
+-- A mark (slot given) and shown typing (leaves_at given) are refused for a row that waits for a later wake, or whose
+-- occurrence is hidden; a mark not where typing had begun before a changed job hid it: what is in hand stays as it was.
+-- The end of a lead leaves a row alone that somebody put off meanwhile.
 UPDATE messages SET
     state           = v.state,
     reason          = v.reason,
@@ -33,7 +35,10 @@ FROM (
 WHERE messages.id = v.id
   AND messages.attempts = v.attempts
   AND instr(v.accepts, ',' || messages.state || ',') > 0
-  AND (v.slot IS NULL
-       OR (messages.wake_at <= v.slot
-           AND NOT EXISTS (SELECT 1 FROM occurrences AS o WHERE o.id = messages.occurrence AND o.state = 'planning')))
+  AND (coalesce(v.slot, v.leaves_at) IS NULL
+       OR (messages.wake_at <= coalesce(v.slot, v.leaves_at)
+           AND NOT EXISTS (SELECT 1 FROM occurrences AS o
+                           WHERE o.id = messages.occurrence AND o.state = 'planning'
+                             AND (messages.state <> 'typing' OR o.gate_at IS NOT NULL))))
+  AND (v.reason IS NOT 'lead_ended' OR messages.state = 'typing' OR messages.wake_at <= v.wake_at)
 RETURNING hex(messages.id)

@@ -16,4 +16,12 @@ CASE
                                                   > {now} - (c.manner ->> '$.frequency.within')
                              ELSE 0
                          END)) THEN 'too_often'
+           -- Its recipient has answered an earlier message of its sequence.
+           WHEN m.step > 0 AND EXISTS (
+               SELECT 1 FROM replies AS y
+               WHERE y.chat = m.chat
+                 AND y.at >= (SELECT f.sent_at FROM messages AS f
+                              WHERE f.occurrence = m.occurrence AND f.chat = m.chat AND f.step = 0
+                                AND f.reason IS NOT 'replaced'))
+               AND (SELECT c.manner ->> '$.stop_on_reply' FROM contents AS c WHERE c.id = m.content) = 1 THEN 'replied'
        END

@@ -17,6 +17,7 @@ SELECT EXISTS (
                    OR (p.scope = 'job' AND p.name = m.job)
                    OR (p.scope = 'campaign' AND p.name = m.job || '@' || o.nominal_at)))
 ) OR EXISTS (SELECT 1 FROM jobs WHERE plan_at <= ?1 AND next_at <= ?1)
+  OR EXISTS (SELECT 1 FROM occurrences WHERE renew > 0)
   OR EXISTS (SELECT 1 FROM occurrences WHERE gate_at IS NOT NULL AND gate_at <= ?1 AND state = 'planning')
   OR EXISTS (SELECT 1 FROM messages
              WHERE follow_at IS NOT NULL AND follow_at <= ?1

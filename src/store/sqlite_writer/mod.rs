@@ -18,6 +18,7 @@ use crate::store::sqlite_foreign::Foreign;
 use crate::store::sqlite_insert::InsertReply;
 use crate::store::witness::{Testimony, Witness};
 use crate::store::{NewMessages, StorageFault, StoreError};
+use crate::yield_point;
 use actor::Actor;
 pub(super) use faults::again;
 use steps::in_savepoint;
@@ -108,6 +109,7 @@ impl Writer {
 
     /// Carries out guarded changes in the next commit.
     pub(super) async fn apply(&self, changes: Vec<Change>) -> Result<Vec<Verdict>, StoreError> {
+        yield_point::pass().await;
         let (reply, answer) = oneshot::channel();
         self.queue.send(Command::Apply(changes, reply)).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
@@ -115,6 +117,7 @@ impl Writer {
 
     /// Stores messages of no occurrence in the next commit, together with those of other callers. Answers how many are new.
     pub(super) async fn insert(&self, messages: NewMessages) -> Result<u64, StoreError> {
+        yield_point::pass().await;
         let (reply, answer) = oneshot::channel();
         self.queue.send(Command::Insert(Box::new(messages), reply)).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
@@ -126,6 +129,7 @@ impl Writer {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
+        yield_point::pass().await;
         let (reply, answer) = oneshot::channel();
         let boxed: Work = Box::new(move |connection| {
             Box::pin(async move {

@@ -20,6 +20,10 @@ pub struct CampaignView {
     pub recipients: u64,
     /// When a person called it off.
     pub cancelled_at: Option<Timestamp>,
+    /// Whether it is being planned anew, since its job was changed.
+    pub renewed: bool,
+    /// How many earlier versions of its messages were replaced. They count nowhere else.
+    pub replaced: u64,
     /// The file it was imported from.
     pub file: Option<String>,
     /// Through which instances its messages go.

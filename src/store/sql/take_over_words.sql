@@ -1,0 +1,10 @@
+-- What a person said of a message that was replaced counts for the one that took its place.
+UPDATE messages SET
+    state      = iif(k.hold IS NULL, messages.state, 'held'),
+    reason     = coalesce(k.hold, messages.reason),
+    expires_at = messages.expires_at + coalesce(k.due_at - messages.due_at, 0),
+    wake_at    = messages.wake_at + coalesce(k.due_at - messages.due_at, 0),
+    due_at     = coalesce(k.due_at, messages.due_at)
+FROM kept_words AS k
+WHERE k.occurrence = ?1 AND messages.occurrence = k.occurrence AND messages.chat = k.chat AND messages.step = k.step
+  AND messages.reason IS NOT 'replaced' AND messages.state IN ('scheduled', 'held') AND messages.attempts = 0

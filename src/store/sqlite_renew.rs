@@ -1,0 +1,398 @@
+//! Renewal: what a changed job has waiting is replaced, and its occurrences are planned anew. What is being typed, sent or
+//! settled stays as it was.
+//!
+//! An occurrence is hidden from claims meanwhile (`renew` 1, then 2), and shown again by the planner, or by the removal of
+//! its job. Each step is one transaction, so whatever ends in between is found by the next start.
+
+use serde_json::json;
+use sqlx::SqliteConnection;
+
+use crate::domain::job::Job;
+use crate::domain::time::Timestamp;
+use crate::store::sqlite_claim::get;
+use crate::store::sqlite_plan::stored_job;
+use crate::store::{SqliteStore, StoreError, StoredJob};
+
+/// An occurrence that is to be planned anew, since its job was changed.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// The job, as it is now.
+    pub stored: StoredJob,
+    /// The occurrence's nominal instant.
+    pub nominal: Timestamp,
+    /// Whether anything of it was begun: then it has passed its gate.
+    pub began: bool,
+}
+
+/// What became of the messages of a job that was removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Removed {
+    /// Messages that were cancelled.
+    pub cancelled: u64,
+    /// Those of them that were being typed, which was taken back.
+    pub typing: u64,
+    /// Messages that were marked already: they go out.
+    pub leaving: u64,
+}
+
+/// Rows replaced in one transaction: some milliseconds of the writer.
+const REPLACE_CHUNK: i64 = 500;
+
+/// What is written beside a message that was replaced.
+const CHANGED: &str = "its job was changed";
+
+/// What is written beside a message whose job was removed.
+const REMOVED: &str = "its job was removed";
+
+/// The rows `m` that a change of their job replaces: those that wait, for their time or for a person. What may have gone out
+/// in a life that the database does not know of, or kills the daemon, stays with the person who is asked about it.
+const REPLACEABLE: &str = "m.reason IS NOT 'replaced' AND m.follows IS NULL
+    AND (m.state = 'scheduled' OR m.state = 'held' AND m.reason IN ('approval', 'held_by_person', 'repeated'))";
+
+impl SqliteStore {
+    /// Replaces what waits of a job's hidden occurrences, step by step, and then lets them be planned anew. Answers how many
+    /// messages.
+    pub(super) async fn replace_waiting(&self, job: &str, note: &str, now: Timestamp) -> Result<u64, StoreError> {
+        let mut replaced = 0;
+        loop {
+            let (job, note) = (job.to_owned(), note.to_owned());
+            let step = self.writer()?.run(move |c| Box::pin(async move { replace_step(c, &job, &note, now).await }));
+            let (rows, left) = step.await?;
+            replaced += rows;
+            if !left {
+                return Ok(replaced);
+            }
+        }
+    }
+
+    /// Replaces what waits of a job that was changed. Answers how many messages.
+    pub(super) async fn replace_changed(&self, job: &str, now: Timestamp) -> Result<u64, StoreError> {
+        self.replace_waiting(job, CHANGED, now).await
+    }
+
+    /// Cancels what waits of a job that is gone, and takes back what is being typed, step by step; then its occurrences are
+    /// shown again, with what went out of them.
+    pub(super) async fn cancel_removed(&self, job: &str, now: Timestamp) -> Result<Removed, StoreError> {
+        let mut removed = Removed::default();
+        loop {
+            let job = job.to_owned();
+            let step = self.writer()?.run(move |c| Box::pin(async move { remove_step(c, &job, now).await })).await?;
+            removed.cancelled += step.cancelled;
+            removed.typing += step.typing;
+            removed.leaving = step.leaving;
+            if step.cancelled == 0 {
+                return Ok(removed);
+            }
+        }
+    }
+
+    /// Ends what a process began that ended in between: the replacing of what waited when a job was changed, and the
+    /// cancelling when one was removed. To be called before anything is planned. Answers how many messages.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    pub async fn finish_replacing(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let doing = "find what is still to be replaced";
+        let changed: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT job FROM occurrences WHERE renew = 1 AND job IN (SELECT name FROM jobs)",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database(doing))?;
+        let removed: Vec<String> = sqlx::query_scalar(include_str!("sql/half_removed.sql"))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database(doing))?;
+        let mut replaced = 0;
+        for job in changed {
+            replaced += self.replace_changed(&job, now).await?;
+        }
+        for job in removed {
+            replaced += self.cancel_removed(&job, now).await?.cancelled;
+        }
+        Ok(replaced)
+    }
+}
+
+/// Hides the occurrences of a changed job of which something waits, or which are being planned anew already. Answers their
+/// instants, rising. What was imported or asked for beside the schedule stays as it is.
+pub(super) async fn hide_open(
+    connection: &mut SqliteConnection,
+    job: &str,
+    now: Timestamp,
+) -> Result<Vec<Timestamp>, StoreError> {
+    let doing = "hide what a changed job has waiting";
+    let statement = format!(
+        "UPDATE occurrences SET state = 'planning', gate_at = NULL, renew = 1
+         WHERE job = ?1 AND (extra = 0 OR planned_at IS NULL) AND cancelled_at IS NULL AND id NOT IN (SELECT occurrence FROM imports)
+           AND (renew > 0
+                OR EXISTS (SELECT 1 FROM messages AS m
+                           WHERE m.occurrence = occurrences.id AND m.follows IS NULL AND m.reason IS NOT 'replaced'
+                             AND (m.state IN ('scheduled', 'typing')
+                                  OR m.state = 'held' AND (m.reason = 'approval' OR m.due_at > ?2))))
+         RETURNING nominal_at"
+    );
+    let mut hidden: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+        .bind(job.to_owned())
+        .bind(now.0)
+        .fetch_all(connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    hidden.sort_unstable();
+    Ok(hidden.into_iter().map(Timestamp).collect())
+}
+
+/// Hides occurrences of a job by their instants: they are to be replaced.
+pub(super) async fn hide(connection: &mut SqliteConnection, job: &str, gone: &[Timestamp]) -> Result<(), StoreError> {
+    let instants: Vec<i64> = gone.iter().map(|t| t.0).collect();
+    sqlx::query(
+        "UPDATE occurrences SET state = 'planning', gate_at = NULL, renew = 1
+         WHERE job = ?1 AND nominal_at IN (SELECT value FROM json_each(?2))",
+    )
+    .bind(job.to_owned())
+    .bind(json!(instants).to_string())
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("hide what a job has waiting"))?;
+    Ok(())
+}
+
+/// Hides what waits of jobs (a JSON list of names) that go: it is cancelled step by step afterwards, and nothing of it
+/// begins meanwhile.
+pub(super) async fn hide_removed(connection: &mut SqliteConnection, jobs: String) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE occurrences SET state = 'planning', gate_at = NULL, renew = 1
+         WHERE job IN (SELECT value FROM json_each(?1)) AND state <> 'missed'
+           AND (renew > 0 OR EXISTS (SELECT 1 FROM messages AS m
+                                     WHERE m.occurrence = occurrences.id AND m.state IN ('scheduled', 'typing', 'held')
+                                       AND m.reason IS NOT 'replaced'))",
+    )
+    .bind(jobs)
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("hide what waits of a removed job"))?;
+    Ok(())
+}
+
+/// Replaces some rows of a job's hidden occurrences. Answers how many, and whether there may be more.
+async fn replace_step(
+    connection: &mut SqliteConnection,
+    job: &str,
+    note: &str,
+    now: Timestamp,
+) -> Result<(u64, bool), StoreError> {
+    let doing = "replace a job's waiting messages";
+    let statement = format!(
+        "SELECT hex(m.id) FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
+         WHERE o.job = ?1 AND o.renew = 1 AND {REPLACEABLE} LIMIT ?2"
+    );
+    let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+        .bind(job.to_owned())
+        .bind(REPLACE_CHUNK)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    let ids = json!(rows).to_string();
+    sqlx::query(include_str!("sql/keep_words.sql"))
+        .bind(ids.clone())
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    let done = end(connection, ids, "replaced", note, now).await?;
+    if rows.len() < usize::try_from(REPLACE_CHUNK).unwrap_or(usize::MAX) {
+        // Whoever is handed back meanwhile is replaced with the next step.
+        let statement = format!(
+            "UPDATE occurrences SET renew = 2 WHERE job = ?1 AND renew = 1 AND NOT EXISTS (
+                 SELECT 1 FROM messages AS m WHERE m.occurrence = occurrences.id AND {REPLACEABLE})"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .bind(job.to_owned())
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database(doing))?;
+    }
+    let left = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM occurrences WHERE job = ?1 AND renew = 1)")
+        .bind(job.to_owned())
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    Ok((done, left))
+}
+
+/// Cancels some rows of a removed job; where none is left, its occurrences are shown again.
+async fn remove_step(connection: &mut SqliteConnection, job: &str, now: Timestamp) -> Result<Removed, StoreError> {
+    let doing = "cancel a removed job's messages";
+    let rows: Vec<(String, bool)> = sqlx::query_as(
+        "SELECT hex(m.id), m.state = 'typing' FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
+         WHERE o.job = ?1 AND m.state IN ('scheduled', 'typing', 'held') AND m.reason IS NOT 'replaced' LIMIT ?2",
+    )
+    .bind(job.to_owned())
+    .bind(REPLACE_CHUNK)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    let typing = rows.iter().filter(|(_, typing)| *typing).count();
+    let ids: Vec<String> = rows.into_iter().map(|(id, _)| id).collect();
+    let cancelled = end(connection, json!(ids).to_string(), "removed", REMOVED, now).await?;
+    if cancelled == 0 {
+        for statement in [
+            "DELETE FROM kept_words WHERE occurrence IN (SELECT id FROM occurrences WHERE job = ?1)",
+            "UPDATE occurrences SET state = 'planned', renew = 0 WHERE job = ?1 AND renew > 0
+               AND id NOT IN (SELECT occurrence FROM imports WHERE done_at IS NULL)",
+        ] {
+            sqlx::query(statement)
+                .bind(job.to_owned())
+                .execute(&mut *connection)
+                .await
+                .map_err(StoreError::database(doing))?;
+        }
+    }
+    let leaving: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM messages WHERE state IN ('typing', 'sending', 'in_doubt') AND state = 'sending' AND job = ?1",
+    )
+    .bind(job.to_owned())
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    Ok(Removed { cancelled, typing: count(typing), leaving: leaving.try_into().unwrap_or(0) })
+}
+
+/// Cancels rows (a JSON list of ids) with a word in their timelines. Answers how many.
+async fn end(
+    connection: &mut SqliteConnection,
+    ids: String,
+    reason: &'static str,
+    note: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let doing = "cancel a job's messages";
+    // Typing that no attempt tells of is told by an event of its own.
+    sqlx::query(
+        "INSERT INTO events (message, at, from_state, to_state, note)
+         SELECT m.id, m.typing_at, 'scheduled', 'typing', NULL
+         FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)
+         WHERE m.state = 'typing' AND m.typing_at IS NOT NULL",
+    )
+    .bind(ids.clone())
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    sqlx::query(
+        "INSERT INTO events (message, at, from_state, to_state, note)
+         SELECT m.id, ?2, m.state, 'cancelled', ?3
+         FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)",
+    )
+    .bind(ids.clone())
+    .bind(now.0)
+    .bind(note.to_owned())
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    let done = sqlx::query(
+        "UPDATE messages SET state = 'cancelled', reason = ?2
+         WHERE state IN ('scheduled', 'typing', 'held') AND id IN (SELECT unhex(value) FROM json_each(?1))",
+    )
+    .bind(ids)
+    .bind(reason)
+    .execute(connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    Ok(done.rows_affected())
+}
+
+/// Occurrences that are to be planned anew, the earliest first, each with its job as it is now.
+pub(super) async fn renewals(store: &SqliteStore, limit: usize) -> Result<Vec<Renewal>, StoreError> {
+    let rows = sqlx::query(include_str!("sql/renewals.sql"))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&store.readers)
+        .await
+        .map_err(StoreError::database("find what is to be planned anew"))?;
+    rows.iter()
+        .map(|r| {
+            let began = get::<i64>(r, 11)? != 0;
+            Ok(Renewal { stored: stored_job(r)?, nominal: Timestamp(get(r, 10)?), began })
+        })
+        .collect()
+}
+
+/// Shows an occurrence as it is: the schedule of its job, as it is now, does not know it any more.
+pub(super) async fn show_as_it_is(store: &SqliteStore, job: &str, nominal: Timestamp) -> Result<(), StoreError> {
+    let job = job.to_owned();
+    let writer = store.writer()?;
+    writer
+        .run(move |c| {
+            Box::pin(async move {
+                let doing = "show what a job has left";
+                for statement in [
+                    "DELETE FROM kept_words
+                     WHERE occurrence IN (SELECT id FROM occurrences WHERE job = ?1 AND nominal_at = ?2 AND renew = 2)",
+                    "UPDATE occurrences SET state = 'planned', renew = 0 WHERE job = ?1 AND nominal_at = ?2 AND renew = 2",
+                ] {
+                    sqlx::query(statement)
+                        .bind(job.clone())
+                        .bind(nominal.0)
+                        .execute(&mut *c)
+                        .await
+                        .map_err(StoreError::database(doing))?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
+    writer.tell();
+    Ok(())
+}
+
+/// What persons said of messages that were replaced counts for those that take their place. Called with each chunk of an
+/// occurrence that is planned anew, and ended with its last one.
+pub(super) async fn take_over_words(
+    connection: &mut SqliteConnection,
+    occurrence: i64,
+    last: bool,
+) -> Result<(), StoreError> {
+    let doing = "take over what a person said of a message";
+    sqlx::query(include_str!("sql/take_over_words.sql"))
+        .bind(occurrence)
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    if last {
+        sqlx::query("DELETE FROM kept_words WHERE occurrence = ?1")
+            .bind(occurrence)
+            .execute(connection)
+            .await
+            .map_err(StoreError::database(doing))?;
+    }
+    Ok(())
+}
+
+/// The first instant of a changed job's schedule from `first` on that is not among those being planned anew.
+pub(super) fn next_beside(
+    job: &Job,
+    renewed: &[Timestamp],
+    first: Option<Timestamp>,
+    first_applied_at: Timestamp,
+    zone: &jiff::tz::TimeZone,
+) -> Option<Timestamp> {
+    let mut next = first;
+    while let Some(at) = next.filter(|t| renewed.binary_search(t).is_ok()) {
+        next = job.schedule.next_after(at, first_applied_at, zone);
+    }
+    next
+}
+
+/// How many messages of a job a change of it would replace.
+pub(super) async fn waiting(store: &SqliteStore, job: &str) -> Result<u64, StoreError> {
+    let statement = format!(
+        "SELECT count(*) FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
+         WHERE o.job = ?1 AND {REPLACEABLE} AND o.extra = 0 AND o.cancelled_at IS NULL
+           AND o.id NOT IN (SELECT occurrence FROM imports)"
+    );
+    let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+        .bind(job.to_owned())
+        .fetch_one(&store.readers)
+        .await
+        .map_err(StoreError::database("count a job's waiting messages"))?;
+    Ok(count.try_into().unwrap_or(0))
+}

@@ -1,0 +1,430 @@
+//! What must be true of every history, whatever persons and peers did. Each claim answers what breaks it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use onthedot::clock;
+use onthedot::domain::consent::Consent;
+use onthedot::domain::id::MessageId;
+use onthedot::domain::time::{Millis, Timestamp};
+use onthedot::explain;
+use onthedot::receipts::Taken;
+use onthedot::repair::Repair;
+use serde_json::Value;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, Row, SqliteConnection};
+
+use crate::machine::{BEGIN, BUSY, END, Fact, World};
+use crate::persons::Told;
+
+/// What was broken, in words.
+pub(crate) type Broken = Vec<String>;
+
+/// What was foreseen of a message.
+#[derive(Clone, Debug)]
+pub(crate) struct Foreseen {
+    at: Timestamp,
+    earliest: Timestamp,
+}
+
+/// What is remembered of the looks at a history.
+#[derive(Default)]
+pub(crate) struct Looks {
+    pub(crate) broken: Broken,
+    pub(crate) foreseen: HashMap<MessageId, Foreseen>,
+}
+
+async fn connect(world: &World) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(&world.path).read_only(true);
+    SqliteConnection::connect_with(&options).await.unwrap()
+}
+
+fn id(hex: &str) -> MessageId {
+    hex.parse().unwrap()
+}
+
+impl World {
+    /// Looks at what must be true at any moment.
+    pub(crate) async fn look(&mut self) {
+        let mut connection = connect(self).await;
+        let broken = in_motion(self, &mut connection).await;
+        self.looks.broken.extend(broken);
+        let broken = campaigns_found(self, &mut connection).await;
+        self.looks.broken.extend(broken);
+        if self.calm {
+            self.foresee(&mut connection).await;
+        }
+        connection.close().await.unwrap();
+    }
+
+    /// Asks when a message leaves that waits.
+    async fn foresee(&mut self, connection: &mut SqliteConnection) {
+        let waiting: Vec<String> =
+            sqlx::query_scalar("SELECT hex(id) FROM messages WHERE state = 'scheduled' ORDER BY wake_at, id LIMIT 12")
+                .fetch_all(connection)
+                .await
+                .unwrap();
+        if waiting.is_empty() {
+            return;
+        }
+        let of = id(&waiting[usize::try_from(self.dice.roll(0, 99)).unwrap() % waiting.len()]);
+        let Some(detail) = self.store.show(of).await.unwrap() else { return };
+        let said = explain::of(&self.store, &detail, self.now).await.unwrap();
+        if let Some(earliest) = said.earliest {
+            self.looks.foreseen.insert(of, Foreseen { at: self.now, earliest });
+        }
+    }
+}
+
+/// Nothing stays in motion that nobody has in hand.
+async fn in_motion(world: &World, connection: &mut SqliteConnection) -> Broken {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT hex(id), state FROM messages WHERE state IN ('typing', 'sending')")
+            .fetch_all(connection)
+            .await
+            .unwrap();
+    let lost = rows.into_iter().filter(|(hex, _)| !world.holds(id(hex)));
+    lost.map(|(hex, state)| format!("{} is {state} and nobody has it in hand", id(&hex))).collect()
+}
+
+/// A planned campaign is always found.
+async fn campaigns_found(world: &World, connection: &mut SqliteConnection) -> Broken {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT job, nominal_at FROM occurrences WHERE planned_at IS NOT NULL AND recipients > 1 ORDER BY id DESC LIMIT 3",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    let mut broken = Broken::new();
+    for (job, nominal) in rows {
+        if world.store.campaign(&job, Some(Timestamp(nominal)), world.now).await.unwrap().is_none() {
+            broken.push(format!("the campaign {job}@{nominal} is not found"));
+        }
+    }
+    broken
+}
+
+/// All claims about a history that has ended.
+pub(crate) async fn broken(world: &World) -> Broken {
+    let mut connection = connect(world).await;
+    let c = &mut connection;
+    let mut broken = world.looks.broken.clone();
+    broken.extend(in_motion(world, c).await);
+    broken.extend(one_message_a_step(world, c).await);
+    broken.extend(nothing_hidden_for_ever(c).await);
+    broken.extend(nothing_overdue(world, c).await);
+    broken.extend(gates_pass(c).await);
+    broken.extend(occurrences_run(world, c).await);
+    broken.extend(everybody_has_a_row(c).await);
+    broken.extend(cancelled_stays_unsent(world));
+    broken.extend(suppressed_gets_nothing(world, c).await);
+    broken.extend(carried_is_known(world, c).await);
+    broken.extend(foreseen_happens(world, c).await);
+    connection.close().await.unwrap();
+    broken
+}
+
+/// A recipient gets one message an occurrence and step, whatever was edited. What its job says may be sent again, and what a
+/// person gave another chance, may come again.
+async fn one_message_a_step(world: &World, connection: &mut SqliteConnection) -> Broken {
+    let again: BTreeSet<String> =
+        sqlx::query_scalar("SELECT hex(message) FROM doubts WHERE verdict IN ('resent', 'dropped')")
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap()
+            .into_iter()
+            .collect();
+    let rows = sqlx::query("SELECT hex(id), occurrence, chat, step, follows IS NOT NULL FROM messages")
+        .fetch_all(connection)
+        .await
+        .unwrap();
+    let mut places: HashMap<MessageId, (Option<i64>, String, i64)> = HashMap::new();
+    for row in &rows {
+        if !row.get::<bool, _>(4) {
+            places.insert(id(row.get(0)), (row.get(1), row.get(2), row.get(3)));
+        }
+    }
+    let mut got: BTreeMap<(Option<i64>, String, i64, Option<String>), Vec<String>> = BTreeMap::new();
+    for carried in &world.gateway.known().carried {
+        let Some((occurrence, chat, step)) = places.get(&carried.id).cloned() else { continue };
+        let hex = carried.id.to_string().replace('-', "").to_uppercase();
+        if again.contains(&hex) {
+            continue;
+        }
+        let alone = occurrence.is_none().then_some(hex);
+        got.entry((occurrence, chat, step, alone)).or_default().push(format!("{} {:?}", carried.id, carried.text));
+    }
+    let twice = got.into_iter().filter(|(_, all)| all.len() > 1);
+    twice.map(|(place, all)| format!("{place:?} got {all:?}")).collect()
+}
+
+/// What is hidden is being planned, or waits at its gate.
+async fn nothing_hidden_for_ever(connection: &mut SqliteConnection) -> Broken {
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        "SELECT job, nominal_at, renew FROM occurrences AS o
+         WHERE (state = 'planning' AND gate_at IS NULL OR renew > 0)
+           AND EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.reason IS NOT 'replaced'
+                       AND m.state IN ('scheduled', 'typing', 'held'))",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    rows.into_iter().map(|(job, nominal, renew)| format!("{job}@{nominal} stays hidden (renew {renew})")).collect()
+}
+
+/// What is due leaves, as long as its lane does anything else or nothing at all.
+async fn nothing_overdue(world: &World, connection: &mut SqliteConnection) -> Broken {
+    let rows = sqlx::query(
+        "SELECT hex(m.id), m.instance, m.wake_at, m.job, m.chat, m.reason FROM messages AS m
+         LEFT JOIN occurrences AS o ON o.id = m.occurrence
+         WHERE m.state = 'scheduled' AND m.wake_at < ?1 AND (o.id IS NULL OR o.state = 'planned')
+           AND (m.step <= 0 OR EXISTS (SELECT 1 FROM messages AS p
+                WHERE p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1
+                  AND p.reason IS NOT 'replaced' AND p.state = 'sent'))",
+    )
+    .bind(world.now.0 - 25_000)
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    let lately = world.now - Millis(15_000);
+    let mut broken = Broken::new();
+    for row in &rows {
+        let instance: String = row.get(1);
+        let sent = |e: &&crate::machine::Entry| match &e.fact {
+            Fact::Left { id, .. } if e.at > lately => world.instance_of(*id).as_deref() == Some(instance.as_str()),
+            _ => false,
+        };
+        if world.log.iter().find(sent).is_none() && world.can_send() {
+            let (hex, wake): (String, i64) = (row.get(0), row.get(2));
+            let reason: Option<String> = row.get(5);
+            broken.push(format!(
+                "{} of {:?} should have woken {} ms after the beginning, and waits ({reason:?})",
+                id(&hex),
+                row.get::<Option<String>, _>(3),
+                wake - BEGIN
+            ));
+        }
+    }
+    broken
+}
+
+/// Who waits at a gate waits for somebody.
+async fn gates_pass(connection: &mut SqliteConnection) -> Broken {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT o.job, o.nominal_at FROM occurrences AS o
+         WHERE o.gate_at IS NOT NULL AND o.state = 'planning'
+           AND EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.reason IS NOT 'replaced' AND m.state = 'scheduled')
+           AND NOT EXISTS (SELECT 1 FROM occurrences AS b JOIN messages AS m ON m.occurrence = b.id
+                           WHERE b.job = o.job AND b.nominal_at < o.nominal_at AND b.id <> o.id
+                             AND m.reason IS NOT 'replaced' AND m.state IN ('scheduled', 'typing'))",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    rows.into_iter().map(|(job, nominal)| format!("{job}@{} waits at its gate for nobody", nominal - BEGIN)).collect()
+}
+
+/// An occurrence that may run does run: each instant of a schedule is planned, or noted as missed.
+async fn occurrences_run(world: &World, connection: &mut SqliteConnection) -> Broken {
+    let mut broken = Broken::new();
+    for name in world.store.job_names().await.unwrap() {
+        let Some(stored) = world.store.job(&name).await.unwrap() else { continue };
+        if !stored.job.schedule.recurs() {
+            continue;
+        }
+        let applied: i64 = sqlx::query_scalar("SELECT applied_at FROM jobs WHERE name = ?1")
+            .bind(name.clone())
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+        let from = Timestamp(applied.max(BEGIN + BUSY.0) + 1_000);
+        let until = Timestamp(BEGIN) + END - Millis(20_000);
+        let zone = clock::zone(stored.job.schedule_zone()).unwrap();
+        let due = stored.job.schedule.all_after(from, stored.first_applied_at, &zone).take_while(|t| *t < until);
+        for nominal in due {
+            let known: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM occurrences WHERE job = ?1
+                 AND (nominal_at = ?2 OR state = 'missed' AND nominal_at <= ?2 AND until_at >= ?2))",
+            )
+            .bind(name.clone())
+            .bind(nominal.0)
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+            if !known {
+                broken.push(format!("{name}@{} did not run", nominal.0 - BEGIN));
+            }
+        }
+    }
+    broken
+}
+
+/// Counts add up to the recipients: whoever is in a job's list has a row in each occurrence planned with it.
+async fn everybody_has_a_row(connection: &mut SqliteConnection) -> Broken {
+    let rows: Vec<(String, i64, String)> = sqlx::query_as(
+        "SELECT o.job, o.nominal_at, r.chat FROM occurrences AS o
+         JOIN jobs AS j ON j.name = o.job
+         JOIN recipients AS r ON r.audience = j.audience
+         WHERE o.state = 'planned' AND o.planned_at >= j.applied_at AND o.extra = 0
+           AND EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.audience = j.audience AND m.reason IS NOT 'replaced')
+           AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.chat = r.chat AND m.reason IS NOT 'replaced')",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    rows.into_iter().map(|(job, nominal, chat)| format!("{chat} has no row in {job}@{}", nominal - BEGIN)).collect()
+}
+
+/// What a person was told was cancelled is not sent, unless a person gives it another chance.
+fn cancelled_stays_unsent(world: &World) -> Broken {
+    let mut broken = Broken::new();
+    let mut off: HashMap<MessageId, (Timestamp, &'static str)> = HashMap::new();
+    // Of what was on its way, so many may still go out.
+    let mut may_leave: HashMap<String, (u64, BTreeSet<MessageId>)> = HashMap::new();
+    let mut of: HashMap<MessageId, String> = HashMap::new();
+    for entry in &world.log {
+        match &entry.fact {
+            Fact::Told(Told::Repaired { how: Repair::Cancel, done }) => {
+                off.extend(done.iter().map(|id| (*id, (entry.at, "cancelled"))));
+            }
+            Fact::Told(Told::Repaired { how: Repair::Hold, done }) => {
+                off.extend(done.iter().map(|id| (*id, (entry.at, "held"))));
+            }
+            Fact::Told(Told::Repaired { done, .. }) => done.iter().for_each(|id| {
+                off.remove(id);
+                of.remove(id);
+            }),
+            Fact::Told(Told::Removed { job, known, in_motion }) => {
+                let key = format!("{job} {}", entry.at);
+                may_leave.insert(key.clone(), (*in_motion, BTreeSet::new()));
+                of.extend(known.iter().map(|id| (*id, key.clone())));
+            }
+            Fact::Told(Told::CalledOff { campaign, known, out }) => {
+                let key = format!("{campaign} {}", entry.at);
+                may_leave.insert(key.clone(), (*out, BTreeSet::new()));
+                of.extend(known.iter().map(|id| (*id, key.clone())));
+            }
+            Fact::Left { id, .. } => {
+                if let Some((at, what)) = off.get(id) {
+                    broken.push(format!("{id} leaves although it was {what} {} ms before", entry.at.since(*at).0));
+                }
+                if let Some((most, left)) = of.get(id).and_then(|key| may_leave.get_mut(key)) {
+                    left.insert(*id);
+                    if u64::try_from(left.len()).unwrap() > *most {
+                        broken.push(format!(
+                            "{id} leaves although its job was removed, or its campaign called off: {most} were said to"
+                        ));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    broken
+}
+
+/// A word about being written to: when it was said, and what.
+struct Word {
+    said: i64,
+    out: bool,
+    by_person: bool,
+    id: String,
+}
+
+/// A suppressed chat gets nothing after the later of its words.
+async fn suppressed_gets_nothing(world: &World, connection: &mut SqliteConnection) -> Broken {
+    let chats: HashMap<String, String> =
+        sqlx::query_as("SELECT hex(id), chat FROM messages").fetch_all(connection).await.unwrap().into_iter().collect();
+    let mut words: HashMap<String, Vec<Word>> = HashMap::new();
+    let mut broken = Broken::new();
+    for entry in &world.log {
+        match &entry.fact {
+            Fact::Told(Told::Suppressed { chat, verdict, at }) => {
+                let word = Word { said: at.0, out: *verdict == Consent::Out, by_person: true, id: String::new() };
+                words.entry(chat.clone()).or_default().push(word);
+            }
+            Fact::Told(Told::Hook { body, taken: Taken::Recorded }) => {
+                let v: Value = serde_json::from_str(body).unwrap();
+                let (payload, says) = (&v["payload"], v["payload"]["body"].as_str().unwrap_or(""));
+                if v["event"] == "message" && ["STOP", "START"].contains(&says) {
+                    let chat = payload["id"].as_str().unwrap().split('_').nth(1).unwrap().to_owned();
+                    let (said, id) = (payload["timestamp"].as_i64().unwrap() * 1_000, payload["id"].to_string());
+                    let all = words.entry(chat).or_default();
+                    if all.iter().all(|w| w.id != id) {
+                        all.push(Word { said, out: says == "STOP", by_person: false, id });
+                    }
+                }
+            }
+            Fact::Marked(id) => {
+                let hex = id.to_string().replace('-', "").to_uppercase();
+                let Some(all) = chats.get(&hex).and_then(|chat| words.get(chat)) else { continue };
+                // A person's word is lifted by a person alone; of recipients' words the later counts, silence at one instant.
+                let last = |by_person: bool| {
+                    let some = all.iter().filter(|w| w.by_person == by_person);
+                    some.max_by_key(|w| (w.said, w.out)).map(|w| (w.said, w.out))
+                };
+                let (person, own) = (last(true), last(false));
+                let lifted = |said: i64| person.is_some_and(|(at, out)| !out && at >= said);
+                let silenced =
+                    person.is_some_and(|(_, out)| out) || own.is_some_and(|(said, out)| out && !lifted(said));
+                if silenced {
+                    broken.push(format!(
+                        "{id} is marked although its recipient opted out: person {person:?}, own {own:?}"
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    broken
+}
+
+/// What the network carried is known as sent, or as in doubt, or was given up or judged by a person or by its job's policy.
+async fn carried_is_known(world: &World, connection: &mut SqliteConnection) -> Broken {
+    let rows = sqlx::query("SELECT hex(id), state, attempts FROM messages").fetch_all(&mut *connection).await.unwrap();
+    let states: HashMap<MessageId, (String, i64)> = rows.iter().map(|r| (id(r.get(0)), (r.get(1), r.get(2)))).collect();
+    let judged: BTreeSet<String> = sqlx::query_scalar("SELECT hex(message) FROM doubts")
+        .fetch_all(connection)
+        .await
+        .unwrap()
+        .into_iter()
+        .collect();
+    let mut broken = Broken::new();
+    for carried in &world.gateway.known().carried {
+        let (state, attempts) = states.get(&carried.id).cloned().unwrap_or_default();
+        let hex = carried.id.to_string().replace('-', "").to_uppercase();
+        if attempts == 0 || !(state == "sent" || state == "sending" || judged.contains(&hex)) {
+            broken.push(format!("{} was carried and is {state} after {attempts} attempts", carried.id));
+        }
+    }
+    broken
+}
+
+/// How far a send may be from what was foreseen: a commit, and the gateway's answer before it.
+const EXACT: Millis = Millis(30);
+
+/// What `explain` said last, with nothing happening since, is what happened.
+async fn foreseen_happens(world: &World, connection: &mut SqliteConnection) -> Broken {
+    let mut broken = Broken::new();
+    for entry in &world.log {
+        let Fact::Left { id, .. } = &entry.fact else { continue };
+        let Some(foreseen) = world.looks.foreseen.get(id) else { continue };
+        // New messages are something that happened.
+        let new: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM messages WHERE created_at >= ?1 AND created_at <= ?2)")
+                .bind(foreseen.at.0 - 1_000)
+                .bind(entry.at.0)
+                .fetch_one(&mut *connection)
+                .await
+                .unwrap();
+        let off = entry.at.since(foreseen.earliest).0.abs();
+        if !new && off > EXACT.0 {
+            broken.push(format!(
+                "{id} left {} ms after the beginning; {} ms after it {} was foreseen",
+                entry.at.0 - BEGIN,
+                foreseen.at.0 - BEGIN,
+                foreseen.earliest.0 - BEGIN
+            ));
+        }
+    }
+    broken
+}

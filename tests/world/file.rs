@@ -1,0 +1,219 @@
+//! A jobs file as persons write and edit it: drawn jobs, and drawn changes of them.
+
+use std::fmt::Write;
+
+use onthedot::domain::time::Timestamp;
+
+use crate::dice::Dice;
+
+/// Chats that are written to.
+pub(crate) const CHATS: usize = 6;
+
+/// When a job is due.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum When {
+    At(Vec<Timestamp>),
+    In(i64),
+    Cron(i64),
+    Every(i64),
+    Event(Timestamp, i64),
+}
+
+/// A job of the file.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Declared {
+    pub(crate) name: String,
+    pub(crate) when: When,
+    pub(crate) to: Vec<usize>,
+    pub(crate) text: u32,
+    pub(crate) instance: &'static str,
+    /// Ms; none = off.
+    pub(crate) lead: Option<i64>,
+    pub(crate) overlap: &'static str,
+    pub(crate) on_doubt: &'static str,
+    pub(crate) hold: bool,
+    /// Seconds between the messages of a drip, which ends with a reply.
+    pub(crate) drip: Option<i64>,
+    pub(crate) nag: bool,
+    pub(crate) class: &'static str,
+}
+
+/// The whole file.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct File {
+    pub(crate) jobs: Vec<Declared>,
+    pacing: [String; 2],
+    versions: u32,
+}
+
+pub(crate) fn number(k: usize) -> String {
+    format!("4917012340{k:02}")
+}
+
+pub(crate) fn chat(k: usize) -> String {
+    format!("{}@c.us", number(k))
+}
+
+fn pick<T: Copy>(dice: &mut Dice, of: &[T]) -> T {
+    of[usize::try_from(dice.roll(0, i64::try_from(of.len()).unwrap() - 1)).unwrap()]
+}
+
+impl File {
+    /// The first file of a history.
+    pub(crate) fn drawn(dice: &mut Dice, now: Timestamp) -> File {
+        let pacing = [(); 2].map(|()| match dice.roll(0, 5) {
+            0 => "pacing: { concurrency: 1 }, ".to_owned(),
+            1 => "pacing: { gap: 500ms..2s }, ".to_owned(),
+            2 => "pacing: { rate: 60/min, concurrency: 2 }, ".to_owned(),
+            _ => String::new(),
+        });
+        let mut file = File { jobs: Vec::new(), pacing, versions: 0 };
+        for n in 0..dice.roll(1, 3) {
+            let job = file.job(dice, format!("job{n}"), now);
+            file.jobs.push(job);
+        }
+        file
+    }
+
+    fn job(&mut self, dice: &mut Dice, name: String, now: Timestamp) -> Declared {
+        let when = when(dice, now);
+        let recurs = matches!(when, When::Cron(_) | When::Every(_));
+        self.versions += 1;
+        Declared {
+            name,
+            when,
+            to: recipients(dice),
+            text: self.versions,
+            instance: pick(dice, &["shop", "shop", "desk"]),
+            lead: pick(dice, &[Some(1_500), Some(2_500), Some(5_000), Some(400), None]),
+            overlap: pick(dice, &["skip", "queue", "queue", "replace", "allow"]),
+            on_doubt: pick(dice, &["hold", "hold", "drop", "resend"]),
+            hold: !recurs && dice.chance(15),
+            drip: dice.chance(15).then(|| dice.roll(3, 12)),
+            nag: dice.chance(10),
+            class: pick(dice, &["normal", "normal", "campaign", "urgent", "bulk"]),
+        }
+    }
+
+    /// A person edits the file.
+    pub(crate) fn edit(&mut self, dice: &mut Dice, now: Timestamp) {
+        for _ in 0..dice.roll(1, 2) {
+            if self.jobs.is_empty() || self.jobs.len() < 4 && dice.chance(12) {
+                let name = format!("job{}", dice.roll(0, 4));
+                if self.jobs.iter().all(|j| j.name != name) {
+                    let job = self.job(dice, name, now);
+                    self.jobs.push(job);
+                    continue;
+                }
+            }
+            if self.jobs.is_empty() {
+                return;
+            }
+            let k = usize::try_from(dice.roll(0, i64::try_from(self.jobs.len()).unwrap() - 1)).unwrap();
+            self.versions += 1;
+            let version = self.versions;
+            let job = &mut self.jobs[k];
+            match dice.roll(0, 14) {
+                0..=4 => job.text = version,
+                5 | 6 => job.to = recipients(dice),
+                7 => job.when = when(dice, now),
+                8 => job.instance = if job.instance == "shop" { "desk" } else { "shop" },
+                9 => job.overlap = pick(dice, &["skip", "queue", "replace", "allow"]),
+                10 => job.name = format!("job{}", 5 + version),
+                11 => job.lead = pick(dice, &[Some(1_500), Some(4_000), None]),
+                12 => {
+                    self.jobs.remove(k);
+                }
+                13 => self.jobs.rotate_left(1),
+                _ => job.hold = !job.hold && !matches!(job.when, When::Cron(_) | When::Every(_)),
+            }
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!(
+            "version: 1\ntimezone: UTC\ninstances:\n  shop: {{ {}gateway: sandbox, doubt: {{ quarantine: 5s }}, webhook: {{ unsigned: true }} }}\n  \
+             desk: {{ {}gateway: sandbox, doubt: {{ quarantine: 5s }}, webhook: {{ unsigned: true }} }}\n\
+             defaults: {{ instance: shop, retry: {{ attempts: 4, backoff: [3s, 6s], jitter: 10% }}, max_lateness: 5m }}\njobs:\n",
+            self.pacing[0], self.pacing[1]
+        );
+        for job in &self.jobs {
+            job.write(&mut text);
+        }
+        if self.jobs.is_empty() {
+            text.truncate(text.len() - "jobs:\n".len());
+            text.push_str("jobs: {}\n");
+        }
+        text
+    }
+}
+
+impl Declared {
+    fn write(&self, text: &mut String) {
+        let when = match &self.when {
+            When::At(all) => {
+                format!(
+                    "at: [{}]",
+                    all.iter().map(|t| format!("\"{}\"", t.to_rfc3339())).collect::<Vec<_>>().join(", ")
+                )
+            }
+            When::In(ms) => format!("in: {ms}ms"),
+            When::Cron(seconds) => format!("cron: \"*/{seconds} * * * * *\""),
+            When::Every(seconds) => format!("every: {seconds}s"),
+            When::Event(at, before) => format!("event: \"{}\"\n    remind: [-{before}s, -1s]", at.to_rfc3339()),
+        };
+        let to: Vec<String> = self.to.iter().map(|k| format!("\"{}\"", number(*k))).collect();
+        let lead = self.lead.map_or("off".to_owned(), |ms| format!("{{ lead: {ms}ms }}"));
+        let _ = write!(
+            text,
+            "  {}:\n    {when}\n    to: [{}]\n    instance: {}\n    typing: {lead}\n    overlap: {}\n    on_doubt: {}\n    hold: {}\n    class: {}\n",
+            self.name,
+            to.join(", "),
+            self.instance,
+            self.overlap,
+            self.on_doubt,
+            self.hold,
+            self.class
+        );
+        match self.drip {
+            Some(after) => {
+                let _ = write!(
+                    text,
+                    "    stop_on: reply\n    messages: [{{ text: \"{0} a\" }}, {{ after: {after}s, text: \"{0} b\" }}, {{ after: {after}s, text: \"{0} c\" }}]\n",
+                    self.said()
+                );
+            }
+            None => {
+                let _ = writeln!(text, "    text: \"{}\"", self.said());
+                if self.nag {
+                    text.push_str("    nag: { every: 10s, max: 2, until: reply }\n");
+                }
+            }
+        }
+    }
+
+    fn said(&self) -> String {
+        format!("{} v{}", self.name, self.text)
+    }
+}
+
+fn recipients(dice: &mut Dice) -> Vec<usize> {
+    let all: Vec<usize> = (0..CHATS).filter(|_| dice.chance(60)).collect();
+    if all.is_empty() { vec![0] } else { all }
+}
+
+fn when(dice: &mut Dice, now: Timestamp) -> When {
+    use onthedot::domain::time::Millis;
+    let soon = |dice: &mut Dice| now + Millis(dice.roll(500, 40_000));
+    match dice.roll(0, 9) {
+        0..=3 => When::At(vec![soon(dice)]),
+        4 => {
+            let first = soon(dice);
+            When::At(vec![first, first + Millis(dice.roll(1_000, 15_000))])
+        }
+        5 => When::In(dice.roll(1_000, 20_000)),
+        6 | 7 => When::Cron(pick(dice, &[5, 10, 15])),
+        8 => When::Every(dice.roll(6, 20)),
+        _ => When::Event(now + Millis(dice.roll(8_000, 60_000)), dice.roll(3, 7)),
+    }
+}

@@ -1,0 +1,309 @@
+//! What persons do while messages are in motion, each by the very function its command calls.
+
+use std::sync::Arc;
+
+use onthedot::clock;
+use onthedot::config;
+use onthedot::domain::campaign::CampaignName;
+use onthedot::domain::consent::{Consent, ConsentSource};
+use onthedot::domain::id::MessageId;
+use onthedot::domain::recipient::Chat;
+use onthedot::domain::state::StateName;
+use onthedot::domain::time::{Millis, Timestamp};
+use onthedot::intake;
+use onthedot::receipts::Taken;
+use onthedot::repair::{self, Repair, Repaired};
+use onthedot::resend::{self, Unreached};
+use onthedot::store::view::{MessageFilter, MessageView};
+use onthedot::store::{ConsentNews, Pause, PauseScope, RecallWish, SqliteStore, Store, StoreError};
+
+use crate::file::{CHATS, chat};
+use crate::machine::{Ended, World, failing};
+
+/// What somebody was told.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    Applied { changed: Vec<String> },
+    Removed { job: String, known: Vec<MessageId>, in_motion: u64 },
+    Repaired { how: Repair, done: Vec<MessageId> },
+    CalledOff { campaign: CampaignName, known: Vec<MessageId>, out: u64 },
+    Suppressed { chat: String, verdict: Consent, at: Timestamp },
+    Hook { body: String, taken: Taken },
+    Nothing,
+}
+
+/// Every message that a filter finds.
+async fn all(store: &SqliteStore, filter: MessageFilter) -> Result<Vec<MessageView>, StoreError> {
+    let mut filter = MessageFilter { limit: 1_000, ..filter };
+    let mut found = Vec::new();
+    loop {
+        let (page, next) = store.list(&filter).await?;
+        found.extend(page);
+        if next.is_none() {
+            return Ok(found);
+        }
+        filter.after = next;
+    }
+}
+
+impl World {
+    fn draw<T: Clone>(&mut self, of: &[T]) -> Option<T> {
+        let last = i64::try_from(of.len()).unwrap() - 1;
+        (last >= 0).then(|| of[usize::try_from(self.dice.roll(0, last)).unwrap()].clone())
+    }
+
+    /// Somebody does something, whatever else goes on.
+    pub(crate) fn person(&mut self) {
+        match self.dice.roll(0, 19) {
+            0..=6 => self.edits(),
+            7..=10 => self.repairs(),
+            11 => self.removes(),
+            12 | 13 => self.pauses(),
+            14 => self.runs_now(),
+            15 | 16 => self.suppresses(),
+            17 => self.acts_on_campaign(),
+            18 => self.moves_event(),
+            _ => self.resolves(),
+        }
+    }
+
+    /// Edits the file and applies it.
+    fn edits(&mut self) {
+        let now = self.now;
+        self.file.edit(&mut self.dice, now);
+        let prune = self.dice.chance(40);
+        self.applies(prune);
+    }
+
+    fn applies(&mut self, prune: bool) {
+        let settings = config::parse(&self.path, &self.file.text(), &|_| None, (true, None), self.now);
+        let settings = settings.unwrap_or_else(|e| panic!("{e:?}\n{}", self.file.text()));
+        let store = Arc::clone(&self.store);
+        self.act(
+            format!("apply{}\n{}", if prune { " --prune" } else { "" }, self.file.text()),
+            failing(async move {
+                let jobs = settings.jobs.clone();
+                match intake::apply_file(&store, &settings, jobs, prune, clock::now()).await {
+                    Ok(applied) => {
+                        let changed = applied.jobs.into_iter().map(|(name, what)| format!("{name} {what:?}"));
+                        Ok(Ended::Person(Told::Applied { changed: changed.collect() }))
+                    }
+                    Err(intake::IntakeError::Store(e)) => Err(e),
+                    Err(e) => panic!("{e}"),
+                }
+            }),
+        );
+    }
+
+    fn repairs(&mut self) {
+        let length = Millis(self.dice.roll(1_000, 30_000));
+        let at = self.now + Millis(self.dice.roll(-2_000, 30_000));
+        let how = [
+            Repair::Cancel,
+            Repair::Retry,
+            Repair::Reschedule(at),
+            Repair::Snooze(length),
+            Repair::Hold,
+            Repair::Release,
+            Repair::Cancel,
+            Repair::Release,
+        ];
+        let how = self.draw(&how).unwrap();
+        let job = format!("job{}", self.dice.roll(0, 3));
+        let filter = match self.dice.roll(0, 2) {
+            0 => MessageFilter { job: Some(job), ..MessageFilter::default() },
+            1 => MessageFilter {
+                chat: Some(chat(usize::try_from(self.dice.roll(0, 5)).unwrap())),
+                ..MessageFilter::default()
+            },
+            _ => MessageFilter::default(),
+        };
+        let few = self.dice.chance(60).then(|| self.dice.roll(0, 200));
+        let store = Arc::clone(&self.store);
+        self.act(
+            format!("{} {:?} {:?} {few:?}", how.word(), filter.job, filter.chat),
+            failing(async move {
+                let filter = MessageFilter { states: how.states().to_vec(), ..filter };
+                let mut found = all(&store, filter).await?;
+                // One by its id, or all that the filter finds.
+                if let (Some(n), false) = (few, found.is_empty()) {
+                    let n = usize::try_from(n).unwrap() % found.len();
+                    found = vec![found.swap_remove(n)];
+                }
+                let answers = repair::repair(&store, how, &found, false, clock::now()).await?;
+                let done = found.iter().zip(answers).filter(|(_, a)| matches!(a, Repaired::Done { .. }));
+                Ok(Ended::Person(Told::Repaired { how, done: done.map(|(m, _)| m.id).collect() }))
+            }),
+        );
+    }
+
+    fn removes(&mut self) {
+        let names: Vec<String> = self.file.jobs.iter().map(|j| j.name.clone()).collect();
+        let Some(job) = self.draw(&names) else { return };
+        self.file.jobs.retain(|j| j.name != job);
+        let store = Arc::clone(&self.store);
+        self.act(
+            format!("job remove {job}"),
+            failing(async move {
+                let removed = store.remove_job(&job, clock::now()).await?.unwrap_or_default();
+                let known = all(&store, MessageFilter { job: Some(job.clone()), ..MessageFilter::default() }).await?;
+                let known = known.iter().map(|m| m.id).collect();
+                Ok(Ended::Person(Told::Removed { job, known, in_motion: removed.leaving }))
+            }),
+        );
+    }
+
+    fn pauses(&mut self) {
+        let job = format!("job{}", self.dice.roll(0, 2));
+        let scopes = [PauseScope::All, PauseScope::Instance("shop".to_owned()), PauseScope::Job(job)];
+        let scope = self.draw(&scopes).unwrap();
+        let until = self.dice.chance(70).then(|| self.now + Millis(self.dice.roll(500, 15_000)));
+        let resumes = self.dice.chance(35);
+        let store = Arc::clone(&self.store);
+        self.act(
+            format!("pause {scope:?} {until:?}, or resume: {resumes}"),
+            failing(async move {
+                if resumes {
+                    store.resume(scope, clock::now()).await?;
+                } else {
+                    store.pause(Pause { scope, note: None, since: clock::now(), until }).await?;
+                }
+                Ok(Ended::Person(Told::Nothing))
+            }),
+        );
+    }
+
+    fn runs_now(&mut self) {
+        let names: Vec<String> = self.file.jobs.iter().map(|j| j.name.clone()).collect();
+        let Some(job) = self.draw(&names) else { return };
+        let (store, planner) = (Arc::clone(&self.store), self.planner.clone());
+        self.act(
+            format!("job run-now {job}"),
+            failing(async move {
+                if let Some(stored) = store.job(&job).await? {
+                    planner.plan_extra(&stored, clock::now()).await?;
+                }
+                Ok(Ended::Person(Told::Nothing))
+            }),
+        );
+    }
+
+    fn suppresses(&mut self) {
+        let chat = chat(usize::try_from(self.dice.roll(0, i64::try_from(CHATS).unwrap() - 1)).unwrap());
+        if self.dice.chance(60) {
+            let says = if self.dice.chance(60) { "STOP" } else { "START" };
+            let said = self.now - Millis(self.dice.roll(0, 5_000));
+            self.writes("shop", &chat, says, said);
+            return;
+        }
+        let verdict = if self.dice.chance(50) { Consent::Out } else { Consent::In };
+        let store = Arc::clone(&self.store);
+        self.act(
+            format!("contact {} {chat}", verdict.name()),
+            failing(async move {
+                let at = clock::now();
+                let of = Chat::from_stored(&chat);
+                store.record_consents(vec![by_person(of, verdict, at)]).await?;
+                Ok(Ended::Person(Told::Suppressed { chat, verdict, at }))
+            }),
+        );
+    }
+
+    fn acts_on_campaign(&mut self) {
+        let job = format!("job{}", self.dice.roll(0, 3));
+        let what = self.dice.roll(0, 5);
+        let store = Arc::clone(&self.store);
+        self.act(
+            format!("campaign {job}, act {what}"),
+            failing(async move {
+                let Some(view) = store.campaign(&job, None, clock::now()).await? else {
+                    return Ok(Ended::Person(Told::Nothing));
+                };
+                let scope = PauseScope::Campaign(view.name.clone());
+                match what {
+                    0 => store.pause(Pause { scope, note: None, since: clock::now(), until: None }).await?,
+                    1 => _ = store.resume(scope, clock::now()).await?,
+                    2 => _ = repair::approve(&store, &view, false, clock::now).await?,
+                    3 => {
+                        let only = [Unreached::Failed, Unreached::Undelivered];
+                        match resend::resend(&store, &view, &only, false).await {
+                            Ok(_) | Err(StoreError::Importing { .. }) => {}
+                            Err(e) => return Err(e),
+                        }
+                    }
+                    _ => {
+                        let off = if what == 4 {
+                            repair::call_off(&store, &view, false, clock::now).await?
+                        } else {
+                            let wish = RecallWish {
+                                occurrence: view.occurrence,
+                                since: None,
+                                within: view.instances.iter().map(|i| (i.clone(), Some(Millis(3_600_000)))).collect(),
+                            };
+                            repair::recall(&store, &view, &wish, false, clock::now).await?.0
+                        };
+                        let name = view.name.clone();
+                        let of_it = |m: &MessageView| m.campaign.as_ref() == Some(&name) && m.state != StateName::Sent;
+                        let known =
+                            all(&store, MessageFilter { job: Some(job.clone()), ..MessageFilter::default() }).await?;
+                        let known = known.iter().filter(|m| of_it(m)).map(|m| m.id).collect();
+                        return Ok(Ended::Person(Told::CalledOff { campaign: view.name, known, out: off.out }));
+                    }
+                }
+                Ok(Ended::Person(Told::Nothing))
+            }),
+        );
+    }
+
+    fn moves_event(&mut self) {
+        let job = format!("job{}", self.dice.roll(0, 3));
+        let to = self.dice.chance(80).then(|| self.now + Millis(self.dice.roll(6_000, 40_000)));
+        let store = Arc::clone(&self.store);
+        self.act(
+            format!("job event {job} {to:?}"),
+            failing(async move {
+                store.move_event(&job, to, clock::now()).await?;
+                Ok(Ended::Person(Told::Nothing))
+            }),
+        );
+    }
+
+    /// Says of what is in doubt that it went out, or gives it up.
+    fn resolves(&mut self) {
+        use onthedot::domain::message::{Change, DoubtVerdict, Facts};
+        use onthedot::domain::state::{self, Event, Reason, State};
+        let sent = self.dice.chance(50);
+        let store = Arc::clone(&self.store);
+        self.act(
+            format!("doubt resolve, sent: {sent}"),
+            failing(async move {
+                let filter = MessageFilter { states: vec![StateName::InDoubt], ..MessageFilter::default() };
+                for m in all(&store, filter).await? {
+                    let now = clock::now();
+                    let number = u32::try_from(m.attempts).unwrap();
+                    let (event, verdict) = if sent {
+                        (Event::ProvedSent { sent_at: now, reason: Reason::SaidSent }, DoubtVerdict::Sent)
+                    } else {
+                        (Event::GivenUp { reason: Reason::Dropped }, DoubtVerdict::Dropped)
+                    };
+                    let transition = state::apply(&State::InDoubt { look_at: now }, &event).unwrap();
+                    let facts =
+                        Facts::Verdict { number, verdict, tries: 1, gateway_id: None, note: "by command".to_owned() };
+                    store.apply(vec![Change { id: m.id, attempts: number, at: now, transition, facts }]).await?;
+                }
+                Ok(Ended::Person(Told::Nothing))
+            }),
+        );
+    }
+
+    /// Whatever stops anything is lifted: from now on only the daemon works.
+    pub(crate) async fn lift(&mut self) {
+        for pause in self.store.pauses(self.now).await.unwrap() {
+            self.store.resume(pause.scope, self.now).await.unwrap();
+        }
+    }
+}
+
+fn by_person(chat: Chat, verdict: Consent, at: Timestamp) -> ConsentNews {
+    ConsentNews { chat, verdict, source: ConsentSource::Person, note: None, at, confirm: None }
+}
