@@ -8,7 +8,7 @@ use crate::cli::{Global, place};
 use crate::clock;
 use crate::config;
 use crate::domain::time::Millis;
-use crate::store::{Opening, SqliteStore};
+use crate::store::{Opening, SqliteStore, StoreError};
 
 /// A daemon writes its heartbeat every three seconds.
 const ALIVE_WITHIN: Millis = Millis(7_000);
@@ -98,13 +98,13 @@ async fn database(global: &Global) -> Vec<Finding> {
         Ok(path) => path,
         Err(e) => return vec![finding("database", Verdict::Wrong, e.to_string())],
     };
-    if !path.exists() {
-        let text = format!("there is none at {} yet; `onthedot run JOBS.yaml` makes it", path.display());
-        return vec![finding("database", Verdict::Warning, text)];
-    }
     let mut all = Vec::new();
     let bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
     match SqliteStore::open(&path, Opening::Reading).await {
+        Err(StoreError::Absent { .. }) => {
+            let text = format!("there is none at {} yet; `onthedot run JOBS.yaml` makes it", path.display());
+            return vec![finding("database", Verdict::Warning, text)];
+        }
         Err(e) => all.push(finding("database", Verdict::Wrong, e.to_string())),
         Ok(store) => {
             let mode = store.mode().await.ok().flatten().unwrap_or_else(|| "new".to_owned());

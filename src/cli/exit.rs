@@ -27,7 +27,7 @@ pub enum Exit {
     BadData,
     /// 69: the gateway or the daemon cannot be reached.
     Unreachable,
-    /// 74: the database is damaged or unreadable.
+    /// 74: the database is damaged, unreadable or gone.
     Damaged,
     /// 75: another daemon holds the database.
     Held,
@@ -120,8 +120,13 @@ fn of_store(error: &StoreError) -> Exit {
         | StoreError::Inconsistent { .. }
         | StoreError::Unreadable { .. }
         | StoreError::NoRoom { .. }
-        | StoreError::Failed { .. } => Exit::Damaged,
-        StoreError::Newer { .. } | StoreError::OtherMode { .. } | StoreError::Absent { .. } => Exit::Config,
+        | StoreError::Failed { .. }
+        | StoreError::Gone { .. }
+        | StoreError::Missing { .. } => Exit::Damaged,
+        StoreError::Newer { .. }
+        | StoreError::OtherMode { .. }
+        | StoreError::OtherName { .. }
+        | StoreError::Absent { .. } => Exit::Config,
         StoreError::OtherSeed { .. } => Exit::Usage,
         StoreError::JobChanged { .. } | StoreError::OldSqlite(_) | StoreError::Database { .. } | StoreError::Closed => {
             Exit::Failed

@@ -9,12 +9,17 @@ use crate::cli::exit::{Exit, told};
 use crate::clock;
 use crate::domain::time::Timestamp;
 use crate::intake;
-use crate::store::{Opening, SqliteStore};
+use crate::store::{self, Opening, SqliteStore, StoreError};
 
 const FILE: &str = "onthedot.db";
 
-/// The database of a command: what it says, else `$ONTHEDOT_DB`, else a file in the state folder.
+/// The database of a command: what it says, else `$ONTHEDOT_DB`, else a file in the state folder. Of a symbolic link the file
+/// that it leads to.
 pub(super) fn database(global: &Global) -> anyhow::Result<PathBuf> {
+    Ok(store::real_path(&named(global)?))
+}
+
+fn named(global: &Global) -> anyhow::Result<PathBuf> {
     let named = global.db.clone().or_else(|| std::env::var("ONTHEDOT_DB").ok().filter(|v| !v.is_empty()));
     if let Some(named) = named {
         return local(&named);
@@ -54,6 +59,15 @@ pub(super) async fn open(global: &Global, opening: Opening) -> anyhow::Result<Sq
         make_private(folder)?;
     }
     Ok(SqliteStore::open(&path, opening).await?)
+}
+
+/// Opens the database of a command that can do without one, for reading.
+pub(super) async fn open_if_there(global: &Global) -> anyhow::Result<Option<SqliteStore>> {
+    match SqliteStore::open(&database(global)?, Opening::Reading).await {
+        Ok(store) => Ok(Some(store)),
+        Err(StoreError::Absent { .. }) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Refuses to work on a database that does not exist yet: what a command would change cannot be in it.

@@ -51,8 +51,7 @@ pub(super) async fn apply(
 ) -> anyhow::Result<Exit> {
     settings.warnings.iter().for_each(|w| out.note(&format!("warning: {w}")));
     let now = clock::now();
-    let (planned, ahead) = if place::database(global)?.exists() {
-        let store = place::open(global, Opening::Reading).await?;
+    let (planned, ahead) = if let Some(store) = place::open_if_there(global).await? {
         let looked = look(&store, settings, prune, now).await;
         store.close().await;
         looked?

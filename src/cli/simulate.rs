@@ -18,7 +18,6 @@ use crate::domain::time::{Millis, Timestamp, parse_instant};
 use crate::future::{
     Assertion, Busiest, FORMS, Foreseen, Judge, Known, Line, Premise, Summary, Verdict, of_file, play,
 };
-use crate::store::{Opening, SqliteStore};
 
 /// Play a jobs file in virtual time with the scheduler that will really run, and check what it does
 #[derive(clap::Args, Debug)]
@@ -162,11 +161,10 @@ fn assertions(args: &SimulateArgs, zone: &TimeZone) -> anyhow::Result<Vec<Assert
 /// What the database knows, where one was named and exists.
 async fn known(global: &Global) -> anyhow::Result<Known> {
     let named = global.db.is_some() || std::env::var_os("ONTHEDOT_DB").is_some_and(|v| !v.is_empty());
-    let path = place::database(global)?;
-    if !named || !path.exists() {
+    if !named {
         return Ok(Known::default());
     }
-    let store = SqliteStore::open(&path, Opening::Reading).await?;
+    let Some(store) = place::open_if_there(global).await? else { return Ok(Known::default()) };
     let views = store.job_views(None, clock::now()).await;
     let seed = store.seed();
     store.close().await;

@@ -34,14 +34,14 @@ impl From<StoreError> for ListError {
 impl ListSource {
     /// Hands every member to `each`, by chat. Needs the runtime of the program around it.
     pub(super) fn members(&self, each: &mut dyn FnMut(Recipient)) -> Result<(), ListError> {
-        if !self.database.exists() {
-            return Err(self.unknown("there is no database yet"));
-        }
         // A file is read without waiting for anything else, by threads that may be kept. Whoever takes the members may wait in
         // turn, so they are handed over outside of what the runtime drives.
         tokio::task::block_in_place(|| {
             let runtime = Handle::current();
-            let store = runtime.block_on(SqliteStore::open(&self.database, Opening::Reading))?;
+            let store = match runtime.block_on(SqliteStore::open(&self.database, Opening::Reading)) {
+                Err(StoreError::Absent { .. }) => return Err(self.unknown("there is no database yet")),
+                opened => opened?,
+            };
             let read = self.read(&store, &runtime, each);
             runtime.block_on(store.close());
             read

@@ -29,7 +29,7 @@ use crate::receipts::Receipts;
 use crate::sandbox::scenario::Scenario;
 use crate::sandbox::{Sandbox, SandboxError, SandboxOptions};
 use crate::store::view::RunSummary;
-use crate::store::{DaemonLock, InstanceRow, Opening, SqliteStore, StoreError};
+use crate::store::{self, DaemonLock, InstanceRow, Opening, SqliteStore, StoreError};
 use crate::upkeep;
 use crate::worker::Activity;
 use crate::zones;
@@ -138,8 +138,10 @@ pub struct RunEnd {
 /// [`DaemonError`] for everything that keeps it from running.
 pub async fn run(mut options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     let took = Stopwatch::start();
-    let _lock = take_lock(&options.database).await?;
+    options.database = store::real_path(&options.database);
+    let mut lock = take_lock(&options.database).await?;
     let store = Arc::new(SqliteStore::open_with_seed(&options.database, Opening::Daemon, options.seed).await?);
+    lock.take_made(&options.database)?;
     store.ensure_mode(if options.sandbox.is_some() { "sandbox" } else { "real" }).await?;
     if !options.trust_clock {
         upkeep::await_sane_clock(&store).await?;

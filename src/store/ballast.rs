@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-use crate::store::lock::beside;
+use crate::store::names::beside;
 
 /// Its size in bytes: the records of more than a thousand requests, at three pages of the log each.
 const BYTES: u64 = 16 * 1024 * 1024;

@@ -1,6 +1,6 @@
 //! What can go wrong with the database, and what to do about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::store::fault::StorageFault;
 
@@ -82,6 +82,40 @@ pub enum StoreError {
         path: PathBuf,
         /// How long was waited, in seconds.
         seconds: u32,
+    },
+    /// The file is not where it was when it was opened.
+    #[error(
+        "the database {path} is not the one that was opened any more ({what}); nothing more is sent. Put its file back, or restore a backup by `onthedot --db {path} db restore BACKUP`, then start again"
+    )]
+    Gone {
+        /// The database.
+        path: PathBuf,
+        /// What became of which file.
+        what: String,
+    },
+    /// The file is gone, and what stands beside it knows of it.
+    #[error(
+        "the database {path} {what}, but it was used: {signs}. A new one in its place knows nothing of what went out and could send it again, so none is made and nothing is sent. Put the file back; or restore a backup by `onthedot --db {path} db restore BACKUP`; or, to begin anew all the same, move {beside} away"
+    )]
+    Missing {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with its file.
+        what: &'static str,
+        /// By what it is known that it was used.
+        signs: String,
+        /// The files that know it.
+        beside: String,
+    },
+    /// The file has several names, and this is not the one it is used by.
+    #[error(
+        "the database {path} is one file with several names ({how}), and may be used by one of them only: what SQLite writes stands beside that one first. Use the name that has a .witness file beside it, or, where none has, remove all names but one; or make a copy by `onthedot --db THAT db backup COPY` and use the copy"
+    )]
+    OtherName {
+        /// The name that was given.
+        path: PathBuf,
+        /// How it came to have several.
+        how: String,
     },
     /// The file cannot be read or written.
     #[error(
@@ -168,6 +202,12 @@ impl StoreError {
         move |source| StoreError::Database { doing, source }
     }
 
+    /// A daemon holds the file under another name.
+    pub(super) fn locked_elsewhere(path: &Path, pid: Option<u32>) -> StoreError {
+        let pid = pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+        StoreError::Locked { path: path.to_owned(), pid: format!("{pid}, under another name of the file") }
+    }
+
     /// The fault of the storage that this error tells of, if it is one.
     pub fn storage_fault(&self) -> Option<StorageFault> {
         match self {
@@ -175,6 +215,7 @@ impl StoreError {
             StoreError::NoRoom { what, .. } => Some(StorageFault::NoRoom(what.clone())),
             StoreError::Failed { what, .. } => Some(StorageFault::Failed(what.clone())),
             StoreError::Damaged { what, .. } => Some(StorageFault::Damaged(what.clone())),
+            StoreError::Gone { what, .. } => Some(StorageFault::Gone(what.clone())),
             _ => None,
         }
     }

@@ -14,6 +14,8 @@ pub enum StorageFault {
     Failed(String),
     /// The file is damaged.
     Damaged(String),
+    /// The paths lead to other files than those that were opened: what is written is written to nobody's database.
+    Gone(String),
 }
 
 impl StorageFault {
@@ -41,6 +43,7 @@ impl StorageFault {
             StorageFault::NoRoom(what) => StoreError::NoRoom { path, what },
             StorageFault::Failed(what) => StoreError::Failed { path, what },
             StorageFault::Damaged(what) => StoreError::Damaged { path, what },
+            StorageFault::Gone(what) => StoreError::Gone { path, what },
         }
     }
 }

@@ -21,12 +21,13 @@ use crate::domain::state::Event;
 use crate::domain::time::Timestamp;
 use crate::store::ack_queue::AckQueue;
 use crate::store::error::sqlite_code;
+use crate::store::names::real_path;
 use crate::store::sqlite_writer::Writer;
 use crate::store::{
     AckNews, AckTally, ClaimAnswer, DaemonLock, Doubt, EchoFits, EchoNews, Evidence, Gate, NewMessages, Outage,
     Publish, RecentBody, Recipient, Renewal, StorageFault, Store, StoreError, StoredContent, StoredJob, Verified,
     sqlite_audience, sqlite_claim, sqlite_doubt, sqlite_live, sqlite_overlap, sqlite_plan, sqlite_renew,
-    sqlite_restore, sqlite_senders, sqlite_upkeep,
+    sqlite_restore, sqlite_senders, sqlite_upkeep, whereabouts,
 };
 
 /// The schema, embedded.
@@ -78,7 +79,8 @@ impl SqliteStore {
     /// Opens a database file.
     ///
     /// # Errors
-    /// [`StoreError`] with the way out: absent, locked, newer, damaged, not writable.
+    /// [`StoreError`] with the way out: absent, missing beside its witness, reached by another name, locked, newer, damaged,
+    /// not writable.
     pub async fn open(path: &Path, opening: Opening) -> Result<SqliteStore, StoreError> {
         SqliteStore::open_with_seed(path, opening, None).await
     }
@@ -88,6 +90,9 @@ impl SqliteStore {
     /// # Errors
     /// As [`SqliteStore::open`], and [`StoreError::OtherSeed`] where the database has another seed.
     pub async fn open_with_seed(path: &Path, opening: Opening, wanted: Option<u64>) -> Result<SqliteStore, StoreError> {
+        let path = &real_path(path);
+        whereabouts::refuse_missing(path)?;
+        whereabouts::refuse_other_name(path)?;
         let exists = path.exists();
         if !exists && opening == Opening::Reading {
             return Err(StoreError::Absent { path: path.to_owned() });
@@ -133,6 +138,8 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Absent`] where there is none, and what opening it refuses.
     pub async fn schema(path: &Path) -> Result<(i64, i64), StoreError> {
+        let path = &real_path(path);
+        whereabouts::refuse_missing(path)?;
         if !path.exists() {
             return Err(StoreError::Absent { path: path.to_owned() });
         }
@@ -267,10 +274,13 @@ async fn bring_to_schema(connection: &mut SqliteConnection, path: &Path, opening
     if found == known {
         return Ok(());
     }
+    if found == 0 {
+        whereabouts::refuse_bare(path)?;
+    }
     // Only the holder of the lock migrates: sqlx's own lock is empty for SQLite.
     let _lock = match opening {
         Opening::Daemon => None,
-        Opening::Beside => Some(DaemonLock::take(path)?),
+        Opening::Beside => Some(DaemonLock::take_beside(path)?),
         Opening::Reading => return Err(StoreError::Absent { path: path.to_owned() }),
     };
     MIGRATIONS.run(connection).await.map_err(|e| match e {

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::crash_point;
 use crate::domain::time::Timestamp;
-use crate::store::lock::beside;
+use crate::store::names::{beside, real_path};
 use crate::store::sqlite::{check_file, connect, create_private};
 use crate::store::{SqliteStore, StoreError};
 
@@ -99,6 +99,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Unwritable`] when a file cannot be copied or written; then the database is as it was.
     pub async fn put_in_place(backup: &Path, database: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
+        let database = &real_path(database);
         let unwritable = |e: std::io::Error| StoreError::Unwritable { path: database.to_owned(), what: e.to_string() };
         let part = beside(database, ".part");
         let _ = std::fs::remove_file(&part);
@@ -106,10 +107,7 @@ impl SqliteStore {
         let mut to = std::fs::OpenOptions::new().write(true).open(&part).map_err(unwritable)?;
         let mut from = std::fs::File::open(backup).map_err(unwritable)?;
         std::io::copy(&mut from, &mut to).and_then(|_| to.sync_all()).map_err(unwritable)?;
-        let kept = match database.exists() {
-            true => Some(keep_aside(database, now).await.map_err(unwritable)?),
-            false => None,
-        };
+        let kept = keep_aside(database, now).await.map_err(unwritable)?;
         crash_point::pass("kept_aside");
         // A log that stayed would be played into the backup.
         for ending in ["-wal", "-shm"] {
@@ -134,9 +132,16 @@ impl SqliteStore {
     }
 }
 
-/// Gives a database a second name, with its log folded in where it can still be read.
-async fn keep_aside(database: &Path, now: Timestamp) -> std::io::Result<PathBuf> {
-    if let Ok(mut connection) = connect(database, false).await {
+/// Gives a database a second name, with its log folded in where it can still be read. Of one that is gone the log alone.
+async fn keep_aside(database: &Path, now: Timestamp) -> std::io::Result<Option<PathBuf>> {
+    let bytes = |ending| std::fs::metadata(beside(database, ending)).map_or(0, |m| m.len());
+    if bytes("") == 0 && bytes("-wal") == 0 {
+        return Ok(None);
+    }
+    // With the first look at an empty file SQLite would remove its log.
+    if bytes("") > 0
+        && let Ok(mut connection) = connect(database, false).await
+    {
         let _ = fold(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await;
         let _ = connection.close().await;
     }
@@ -150,13 +155,13 @@ async fn keep_aside(database: &Path, now: Timestamp) -> std::io::Result<PathBuf>
     }
     for ending in ["", "-wal"] {
         let (old, new) = (beside(database, ending), beside(&kept, ending));
-        if old.exists() && std::fs::hard_link(&old, &new).is_err() {
+        if bytes(ending) > 0 && std::fs::hard_link(&old, &new).is_err() {
             let mut to = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
             std::io::copy(&mut std::fs::File::open(&old)?, &mut to)?;
             to.sync_all()?;
         }
     }
-    Ok(kept)
+    Ok(Some(if bytes("") > 0 { kept } else { beside(&kept, "-wal") }))
 }
 
 async fn fold(connection: &mut SqliteConnection, how: &'static str) -> Result<Folded, StoreError> {
@@ -188,8 +193,8 @@ mod tests {
             assert!(names.insert(kept));
         }
         // The database itself, kept under a second name by a restore that was cut off, is not copied onto itself.
-        let kept = keep_aside(&database, now).await.unwrap();
-        let again = keep_aside(&database, now).await.unwrap();
+        let kept = keep_aside(&database, now).await.unwrap().unwrap();
+        let again = keep_aside(&database, now).await.unwrap().unwrap();
         assert!(kept != again && std::fs::metadata(&database).unwrap().len() > 0);
     }
 }

@@ -13,6 +13,7 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::store::ballast::Ballast;
 use crate::store::sqlite_upkeep::{meta, set_meta};
 use crate::store::sqlite_writer::{DaemonsOwn, MARKS};
+use crate::store::whereabouts::other_names;
 use crate::store::witness::{Testimony, Witness};
 use crate::store::{NewMessages, PauseScope, SqliteStore, StoreError};
 
@@ -45,12 +46,19 @@ pub(super) async fn begin(connection: &mut SqliteConnection, path: &Path) -> Res
     let generation = meta(connection, GENERATION).await?.and_then(|g| u64::from_str_radix(&g, 16).ok());
     let marks: u64 = meta(connection, MARKS).await?.and_then(|m| m.parse().ok()).unwrap_or(0);
     let machine = (meta(connection, MACHINE).await?, this_machine());
+    if let Some(how) = other_names(path) {
+        tracing::warn!(
+            "the database {} can be reached by another name ({how}): use no other than this one",
+            path.display()
+        );
+    }
     let testimony = match (generation, set_back(generation, marks, Witness::hear(path), &machine, now)) {
         (Some(generation), None) => Testimony { generation, marks, at: now },
         (known, found) => {
             let testimony = Testimony { generation: getrandom::u64().unwrap_or(1), marks, at: now };
-            // A new database is witnessed first: one that died in between is still a new one.
-            if known.is_none() {
+            // A new database is witnessed first: one that died in between is still a new one. A witness that knows more than
+            // the database is heard until the database is held.
+            if known.is_none() && found.is_none() {
                 Witness::call(path, testimony)?;
             }
             hold(connection, testimony, machine.1.as_deref(), found).await?;
@@ -70,7 +78,14 @@ fn set_back(
     now: Timestamp,
 ) -> Option<SetBack> {
     let found = |maybe_sent_until, why: String| Some(SetBack { noticed_at: now, maybe_sent_until, why, held: 0 });
-    let generation = generation?;
+    let Some(generation) = generation else {
+        let used = witness.filter(|w| w.marks > 0)?;
+        let why = format!(
+            "{} sends were begun here, the last at {}, and it knows of none: it is a state from before the first start",
+            used.marks, used.at
+        );
+        return found(used.at, why);
+    };
     match witness {
         None => found(now, "the witness that was kept beside it is not there: it is a copy".to_owned()),
         Some(w) if w.generation != generation => {
@@ -204,6 +219,8 @@ mod tests {
             set_back(g, marks, w, m, now).map(|f| f.maybe_sent_until)
         };
         assert_eq!(judge(None, 0, None, &here), None, "a new one");
+        assert_eq!(judge(None, 0, seen(0), &here), None, "one whose first start ended early");
+        assert_eq!(judge(None, 0, seen(1), &here), Some(Timestamp(5)), "a backup from before the first start");
         assert_eq!(judge(Some(7), 3, seen(3), &here), None);
         assert_eq!(judge(Some(7), 3, seen(2), &here), None, "a power cut");
         assert_eq!(judge(Some(7), 3, seen(4), &here), Some(Timestamp(5)), "an earlier state");

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::store::lock::beside;
+use crate::store::names::beside;
 
 /// What a witness knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -17,6 +17,7 @@ use crate::store::sqlite_foreign::Foreign;
 use crate::store::sqlite_insert::{Inserts, insert_rows};
 use crate::store::sqlite_upkeep::set_meta;
 use crate::store::sqlite_usual::Usual;
+use crate::store::whereabouts::OpenFiles;
 use crate::store::{StorageFault, StoreError};
 
 /// Changes of state in one transaction: keeps a commit to some tens of milliseconds.
@@ -50,6 +51,7 @@ pub(super) struct Actor {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) changes: Arc<watch::Sender<u64>>,
     pub(super) foreign: Foreign,
+    pub(super) files: OpenFiles,
     pub(super) path: PathBuf,
     /// Of the daemon, which keeps the log short too; other commands must not stall it by that.
     pub(super) own: Option<DaemonsOwn>,
@@ -68,8 +70,9 @@ impl Actor {
             // Only receiving and ticking stand in the select: neither loses anything when the other wins.
             let received = tokio::select! {
                 biased;
-                n = self.commands.recv_many(&mut batch, 256) => Some(n),
+                // First: a writer that is never idle looks too.
                 _ = look.tick() => None,
+                n = self.commands.recv_many(&mut batch, 256) => Some(n),
             };
             match received {
                 Some(0) => break,
@@ -183,6 +186,9 @@ impl Actor {
             let Err(e) = sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await else { return Ok(()) };
             if !matches!(sqlite_code(&e), Some(5 | 6)) {
                 return Err(StoreError::Database { doing: "begin a transaction", source: e });
+            }
+            if self.meets_loss().await {
+                return Err(self.fault.borrow().as_ref().map_or(StoreError::Closed, |f| f.error(self.path.clone())));
             }
             let seconds = u32::try_from(waited.elapsed().0 / 1_000).unwrap_or(u32::MAX);
             if self.own.is_none() && seconds >= COMMANDS_WAIT_S {
@@ -359,10 +365,11 @@ impl Actor {
         }
     }
 
-    /// Looks for changes of other processes, and now and then for room where there is none.
+    /// Looks whether the files are still those that were opened, for changes of other processes, and now and then for room where
+    /// there is none.
     async fn look_around(&mut self) {
         let fault = self.fault.borrow().clone();
-        if fault.as_ref().is_some_and(|f| !f.heals()) {
+        if fault.as_ref().is_some_and(|f| !f.heals()) || self.meets_loss().await {
             return;
         }
         self.looks = self.looks.wrapping_add(1);
@@ -375,6 +382,7 @@ impl Actor {
     }
 
     async fn close(mut self) {
+        let _ = self.meets_loss().await;
         if self.own.is_some() && self.fault.borrow().is_none() {
             // Whoever still reads keeps the log from being folded in, but not the daemon from ending.
             let _ = sqlx::query("PRAGMA busy_timeout = 100").execute(&mut self.connection).await;

@@ -80,6 +80,18 @@ impl Actor {
         self.fault.send_replace(Some(fault));
     }
 
+    /// Whether the paths of the database lead to other files by now; then nothing more is written. The log is folded into the
+    /// file that was opened first: whoever moved that one has it whole, and no log is left to be played into another.
+    pub(super) async fn meets_loss(&mut self) -> bool {
+        let Some(loss) = self.files.loss() else { return false };
+        if loss.whole && self.fault.borrow().as_ref().is_none_or(StorageFault::heals) {
+            let _ = sqlx::query("PRAGMA busy_timeout = 100").execute(&mut self.connection).await;
+            let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await;
+        }
+        self.meet(StorageFault::Gone(loss.what));
+        true
+    }
+
     /// Something was written: where there was no room, there is some now.
     pub(super) fn recovered(&mut self) {
         if self.fault.borrow().is_none() || !self.own.as_mut().is_none_or(|own| own.ballast.retake()) {

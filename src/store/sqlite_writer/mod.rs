@@ -16,6 +16,7 @@ use crate::domain::message::{Change, Verdict};
 use crate::store::ballast::Ballast;
 use crate::store::sqlite_foreign::Foreign;
 use crate::store::sqlite_insert::InsertReply;
+use crate::store::whereabouts::OpenFiles;
 use crate::store::witness::{Testimony, Witness};
 use crate::store::{NewMessages, StorageFault, StoreError};
 use crate::yield_point;
@@ -75,6 +76,7 @@ impl Writer {
             commands,
             changes: Arc::clone(&changes),
             foreign: Foreign::new(&path),
+            files: OpenFiles::of(&path),
             path,
             own,
             fault: Arc::clone(&fault),
