@@ -106,8 +106,18 @@ const ALLOWED: [(&str, &[&str]); 37] = [
 ];
 
 /// Crates the first two floors may calculate with.
-const CALCULATORS: [&str; 8] =
-    ["std", "serde", "serde_json", "jiff", "minijinja", "chrono", "thiserror", "rlibphonenumber"];
+const CALCULATORS: [&str; 10] = [
+    "std",
+    "serde",
+    "serde_json",
+    "jiff",
+    "minijinja",
+    "chrono",
+    "thiserror",
+    "rlibphonenumber",
+    "icu_casemap",
+    "icu_normalizer",
+];
 
 /// The longest function, in lines. Lower it when you can; it never goes up.
 const LONGEST_FUNCTION: usize = 79;

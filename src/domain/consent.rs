@@ -1,5 +1,7 @@
 //! Consent: what a recipient's own words say about being written to.
 
+use crate::domain::wording::{asks, plain};
+
 /// What somebody said about being written to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Consent {
@@ -121,7 +123,7 @@ const OUT: &[&str] = &[
     "الغاء الاشتراك",
     "الغاء اشتراكي",
     "اوقف",
-    "اوقفوا الرسائل",
+    "اوقفوا الرسايل",
 ];
 
 /// Messages that opt in again.
@@ -235,6 +237,8 @@ pub struct OptOut {
     pub confirm_out: Option<String>,
     /// What is answered to an opt-in.
     pub confirm_in: Option<String>,
+    /// Whether the recipient's opt-in also lifts what a person suppressed.
+    pub lifts_manual: bool,
 }
 
 impl OptOut {
@@ -249,7 +253,7 @@ impl OptOut {
 
 /// A whole message as keywords are compared, if it could be one.
 fn sayable(text: &str) -> Option<String> {
-    if text.chars().count() > LONGEST || text.contains(['?', '؟']) {
+    if text.chars().count() > LONGEST || asks(text) {
         return None;
     }
     let said = plain(text);
@@ -258,22 +262,6 @@ fn sayable(text: &str) -> Option<String> {
 
 /// Longer messages say more than a keyword, whatever they consist of, in characters.
 const LONGEST: usize = 200;
-
-/// A message in small letters without accents and punctuation, its words parted by single spaces.
-fn plain(text: &str) -> String {
-    let mut said = String::new();
-    for c in text.chars().flat_map(|c| half_width(c).to_lowercase()) {
-        match base(c) {
-            Some(c) if c.is_alphanumeric() => said.push(c),
-            // An apostrophe belongs to its word; what cannot be seen parts none.
-            Some('\'' | '’' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}') | None => {}
-            Some(_) if !said.is_empty() && !said.ends_with(' ') => said.push(' '),
-            Some(_) => {}
-        }
-    }
-    said.truncate(said.trim_end().len());
-    said
-}
 
 /// What is said without the words of courtesy around it.
 fn without_politeness(said: &str) -> &str {
@@ -295,32 +283,6 @@ fn without_politeness(said: &str) -> &str {
 fn once(said: &str) -> &str {
     let first = said.split(' ').next().unwrap_or_default();
     if said.split(' ').all(|word| word == first) { first } else { said }
-}
-
-/// A full-width letter of East Asian keyboards as the ordinary one (Unicode, "Halfwidth and Fullwidth Forms").
-fn half_width(c: char) -> char {
-    match u32::from(c) {
-        wide @ 0xff01..=0xff5e => char::from_u32(wide - 0xfee0).unwrap_or(c),
-        _ => c,
-    }
-}
-
-/// A letter without its accent; nothing of a mark by itself.
-fn base(c: char) -> Option<char> {
-    Some(match c {
-        'à' | 'á' | 'â' | 'ã' | 'ä' | 'å' => 'a',
-        'ç' => 'c',
-        'è' | 'é' | 'ê' | 'ë' => 'e',
-        'ì' | 'í' | 'î' | 'ï' => 'i',
-        'ñ' => 'n',
-        'ò' | 'ó' | 'ô' | 'õ' | 'ö' => 'o',
-        'ù' | 'ú' | 'û' | 'ü' => 'u',
-        // Alef with its marks.
-        'أ' | 'إ' | 'آ' | 'ٱ' => 'ا',
-        // Accents that stand by themselves, Arabic vowels, and the stretching of a word.
-        '\u{300}'..='\u{36f}' | '\u{64b}'..='\u{65f}' | '\u{640}' => return None,
-        c => c,
-    })
 }
 
 #[cfg(test)]
@@ -345,6 +307,29 @@ mod tests {
         for (text, verdict) in said.into_iter().zip(verdicts) {
             assert_eq!(keywords.read(text), verdict, "{text}");
         }
+    }
+
+    #[test]
+    fn the_usual_words_stand_as_they_are_compared() {
+        for word in [OUT, IN, POLITE].concat() {
+            assert_eq!(plain(word), word);
+        }
+    }
+
+    #[test]
+    fn words_of_an_instance_are_met_in_capitals_and_in_other_forms() {
+        let mut keywords = Keywords::default();
+        for word in ["τέλος", "De\u{301}crochez", "Schluß", "çıkış"] {
+            assert!(keywords.add(word, Consent::Out), "{word}");
+        }
+        for text in ["ΤΕΛΟΣ", "τέλος!", "Τέλοσ", "DÉCROCHEZ", "décrochez", "SCHLUSS", "ÇIKIŞ", "ＳＣＨＬＵＳＳ"]
+        {
+            assert_eq!(keywords.read(text), Some(Consent::Out), "{text}");
+        }
+        for text in ["ΤΕΛΟΣ;", "τέλος\u{37e}", "Schluß？", "τέλος είναι"] {
+            assert_eq!(keywords.read(text), None, "{text}");
+        }
+        assert!(!keywords.add("τέλος\u{37e}", Consent::Out), "a question is no keyword");
     }
 
     #[test]

@@ -61,3 +61,4 @@ pub mod timeline;
 pub mod typing;
 pub mod warm_up;
 pub mod window;
+mod wording;
