@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::country::Country;
+use crate::domain::wording::is_invisible;
 
 /// A chat as its gateway names it, such as `491701234567@c.us`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -73,6 +74,38 @@ pub fn parse_whatsapp_in(given: &str, country: Country) -> Result<Chat, AddressE
         None => parse_whatsapp(given),
         Some(Ok(digits)) => Ok(Chat(format!("{digits}@c.us").into())),
         Some(Err(reason)) => Err(AddressError { given: given.trim().chars().take(80).collect(), reason }),
+    }
+}
+
+/// Reads a WhatsApp address as a gateway tells it: the one door for every chat that comes in, so that it is named as the rows of
+/// messages name it. Beside what [`parse_whatsapp`] reads, a number may have the device it was written with
+/// (`4917…:12@c.us`), WhatsApp's own server (`@s.whatsapp.net`), capitals, spaces, invisible marks and no `+`: what a gateway tells
+/// always has its country code.
+///
+/// # Errors
+/// [`AddressError`] for what is no chat that could be written to.
+pub fn parse_whatsapp_told(given: &str) -> Result<Chat, AddressError> {
+    let refuse = |reason| AddressError { given: given.chars().take(80).collect(), reason };
+    let text: String = given.chars().filter(|c| !c.is_whitespace() && !is_invisible(*c)).collect();
+    let (id, server) = text.split_once('@').unwrap_or((&text, "c.us"));
+    match server.to_ascii_lowercase().as_str() {
+        "c.us" | "s.whatsapp.net" => {
+            let number = without_device(id);
+            let digits = parse_number(&format!("+{}", number.strip_prefix('+').unwrap_or(number))).map_err(refuse)?;
+            Ok(Chat(format!("{digits}@c.us").into()))
+        }
+        "lid" => parse_with_server(without_device(id), "lid").map_err(refuse),
+        server => parse_with_server(id, server).map_err(refuse),
+    }
+}
+
+/// The user of `user:device`; before the colon some engines also tell an agent, as in `user.0:device` or `user_1:device`.
+fn without_device(id: &str) -> &str {
+    match id.split_once(':') {
+        Some((user, device)) if !device.is_empty() && device.bytes().all(|b| b.is_ascii_digit()) => {
+            user.split(['.', '_']).next().unwrap_or(user)
+        }
+        _ => id,
     }
 }
 
@@ -151,6 +184,53 @@ mod tests {
             (" +49 (170) 123-45.67 ", "491701234567@c.us"),
         ] {
             assert_eq!(parse_whatsapp(given).unwrap().as_str(), chat, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_chat_that_a_gateway_tells_has_the_name_of_its_messages() {
+        for given in [
+            "491701234567@c.us",
+            "491701234567",
+            "491701234567:12@c.us",
+            "491701234567:0@s.whatsapp.net",
+            "491701234567.0:12@s.whatsapp.net",
+            "491701234567_1:12@s.whatsapp.net",
+            "491701234567@s.whatsapp.net",
+            "491701234567@C.US",
+            "491701234567@S.WhatsApp.Net",
+            "+491701234567@c.us",
+            "+49 170 1234567",
+            "49 170 1234567",
+            "+49 (170) 123-45.67",
+            " 491701234567@c.us\n",
+            "\u{202a}+49\u{a0}170\u{a0}1234567\u{202c}",
+            "\u{feff}491701234567\u{200b}@c.us",
+        ] {
+            assert_eq!(parse_whatsapp_told(given).unwrap().as_str(), "491701234567@c.us", "{given:?}");
+        }
+        for (given, chat) in [
+            ("120363025246125486@G.us", "120363025246125486@g.us"),
+            ("4917012345-1600000000@g.us", "4917012345-1600000000@g.us"),
+            ("120363025246125486@newsletter", "120363025246125486@newsletter"),
+            ("98765432101234:7@lid", "98765432101234@lid"),
+            ("98765432101234@lid", "98765432101234@lid"),
+        ] {
+            assert_eq!(parse_whatsapp_told(given).unwrap().as_str(), chat);
+        }
+        for given in [
+            "",
+            "@c.us",
+            "0@c.us",
+            "01701234567@c.us",
+            "491701234567.0",
+            "491701234567:x@c.us",
+            "status@broadcast",
+            "Ada@c.us",
+            "49170@c.us",
+            "491701234567@x.y",
+        ] {
+            assert!(parse_whatsapp_told(given).is_err(), "{given:?}");
         }
     }
 
