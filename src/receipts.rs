@@ -12,6 +12,7 @@ use crate::domain::content::Content;
 use crate::domain::id::InstanceName;
 use crate::domain::recipient::Chat;
 use crate::domain::time::Timestamp;
+use crate::domain::words::said_at;
 use crate::feed::{Feed, News};
 use crate::gateway::signature::{HookProof, STAMP_HEADER, is_stale};
 use crate::gateway::{Gateway, HookEvent};
@@ -47,6 +48,8 @@ pub struct Inbox {
     pub proof: HookProof,
     /// What counts as an opt-out and an opt-in.
     pub keywords: Keywords,
+    /// Whether an opt-in lifts what a person suppressed, too.
+    pub lifts_manual: bool,
     /// Makes the answer to one.
     pub confirm: Confirm,
 }
@@ -191,16 +194,37 @@ fn sort(name: &InstanceName, inbox: &Inbox, events: Vec<HookEvent>, now: Timesta
                 tracing::info!(gateway_id, "ack: {}", ack.name());
                 sorted.acks.push(AckNews { instance, gateway_id, participant, ack, at: now, source: "webhook" });
             }
-            HookEvent::Reply { chat, gateway_id, text } => {
+            HookEvent::Reply { chat, gateway_id, text, at } => {
                 // In a group somebody speaks for himself only.
                 if let Some(verdict) = inbox.keywords.read(&text).filter(|_| !chat.as_str().ends_with("@g.us")) {
                     tracing::info!(gateway_id, "somebody opted {}", verdict.name());
-                    let (source, note) = (ConsentSource::Keyword, Some(text));
-                    let confirm = (inbox.confirm)(&chat, verdict, now).map(Box::new);
-                    sorted.consents.push(ConsentNews { chat: chat.clone(), verdict, source, note, at: now, confirm });
+                    sorted.consents.push(ConsentNews {
+                        chat: chat.clone(),
+                        verdict,
+                        source: ConsentSource::Keyword,
+                        note: Some(text),
+                        at: now,
+                        said_at: said_at(verdict, at, now),
+                        message: Some((instance.clone(), gateway_id.clone())),
+                        lifts_manual: inbox.lifts_manual && verdict == Consent::In,
+                        confirm: (inbox.confirm)(&chat, verdict, now).map(Box::new),
+                    });
                 }
                 tracing::info!(gateway_id, "somebody wrote");
                 sorted.replies.push(ReplyNews { instance, gateway_id, chat, at: now });
+            }
+            HookEvent::Stray { text, why } if inbox.keywords.read(&text) == Some(Consent::Out) => {
+                tracing::error!(
+                    %instance,
+                    why,
+                    "somebody opted out, and nobody is suppressed: their message does not tell who they are. Look for it at the \
+                     phone, and run `onthedot contact suppress NUMBER`"
+                );
+                sorted.others.push("opt-out of nobody known".to_owned());
+            }
+            HookEvent::Stray { why, .. } => {
+                tracing::debug!(%instance, why, "somebody wrote, and it does not tell who");
+                sorted.others.push("message of nobody known".to_owned());
             }
             HookEvent::Echo { chat, gateway_id, text, at } => {
                 let body = Some(body_hash(&chat, &Content::text(&text)));

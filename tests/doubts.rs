@@ -132,7 +132,7 @@ fn an_ack_for_the_id_that_an_unclear_answer_named_settles_it() {
     let (bench, _daemon) = begin(scenario, "  asked: { in: 100ms, to: \"201000000001\", text: hi }\n");
     becomes(&bench, "asked", "in_doubt", None);
     let ack = "{\"event\":\"message.ack\",\"payload\":{\"id\":\"true_201000000001@c.us_3EB0NAMED\",\"fromMe\":true,\"ack\":2}}";
-    post(&bench, ack, 401);
+    assert_eq!(bench.post_hook("shop", ack), 401);
     assert_eq!(of_job(&bench, "asked")["state"], "in_doubt", "an unproven webhook changes nothing");
 }
 
@@ -176,22 +176,4 @@ fn five_unclear_answers_in_a_row_open_the_circuit_and_what_waits_is_sent_once_it
     assert_eq!(asked(), 5, "nothing more becomes doubtful");
     until("the rest is sent", LIMIT, || bench.json(&["stats"])["states"]["sent"] == 5);
     assert_eq!(instance()["state"], "working");
-}
-
-/// Posts a webhook without a signature, and expects this status.
-fn post(bench: &Bench, body: &str, status: u16) {
-    use std::io::{Read, Write};
-    let log = bench.log();
-    let address =
-        log.split("address=").find_map(|t| t.split_whitespace().next().filter(|a| a.starts_with("127."))).unwrap();
-    let listening = log.lines().find(|l| l.contains("listening for webhooks")).and_then(|l| l.split("address=").nth(1));
-    let address = listening.unwrap_or(address).trim();
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    let head =
-        format!("POST /hooks/shop HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
 }

@@ -157,6 +157,14 @@ fn the_schema_knows_every_key_and_the_reference_tells_it() {
             "version: 1\ninstances: { shop: { gateway: sandbox, window: { zzzzzz: 1 } } }\n".to_owned(),
             format!("{shop}/properties/window"),
         ),
+        (
+            "version: 1\ninstances: { shop: { gateway: sandbox, opt_out: { zzzzzz: 1 } } }\n".to_owned(),
+            format!("{shop}/properties/opt_out"),
+        ),
+        (
+            "version: 1\ninstances: { shop: { gateway: sandbox, opt_in: { zzzzzz: 1 } } }\n".to_owned(),
+            format!("{shop}/properties/opt_in"),
+        ),
         (job("text: hi, retry: { zzzzzz: 1 }"), format!("{jobs}/properties/retry")),
         (job("text: hi, typing: { zzzzzz: 1 }"), format!("{jobs}/properties/typing/anyOf/1")),
         (job("image: { zzzzzz: 1 }"), format!("{jobs}/properties/image/anyOf/1")),

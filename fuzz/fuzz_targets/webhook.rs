@@ -28,6 +28,7 @@ fuzz_target!(|body: &[u8]| {
             HookEvent::Reply { gateway_id, chat, .. } | HookEvent::Echo { gateway_id, chat, .. } => {
                 assert!(!gateway_id.is_empty() && !chat.as_str().is_empty());
             }
+            HookEvent::Stray { why, .. } => assert!(!why.is_empty()),
             HookEvent::Other { event } => assert!(!event.is_empty()),
         }
     }

@@ -217,7 +217,9 @@ async fn show(global: &Global, chat: &str, out: &Out) -> anyhow::Result<Exit> {
     }
     lines.extend(said.iter().map(|c| {
         let note = safe(c.note.as_deref().unwrap_or(""));
-        format!("opted {:<4} {}  by {}  {note}", c.verdict.name(), zone.show_exactly(c.at), c.source.name())
+        let at = zone.show_exactly(c.said_at.unwrap_or(c.at));
+        let overruled = if c.overruled { "(changes nothing: another word counts)  " } else { "" };
+        format!("opted {:<4} {at}  by {}  {overruled}{note}", c.verdict.name(), c.source.name())
     }));
     out.data(&lines.join("\n"))?;
     if !messages.is_empty() {
@@ -238,9 +240,14 @@ async fn record(
     let store = place::open(global, Opening::Beside).await?;
     let (mut changes, at) = (Vec::new(), clock::now());
     for chat in &chats {
-        if store.suppression(chat.as_str()).await?.is_some() == (verdict == Consent::In) {
-            let (chat, note) = (chat.clone(), note.clone());
-            changes.push(ConsentNews { chat, verdict, source: ConsentSource::Person, note, at, confirm: None });
+        let by = store.suppression(chat.as_str()).await?.map(|s| s.source);
+        let is_new = match verdict {
+            // What the recipient said a person may say, too: then their opt-in does not lift it.
+            Consent::Out => by.is_none_or(|by| by == ConsentSource::Keyword),
+            Consent::In => by.is_some(),
+        };
+        if is_new {
+            changes.push(ConsentNews::by_person(chat.clone(), verdict, note.clone(), at));
         }
     }
     let changed: Vec<String> = changes.iter().map(|c| c.chat.as_str().to_owned()).collect();
@@ -277,5 +284,8 @@ fn suppression(s: &SuppressionView) -> Value {
 }
 
 fn consent(c: &ConsentView) -> Value {
-    json!({ "at": Timestamp::to_rfc3339(c.at), "verdict": c.verdict.name(), "source": c.source.name(), "note": c.note })
+    json!({
+        "at": c.at.to_rfc3339(), "said_at": c.said_at.map(Timestamp::to_rfc3339), "verdict": c.verdict.name(),
+        "source": c.source.name(), "note": c.note, "overruled": c.overruled,
+    })
 }

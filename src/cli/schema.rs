@@ -427,6 +427,7 @@ fn instance() -> Value {
         &["connect", "typing", "send", "read"].map(|k| (k, text("A duration."))),
         &[],
     );
+    let lifts_manual = ("lifts_manual", flag("It also lifts what a person suppressed."));
     object(
         "A logged-in account.",
         &[
@@ -439,21 +440,21 @@ fn instance() -> Value {
             ("window", window()),
             ("timeouts", timeouts),
             ("doubt", object("Doubts.", &[("quarantine", text("How long before its history is trusted."))], &[])),
-            ("opt_out", keywords("What a recipient writes to hear no more.")),
-            ("opt_in", keywords("What a recipient writes to be written to again.")),
+            ("opt_out", keywords("What a recipient writes to hear no more.", &[])),
+            ("opt_in", keywords("What a recipient writes to be written to again.", &[lifts_manual])),
         ],
         &["gateway"],
     )
 }
 
-fn keywords(what: &str) -> Value {
-    object(
-        what,
-        &[
-            ("words", one_or_more(&text("A whole message that counts besides the usual ones."))),
-            ("ignore", one_or_more(&text("A usual keyword that means something else here."))),
-            ("confirm", text("What is answered, once.")),
-        ],
-        &[],
-    )
+fn keywords(what: &str, more: &[(&str, Value)]) -> Value {
+    let all: Vec<(&str, Value)> = [
+        ("words", one_or_more(&text("A whole message that counts besides the usual ones."))),
+        ("ignore", one_or_more(&text("A usual keyword that means something else here."))),
+        ("confirm", text("What is answered, once.")),
+    ]
+    .into_iter()
+    .chain(more.iter().cloned())
+    .collect();
+    object(what, &all, &[])
 }

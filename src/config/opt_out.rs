@@ -17,11 +17,11 @@ const WORDS: usize = 100;
 impl Reading<'_> {
     /// Reads `opt_out` or `opt_in` of an instance into what is known so far. Answers its form in the database.
     pub(crate) fn opt_out(&mut self, node: &Node, verdict: Consent, kind: Option<Kind>, into: &mut OptOut) -> Json {
-        let key = match verdict {
-            Consent::Out => "opt_out",
-            Consent::In => "opt_in",
+        let (key, known): (&str, &[&str]) = match verdict {
+            Consent::Out => ("opt_out", &["words", "ignore", "confirm"]),
+            Consent::In => ("opt_in", &["words", "ignore", "confirm", "lifts_manual"]),
         };
-        let Some(map) = self.map(node, key, &["words", "ignore", "confirm"], &[]) else { return Json::Null };
+        let Some(map) = self.map(node, key, known, &[]) else { return Json::Null };
         let mut list = |name: &str| match map.get(name) {
             Some(n) => self.keywords(n, &format!("{key}.{name}")),
             None => Vec::new(),
@@ -47,14 +47,16 @@ impl Reading<'_> {
             }
         }
         let confirm = map.get("confirm").and_then(|n| self.confirmation(n, key, kind));
+        let lifts_manual = map.get("lifts_manual").and_then(|n| self.flag(n, "opt_in.lifts_manual")).unwrap_or(false);
         let written = json!({
             "words": written(&words),
             "ignore": written(&ignored),
             "confirm": confirm,
+            "lifts_manual": lifts_manual.then_some(true),
         });
         match verdict {
             Consent::Out => into.confirm_out = confirm,
-            Consent::In => into.confirm_in = confirm,
+            Consent::In => (into.confirm_in, into.lifts_manual) = (confirm, lifts_manual),
         }
         written
     }

@@ -145,7 +145,8 @@ impl Parts {
             let confirm: Confirm = Arc::new(move |chat, verdict, now| {
                 intake::confirmation(&mine, &defaults, &ids, seed, (chat, verdict, now))
             });
-            inboxes.insert(settings.name.clone(), Inbox { gateway, proof, keywords, confirm });
+            let lifts_manual = settings.opt_out.lifts_manual;
+            inboxes.insert(settings.name.clone(), Inbox { gateway, proof, keywords, lifts_manual, confirm });
         }
         Ok(inboxes)
     }

@@ -62,3 +62,4 @@ pub mod typing;
 pub mod warm_up;
 pub mod window;
 mod wording;
+pub mod words;

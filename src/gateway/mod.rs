@@ -105,6 +105,15 @@ pub enum HookEvent {
         gateway_id: String,
         /// What they wrote; empty where it is no text.
         text: String,
+        /// When, as the network says; whole seconds mostly.
+        at: Option<Timestamp>,
+    },
+    /// Somebody wrote, but it does not tell who in a form that can be written to, or by which message.
+    Stray {
+        /// What they wrote.
+        text: String,
+        /// What is missing or wrong.
+        why: String,
     },
     /// This account sent something: us, or somebody at the phone.
     Echo {

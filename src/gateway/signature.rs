@@ -52,7 +52,7 @@ const BELIEVED: (Millis, Millis) = (Millis(86_400_000), Millis::seconds(300));
 pub fn is_stale(stamp: Option<&str>, now: Timestamp) -> bool {
     let Some(given) = stamp.and_then(|s| s.trim().parse::<i64>().ok()) else { return false };
     // Ten digits are seconds until the year 2286, and as ms long past.
-    let ms = if given.abs() < 10_000_000_000 { given * 1_000 } else { given };
+    let ms = if given.unsigned_abs() < 10_000_000_000 { given * 1_000 } else { given };
     ms < now.0.saturating_sub(BELIEVED.0.0) || ms > now.0.saturating_add(BELIEVED.1.0)
 }
 
@@ -134,7 +134,16 @@ mod tests {
         {
             assert!(!is_stale(Some(fresh), now), "{fresh}");
         }
-        for stale in ["1759913599999", "1760000300001", "1759913599", "1760000301", "0", "-5", "9223372036854775807"] {
+        for stale in [
+            "1759913599999",
+            "1760000300001",
+            "1759913599",
+            "1760000301",
+            "0",
+            "-5",
+            "9223372036854775807",
+            "-9223372036854775808",
+        ] {
             assert!(is_stale(Some(stale), now), "{stale}");
         }
         assert!(!is_stale(None, now));

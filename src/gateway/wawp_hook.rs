@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::domain::ack::Ack;
-use crate::domain::recipient::Chat;
+use crate::domain::recipient::parse_whatsapp_told;
 use crate::domain::time::Timestamp;
 use crate::gateway::wawp_answer::{bare_id, gateway_id};
 use crate::gateway::{BadHook, HookEvent};
@@ -12,8 +12,8 @@ use crate::gateway::{BadHook, HookEvent};
 /// Events of one body. More would be no webhook but a flood.
 const EVENTS_LIMIT: usize = 1_000;
 
-/// The latest stamp that is believed, in seconds: the year 9999.
-const MOST_SECONDS: i64 = 253_402_300_799;
+/// Stamps that are believed, in ms: from September 2001, before there was such a network, to the year 9999.
+const BELIEVED: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=253_402_300_799_999;
 
 /// Reads a body.
 ///
@@ -40,7 +40,11 @@ fn event(value: &Value) -> Option<HookEvent> {
     };
     let payload = value.get("payload").or_else(|| value.get("data")).unwrap_or(value);
     if matches!(name, "message" | "message.any") {
-        return reply(payload).or_else(|| echo(payload)).or_else(other);
+        return match payload.get("fromMe") {
+            Some(Value::Bool(true)) => echo(payload).or_else(other),
+            Some(Value::Bool(false)) => Some(reply(payload).unwrap_or_else(|why| stray(payload, why))),
+            _ => Some(stray(payload, "it does not say whether this account wrote it".to_owned())),
+        };
     }
     if !matches!(name, "message.ack" | "message.ack.group") {
         return other();
@@ -51,46 +55,54 @@ fn event(value: &Value) -> Option<HookEvent> {
     let Some(ack) = payload.get("ack").and_then(Value::as_i64).and_then(Ack::from_level) else { return other() };
     let named = payload.get("id").and_then(Value::as_str).map(bare_id).filter(|id| !id.is_empty());
     let Some(gateway_id) = named.or_else(|| gateway_id(payload)) else { return other() };
-    let participant = payload.get("participant").and_then(Value::as_str).unwrap_or("").to_owned();
+    let participant = payload.get("participant").and_then(Value::as_str).unwrap_or("");
+    // Who of a group it was is only shown: an ack is about its message, whatever they are called.
+    let participant = parse_whatsapp_told(participant).map_or(participant.to_owned(), |chat| chat.as_str().to_owned());
     Some(HookEvent::Ack { gateway_id, participant, ack })
 }
 
-/// A message from somebody else; what this account sent itself is none.
-fn reply(payload: &Value) -> Option<HookEvent> {
-    if payload.get("fromMe") != Some(&Value::Bool(false)) {
-        return None;
-    }
-    let from = payload.get("from").and_then(Value::as_str).filter(|f| !f.is_empty())?;
-    let gateway_id = payload.get("id").and_then(Value::as_str).map(bare_id).filter(|id| !id.is_empty())?;
-    let text = payload.get("body").and_then(Value::as_str).unwrap_or("").to_owned();
-    Some(HookEvent::Reply { chat: chat_of(from), gateway_id, text })
+/// A message from somebody else, or why it cannot be told whose it is.
+fn reply(payload: &Value) -> Result<HookEvent, String> {
+    let from = payload.get("from").and_then(Value::as_str).unwrap_or("");
+    let chat = parse_whatsapp_told(from).map_err(|e| e.to_string())?;
+    let gateway_id = payload.get("id").and_then(Value::as_str).map(bare_id).filter(|id| !id.is_empty());
+    let gateway_id = gateway_id.ok_or("it has no id")?;
+    Ok(HookEvent::Reply { chat, gateway_id, text: body(payload), at: instant(payload) })
 }
 
-/// A chat by the name under which it is written to: some engines call it by WhatsApp's own, with the device it came from.
-fn chat_of(from: &str) -> Chat {
-    match from.strip_suffix("@s.whatsapp.net") {
-        Some(number) => Chat::from_stored(&format!("{}@c.us", number.split(':').next().unwrap_or(number))),
-        None => Chat::from_stored(from),
-    }
+fn stray(payload: &Value, why: String) -> HookEvent {
+    HookEvent::Stray { text: body(payload), why }
 }
 
 /// A message that this account sent. Its chat stands in its id: `to` and `from` differ between engines.
 fn echo(payload: &Value) -> Option<HookEvent> {
-    if payload.get("fromMe") != Some(&Value::Bool(true)) {
-        return None;
-    }
     let serialized = payload.get("id").and_then(Value::as_str)?;
     let chat = serialized.strip_prefix("true_")?.split('_').next().filter(|c| c.contains('@'))?;
-    let text = payload.get("body").and_then(Value::as_str).unwrap_or("").to_owned();
-    let seconds = payload.get("timestamp").and_then(Value::as_i64).filter(|s| (0..=MOST_SECONDS).contains(s));
-    let at = seconds.map(|s| Timestamp(s * 1_000));
+    let chat = parse_whatsapp_told(chat).ok()?;
     let gateway_id = Some(bare_id(serialized)).filter(|id| !id.is_empty())?;
-    Some(HookEvent::Echo { chat: Chat::from_stored(chat), gateway_id, text, at })
+    Some(HookEvent::Echo { chat, gateway_id, text: body(payload), at: instant(payload) })
+}
+
+fn body(payload: &Value) -> String {
+    payload.get("body").and_then(Value::as_str).unwrap_or("").to_owned()
+}
+
+/// When a message was sent, as the network says: in seconds, of some engines in ms, as a number or a text.
+fn instant(payload: &Value) -> Option<Timestamp> {
+    let told = match payload.get("timestamp").or_else(|| payload.get("messageTimestamp"))? {
+        Value::String(text) => text.trim().to_owned(),
+        other => other.to_string(),
+    };
+    let whole: i64 = told.split('.').next()?.parse().ok()?;
+    // Ten digits are seconds until the year 2286, and as ms long past.
+    let ms = if (0..10_000_000_000).contains(&whole) { whole * 1_000 } else { whole };
+    Some(Timestamp(ms)).filter(|at| BELIEVED.contains(&at.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::recipient::Chat;
     use serde_json::json;
 
     fn ack(id: &str, participant: &str, ack: Ack) -> HookEvent {
@@ -121,7 +133,8 @@ mod tests {
         };
         let chat = Chat::from_stored("201234567890@c.us");
         for event in ["message", "message.any"] {
-            let reply = HookEvent::Reply { chat: chat.clone(), gateway_id: "3A5F".into(), text: "on my way".into() };
+            let reply =
+                HookEvent::Reply { chat: chat.clone(), gateway_id: "3A5F".into(), text: "on my way".into(), at: None };
             assert_eq!(message(event, false), [reply]);
             assert!(
                 matches!(message(event, true)[0], HookEvent::Other { .. }),
@@ -130,12 +143,64 @@ mod tests {
         }
     }
 
+    fn one(event: &str, payload: &Value) -> HookEvent {
+        parse(json!({"event": event, "payload": payload}).to_string().as_bytes()).unwrap().remove(0)
+    }
+
     #[test]
-    fn who_writes_under_whatsapp_s_own_name_is_whom_we_write_to() {
-        for from in ["201234567890@s.whatsapp.net", "201234567890:12@s.whatsapp.net", "201234567890@c.us"] {
-            assert_eq!(chat_of(from).as_str(), "201234567890@c.us");
+    fn every_chat_that_comes_in_is_named_as_whom_we_write_to() {
+        for told in ["201234567890:12@s.whatsapp.net", "201234567890@C.US", "201234567890", "+20 123 456 7890 "] {
+            let reply = json!({"id": "false_x_3A5F", "from": told, "fromMe": false});
+            let HookEvent::Reply { chat, .. } = one("message", &reply) else { panic!("{told}") };
+            assert_eq!(chat.as_str(), "201234567890@c.us");
         }
-        assert_eq!(chat_of("222@lid").as_str(), "222@lid");
+        for told in ["201234567890:12@s.whatsapp.net", "201234567890@C.US", "201234567890:1@c.us"] {
+            let echo = json!({"id": format!("true_{told}_3EB0"), "fromMe": true});
+            let HookEvent::Echo { chat, .. } = one("message.any", &echo) else { panic!("{told}") };
+            assert_eq!(chat.as_str(), "201234567890@c.us");
+            let ack = json!({"id": "true_1203@g.us_3EB0", "fromMe": true, "participant": told, "ack": 2});
+            let HookEvent::Ack { participant, .. } = one("message.ack", &ack) else { panic!("{told}") };
+            assert_eq!(participant, "201234567890@c.us");
+        }
+    }
+
+    #[test]
+    fn a_message_of_nobody_who_could_be_written_to_is_stray_and_never_kept_under_another_name() {
+        for payload in [
+            json!({"id": "false_x_3A", "from": "status@broadcast", "fromMe": false, "body": "stop"}),
+            json!({"id": "false_x_3A", "from": "", "fromMe": false, "body": "stop"}),
+            json!({"id": "false_x_3A", "from": {"_serialized": "1"}, "fromMe": false, "body": "stop"}),
+            json!({"from": "201234567890@c.us", "fromMe": false, "body": "stop"}),
+            json!({"id": "false_x_3A", "from": "201234567890@c.us", "body": "stop"}),
+        ] {
+            let HookEvent::Stray { text, why } = one("message", &payload) else { panic!("{payload}") };
+            assert!(text == "stop" && !why.is_empty(), "{payload}");
+        }
+        let echo = json!({"id": "true_status@broadcast_3EB0", "fromMe": true});
+        assert!(matches!(one("message.any", &echo), HookEvent::Other { .. }));
+    }
+
+    #[test]
+    fn a_message_has_its_own_instant_in_seconds_or_in_ms() {
+        for stamp in [
+            json!({"timestamp": 1_760_000_000}),
+            json!({"timestamp": 1_760_000_000_000_i64}),
+            json!({"timestamp": "1760000000"}),
+            json!({"timestamp": 1_760_000_000.75}),
+            json!({"messageTimestamp": 1_760_000_000}),
+        ] {
+            assert_eq!(instant(&stamp), Some(Timestamp(1_760_000_000_000)), "{stamp}");
+        }
+        for none in [json!(null), json!({"timestamp": 0}), json!({"timestamp": -1}), json!({"timestamp": "soon"})] {
+            assert_eq!(instant(&none), None, "{none}");
+        }
+        for none in [json!({"timestamp": i64::MIN}), json!({"timestamp": i64::MAX}), json!({"timestamp": {"low": 1}})] {
+            assert_eq!(instant(&none), None, "{none}");
+        }
+        let reply =
+            json!({"id": "false_x_3A", "from": "201234567890@c.us", "fromMe": false, "timestamp": 1_760_000_000});
+        let HookEvent::Reply { at, .. } = one("message", &reply) else { panic!("{reply}") };
+        assert_eq!(at, Some(Timestamp(1_760_000_000_000)));
     }
 
     #[test]

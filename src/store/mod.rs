@@ -51,6 +51,7 @@ mod sqlite_senders;
 mod sqlite_upkeep;
 mod sqlite_usual;
 mod sqlite_watch;
+mod sqlite_words;
 mod sqlite_writer;
 mod sqlite_zones;
 pub mod view;

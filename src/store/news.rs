@@ -49,10 +49,34 @@ pub struct ConsentNews {
     pub source: ConsentSource,
     /// In which words.
     pub note: Option<String>,
-    /// When.
+    /// When it was told.
     pub at: Timestamp,
+    /// When it was said, by `domain::words::said_at`; a person's word is always the latest.
+    pub said_at: Option<Timestamp>,
+    /// The message that said so: its instance and its bare id there. Told again it is nothing.
+    pub message: Option<(InstanceName, String)>,
+    /// Whether it lifts what a person suppressed, too.
+    pub lifts_manual: bool,
     /// What is answered where that is new. To an opt-out it is the one message that still goes there.
     pub confirm: Option<Box<Confirmation>>,
+}
+
+impl ConsentNews {
+    /// What a person says about writing to a chat, by a command.
+    pub fn by_person(chat: Chat, verdict: Consent, note: Option<String>, at: Timestamp) -> ConsentNews {
+        let source = ConsentSource::Person;
+        ConsentNews {
+            chat,
+            verdict,
+            source,
+            note,
+            at,
+            said_at: Some(at),
+            message: None,
+            lifts_manual: false,
+            confirm: None,
+        }
+    }
 }
 
 /// An answer to an opt-out or an opt-in.

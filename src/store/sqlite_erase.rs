@@ -180,6 +180,9 @@ async fn forget_contact(c: &mut SqliteConnection, chat: String) -> Result<Erased
         "DELETE FROM replies WHERE chat IN (SELECT value FROM json_each(?1))",
         "UPDATE echoes SET chat = NULL, body = NULL WHERE chat IN (SELECT value FROM json_each(?1))",
         "UPDATE suppressions SET note = NULL WHERE chat IN (SELECT value FROM json_each(?1))",
+        // A word that is told again by its gateway is known by its message, which names nobody.
+        "UPDATE OR REPLACE consents SET chat = 'erased', note = NULL WHERE chat IN (SELECT value FROM json_each(?1))
+            AND gateway_id IS NOT NULL AND chat NOT IN (SELECT chat FROM suppressions)",
         "DELETE FROM consents WHERE chat IN (SELECT value FROM json_each(?1))
             AND chat NOT IN (SELECT chat FROM suppressions)",
         "UPDATE consents SET note = NULL WHERE chat IN (SELECT value FROM json_each(?1))",

@@ -1,6 +1,7 @@
 //! Real processes on a real file: the daemon, the sandbox gateway, commands, and what they leave behind.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -109,6 +110,23 @@ impl Bench {
                 None => return all,
             }
         }
+    }
+
+    /// Posts a webhook without a signature to the daemon. Answers the status.
+    pub(crate) fn post_hook(&self, instance: &str, body: &str) -> u16 {
+        let log = self.log();
+        let line = log.lines().find(|l| l.contains("listening for webhooks")).unwrap();
+        let address = line.split("address=").nth(1).unwrap().trim();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let length = body.len();
+        let head = format!(
+            "POST /hooks/{instance} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
     /// The journal of the sandbox.

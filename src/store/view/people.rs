@@ -20,14 +20,18 @@ pub struct SuppressionView {
 /// What was said about writing to somebody.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConsentView {
-    /// When.
+    /// When it was told.
     pub at: Timestamp,
+    /// When it was said, where that is known.
+    pub said_at: Option<Timestamp>,
     /// What.
     pub verdict: Consent,
     /// By whom.
     pub source: ConsentSource,
     /// In which words.
     pub note: Option<String>,
+    /// Whether it changed nothing, since another word is later or counts for more.
+    pub overruled: bool,
 }
 
 /// What is known of somebody.
