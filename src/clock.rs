@@ -21,6 +21,12 @@ thread_local! {
     static SHOWN: std::cell::Cell<Option<Timestamp>> = const { std::cell::Cell::new(None) };
 }
 
+/// Whether a simulation owns the time of this thread.
+#[cfg(debug_assertions)]
+pub fn is_simulated() -> bool {
+    shown().is_some()
+}
+
 /// What a simulation has this thread's clock show.
 #[cfg(debug_assertions)]
 fn shown() -> Option<Timestamp> {
@@ -147,7 +153,9 @@ pub async fn beat(every: Millis) {
 /// Ticks at every beat. Beats that are missed are left out.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that sleeps")]
 pub fn beats(every: Millis) -> tokio::time::Interval {
-    let first = tokio::time::Instant::now() + to_beat(every).to_duration();
+    // A simulation shares its files with nobody, and goes on by its own time.
+    let wait = if shown().is_some() { Millis(86_400_000) } else { to_beat(every) };
+    let first = tokio::time::Instant::now() + wait.to_duration();
     let mut beats = tokio::time::interval_at(first, every.to_duration());
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     beats

@@ -17,7 +17,7 @@ use crate::domain::state::{self, Event, Reason, State, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::gateway::Gateway;
 use crate::rendering::Renderer;
-use crate::store::{Doubt, EchoFits, Evidence, Store, StoreError};
+use crate::store::{Doubt, EchoFits, Evidence, Store, StoreError, body_hash};
 
 /// How often doubts are looked for.
 const LOOK_EVERY: Millis = Millis::seconds(1);
@@ -135,8 +135,8 @@ impl DoubtSeeker {
                 let event = Event::ProvedSent { sent_at: doubt.slot_at, reason: Reason::FoundInHistory };
                 (event, DoubtVerdict::Sent)
             }
-            Ruling::Unsent if doubt.recalled => (recalled(), DoubtVerdict::Unsent),
-            Ruling::Resend if doubt.recalled => (recalled(), DoubtVerdict::Dropped),
+            Ruling::Unsent if doubt.withdrawn => (not_again(), DoubtVerdict::Unsent),
+            Ruling::Resend if doubt.withdrawn => (not_again(), DoubtVerdict::Dropped),
             Ruling::Unsent => (next_try(doubt, Reason::ProvedUnsent, now), DoubtVerdict::Unsent),
             Ruling::Resend => (next_try(doubt, Reason::ResentOnDoubt, now), DoubtVerdict::Resent),
             Ruling::Drop => (Event::GivenUp { reason: Reason::Dropped }, DoubtVerdict::Dropped),
@@ -167,7 +167,9 @@ impl DoubtSeeker {
         };
         let named = history.iter().filter(|m| m.from_me && m.text == text).map(|m| m.gateway_id.clone()).collect();
         let known: HashSet<String> = self.store.known_gateway_ids(&due.instance, named).await?.into_iter().collect();
-        let look = doubt::look(&history, text, doubt.marked_at, |id| known.contains(id));
+        let rivals =
+            self.store.rivals(&due.instance, due.id, &due.chat, body_hash(&due.chat, &rendered.content)).await?;
+        let look = doubt::look(&history, text, doubt.marked_at, rivals, |id| known.contains(id));
         let note = match &look {
             Look::Found { gateway_id } => format!("the chat's history shows it as {gateway_id}"),
             Look::Absent => "the chat's history does not show it".to_owned(),
@@ -177,6 +179,7 @@ impl DoubtSeeker {
                 "the chat's history shows it before it was attempted: a clock may have been wrong".to_owned()
             }
             Look::Several(n) => format!("the chat's history shows {n} that could be it"),
+            Look::Shared(n) => format!("the chat's history shows one that could be it, or {n} more that said the same"),
             Look::Unavailable | Look::Indistinct => String::new(),
         };
         Ok((look, note))
@@ -235,7 +238,11 @@ impl DoubtSeeker {
             note: note.clone(),
         };
         if self.settle(echo.id, &before, echo.attempts, &event, facts, now).await? {
-            self.store.add_evidence(evidence_of(echo, "found", note, now)).await?;
+            return self.store.add_evidence(evidence_of(echo, "found", note, now)).await;
+        }
+        // What took its place went out too, since its job was changed in between.
+        if echo.state == StateName::Cancelled {
+            self.store.note_duplicate(evidence_of(echo, "duplicate", note, now)).await?;
         }
         Ok(())
     }
@@ -271,7 +278,7 @@ fn next_try(doubt: &Doubt, reason: Reason, now: Timestamp) -> Event {
 }
 
 /// The end of what is not to go out any more.
-fn recalled() -> Event {
+fn not_again() -> Event {
     Event::GivenUp { reason: Reason::CancelledByPerson }
 }
 
@@ -288,6 +295,7 @@ fn word(look: &Look) -> &'static str {
         Look::OutOfReach => "out_of_reach",
         Look::Earlier => "earlier",
         Look::Several(_) => "several",
+        Look::Shared(_) => "shared",
         Look::Unavailable => "unavailable",
         Look::Indistinct => "indistinct",
     }

@@ -37,11 +37,46 @@ pub struct IdMaker(std::sync::Mutex<ContextV7>);
 impl IdMaker {
     /// A new id.
     pub fn make(&self, now: Timestamp) -> MessageId {
+        if let Some(id) = simulated(now) {
+            return id;
+        }
         let context = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let ms = u64::try_from(now.0).unwrap_or(0);
         let nanos = u32::try_from(ms % 1_000).unwrap_or(0) * 1_000_000;
         MessageId(Uuid::new_v7(UuidTimestamp::from_unix(&*context, ms / 1_000, nanos)).into_bytes())
     }
+}
+
+#[cfg(debug_assertions)]
+thread_local! {
+    static IDS_MADE: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// A simulation begins on this thread: its ids are counted from nought, so that it can be played again.
+#[cfg(debug_assertions)]
+pub fn count_ids_anew() {
+    IDS_MADE.set(0);
+}
+
+/// The next id of a simulation, where one is played.
+#[cfg(debug_assertions)]
+fn simulated(now: Timestamp) -> Option<MessageId> {
+    if !clock::is_simulated() {
+        return None;
+    }
+    let count = IDS_MADE.get() + 1;
+    IDS_MADE.set(count);
+    let mut rest = [0; 10];
+    rest[2..].copy_from_slice(&count.to_be_bytes());
+    let ms = u64::try_from(now.0).unwrap_or(0);
+    Some(MessageId(uuid::Builder::from_unix_timestamp_millis(ms, &rest).into_uuid().into_bytes()))
+}
+
+/// Nobody simulates.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+fn simulated(_now: Timestamp) -> Option<MessageId> {
+    None
 }
 
 /// What applying a file did.

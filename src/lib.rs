@@ -8,7 +8,7 @@
 //!
 //! 0. [`domain`], the words and the rules; 1. [`engine`], the machine that decides;
 //! 2. [`clock`], [`config`], [`store`] and [`gateway`], the world outside (with [`crash_point`] and [`yield_point`], for tests), with [`table`], rows of data files, and [`feed`], the news for who watches;
-//! 3. [`planner`], [`worker`] (with [`rendering`], [`hours`] and [`repeats`]), [`receipts`], [`follower`], [`doubt`], [`recall`], [`intake`], [`import`](mod@import), [`repair`], [`explain`], [`future`], [`upkeep`], [`chores`], [`zones`] and [`sandbox`], which drive them;
+//! 3. [`planner`], [`worker`] (with [`rendering`], [`hours`] and [`repeats`]), [`receipts`], [`follower`], [`doubt`], [`recall`], [`intake`], [`import`](mod@import), [`repair`], [`rescuer`], [`explain`], [`future`], [`upkeep`], [`chores`], [`zones`] and [`sandbox`], which drive them;
 //! 4. [`http`], [`daemon`] and [`mod@bench`], which measures it; 5. [`cli`].
 
 pub mod bench;
@@ -41,6 +41,7 @@ pub mod rendering;
 pub mod repair;
 pub mod repeats;
 pub mod report;
+pub mod rescuer;
 pub mod resend;
 pub mod sandbox;
 pub mod store;

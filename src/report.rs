@@ -224,5 +224,6 @@ pub fn stats(s: &StatsView) -> Value {
             "open": s.doubts.open, "sent": s.doubts.sent, "unsent": s.doubts.unsent, "resent": s.doubts.resent,
             "dropped": s.doubts.dropped, "duplicates": s.doubts.duplicates,
         },
+        "rescued": { "typing": s.rescued[0], "sending": s.rescued[1], "unfinished": s.rescued[2] },
     })
 }

@@ -1,6 +1,8 @@
 -- Occurrences of a changed job. They are hidden from claims until their messages are planned anew:
 -- 1 = what waits of it is being replaced, 2 = to be planned anew, 0 = neither.
 ALTER TABLE occurrences ADD COLUMN renew INTEGER NOT NULL DEFAULT 0;
+-- When its job was removed while something of it was undone: what comes back from a try is not tried again.
+ALTER TABLE occurrences ADD COLUMN removed_at INTEGER;
 CREATE INDEX occurrences_to_renew ON occurrences (renew, job) WHERE renew > 0;
 
 -- What a person said of a message that was replaced. Its successor takes it over, and then it is forgotten here.

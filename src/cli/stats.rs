@@ -131,6 +131,12 @@ fn words(s: &StatsView) -> String {
             d.open, d.sent, d.unsent, d.resent, d.dropped, d.duplicates
         ));
     }
+    if s.rescued != [0; 3] {
+        let [typing, sending, unfinished] = s.rescued;
+        text.push_str(&format!(
+            "\nrescued: {typing} typing and {sending} sending that nobody had in hand, {unfinished} left halfway by a command; the log tells which"
+        ));
+    }
     if s.orphan_acks > 0 {
         text.push_str(&format!(
             "\nacks of no message known here: {}; does a webhook name the wrong instance?",

@@ -27,6 +27,7 @@ use crate::live_lists::LiveLists;
 use crate::planner::Planner;
 use crate::recall::Recaller;
 use crate::receipts::{Confirm, Inbox, Receipts};
+use crate::rescuer::Rescuer;
 use crate::store::{SqliteStore, Store, StoreError};
 use crate::worker::{Activity, Worker};
 use crate::zones;
@@ -71,6 +72,9 @@ impl Parts {
         let served = if options.passive { Vec::new() } else { served };
         let worker = Worker::new(Arc::clone(&shared), served, options.feed.clone(), planner.settled());
         let activity = worker.activity();
+        let longest = self.instances.iter().map(|i| i.quarantine).max().unwrap_or(Millis::ZERO);
+        let rescuer = Rescuer::new(Arc::clone(&self.store), longest);
+        let trouble = rescuer.trouble();
         let news = Arc::new(Notify::new());
         let inboxes = self.inboxes(&ids, &zone).await?;
         let receipts = Receipts::new(Arc::clone(&self.store), inboxes, options.feed.clone(), Arc::clone(&news));
@@ -81,7 +85,8 @@ impl Parts {
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(%address, "listening for webhooks");
             }
-            let serving = http::serve(listener, receipts.clone(), is_ready, last.clone());
+            let serving =
+                http::serve(listener, receipts.clone(), http::Readiness { ready: is_ready, trouble }, last.clone());
             others.push(tokio::spawn(async move {
                 if let Err(e) = serving.await {
                     tracing::error!(error = %e, "the HTTP server stopped");
@@ -114,6 +119,9 @@ impl Parts {
         let chores = Chores::start(Arc::clone(&self.store), zone).await?;
         others.push(tokio::spawn(chores.serve(self.stop.clone())));
         others.push(tokio::spawn(zones::watch(Arc::clone(&self.store), self.stop.clone())));
+        let holder = worker.holder();
+        let not_held = async move |ids| holder.not_held(ids).await;
+        others.push(tokio::spawn(rescuer.run(not_held, self.stop.clone())));
         others.push(tokio::spawn(upkeep::watchdog(worker.beat(), last.clone())));
         let worker = tokio::spawn(worker.run(self.stop.clone()));
         let _ = ready.send(true);

@@ -58,6 +58,8 @@ pub enum Look {
     Earlier,
     /// Several can be it.
     Several(usize),
+    /// One can be it, or one of so many attempts of other messages that said the same.
+    Shared(usize),
     /// Nothing could be asked.
     Unavailable,
     /// A content of its kind cannot be told from others.
@@ -65,12 +67,20 @@ pub enum Look {
 }
 
 /// Reads a history for an attempt marked at `marked_at` that sent `text`. What `is_ours` knows as another message of ours is
-/// no evidence for this one.
-pub fn look(history: &[HistoryMessage], text: &str, marked_at: Timestamp, is_ours: impl Fn(&str) -> bool) -> Look {
+/// no evidence for this one. `rivals` is how many other messages said the same in the chat and are not known to have gone out
+/// or not.
+pub fn look(
+    history: &[HistoryMessage],
+    text: &str,
+    marked_at: Timestamp,
+    rivals: usize,
+    is_ours: impl Fn(&str) -> bool,
+) -> Look {
     let oldest = marked_at - CLOCK_SLACK;
     let says_it = |m: &&HistoryMessage| m.from_me && m.text == text && !is_ours(&m.gateway_id);
     let mut fits = history.iter().filter(says_it).filter(|m| m.at >= oldest);
     match (fits.next(), fits.count()) {
+        (Some(_), 0) if rivals > 0 => Look::Shared(rivals),
         (Some(one), 0) => Look::Found { gateway_id: one.gateway_id.clone() },
         (Some(_), more) => Look::Several(more + 1),
         (None, _) if history.iter().filter(says_it).any(|m| m.at >= oldest - CLOCK_WRONG_BY) => Look::Earlier,
@@ -90,7 +100,7 @@ fn covers(history: &[HistoryMessage], oldest: Timestamp) -> bool {
 pub struct Looks {
     /// Those of [`Look::Absent`].
     pub absent: u32,
-    /// Those of [`Look::OutOfReach`] and [`Look::Earlier`].
+    /// Those of [`Look::OutOfReach`], [`Look::Earlier`] and [`Look::Shared`].
     pub out_of_reach: u32,
     /// Those of [`Look::Unavailable`].
     pub failed: u32,
@@ -124,14 +134,16 @@ pub fn rule(
     match look {
         Look::Found { .. } => Ruling::Sent,
         Look::Absent if before.absent + 1 >= ABSENT_LOOKS => Ruling::Unsent,
-        Look::OutOfReach | Look::Earlier if before.out_of_reach + 1 >= ABSENT_LOOKS => by_policy(policy),
+        Look::OutOfReach | Look::Earlier | Look::Shared(_) if before.out_of_reach + 1 >= ABSENT_LOOKS => {
+            by_policy(policy)
+        }
         Look::Unavailable if before.failed + 1 >= FAILED_LOOKS => match by_policy(policy) {
             Ruling::Wait if now.since(marked_at) < GIVEN_UP_AFTER => {
                 Ruling::LookAgain(now + Millis(RARELY.0.max(quarantine.0)))
             }
             ruling => ruling,
         },
-        Look::Absent | Look::OutOfReach | Look::Earlier | Look::Unavailable => again,
+        Look::Absent | Look::OutOfReach | Look::Earlier | Look::Shared(_) | Look::Unavailable => again,
         Look::Several(_) | Look::Indistinct => by_policy(policy),
     }
 }
@@ -155,7 +167,7 @@ mod tests {
     }
 
     fn see(history: &[HistoryMessage]) -> Look {
-        look(history, "hi", MARKED, |id| id == "KNOWN")
+        look(history, "hi", MARKED, 0, |id| id == "KNOWN")
     }
 
     #[test]
@@ -170,6 +182,14 @@ mod tests {
         let long_ago = message("A", true, "hi", MARKED.0 - 60_001 - 86_400_000);
         assert_eq!(see(&[theirs.clone(), other.clone(), long_ago]), Look::Absent);
         assert_eq!(see(&[theirs, other, old]), Look::Earlier, "the clock may have been wrong");
+    }
+
+    #[test]
+    fn one_message_that_may_be_another_attempt_s_proves_nothing() {
+        let it = message("D", true, "hi", MARKED.0);
+        assert_eq!(look(std::slice::from_ref(&it), "hi", MARKED, 2, |_| false), Look::Shared(2));
+        assert_eq!(look(&[it.clone(), it], "hi", MARKED, 2, |_| false), Look::Several(2));
+        assert_ne!(ruled(&Look::Shared(2), Looks::default(), OnDoubt::Resend, 60_000), Ruling::Sent);
     }
 
     #[test]

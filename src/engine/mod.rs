@@ -48,8 +48,9 @@ const STORE_RETRY: Millis = Millis(250);
 /// How soon messages are taken into hand again after a mark could not be written.
 const UNWRITTEN_RETRY: Millis = Millis(2_000);
 
-/// Typing shorter than this is not written to the row: nobody could look in time.
-const WRITE_TYPING_FROM: Millis = Millis(1_000);
+/// Typing shorter than this is not written to the row: nobody could look in time. What is not written is not known to
+/// `explain` and `campaign eta`, which take it for about to begin, and are late by at most this.
+const WRITE_TYPING_FROM: Millis = Millis(250);
 
 /// A slot missed by more was missed because nobody worked, and not by the wakes and commits on its way: what may leave
 /// then is weighed anew.

@@ -13,21 +13,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::receipts::Receipts;
 
+/// Whether the daemon does its work.
+#[derive(Clone)]
+pub struct Readiness {
+    /// The file is applied and the worker runs.
+    pub ready: watch::Receiver<bool>,
+    /// What is stuck and cannot be mended, in words.
+    pub trouble: watch::Receiver<Option<String>>,
+}
+
 /// What the handlers share.
 #[derive(Clone)]
 pub struct HttpState {
     receipts: Arc<Receipts>,
-    ready: watch::Receiver<bool>,
+    readiness: Readiness,
 }
 
 /// Serves until told to stop; requests that are open then are answered.
 pub async fn serve(
     listener: TcpListener,
     receipts: Receipts,
-    ready: watch::Receiver<bool>,
+    readiness: Readiness,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    let state = HttpState { receipts: Arc::new(receipts), ready };
+    let state = HttpState { receipts: Arc::new(receipts), readiness };
     axum::serve(listener, router(state)).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
@@ -42,7 +51,12 @@ fn router(state: HttpState) -> Router {
         .with_state(state)
 }
 
-/// Ready once the file is applied and the worker runs.
-async fn readyz(axum::extract::State(state): axum::extract::State<HttpState>) -> (StatusCode, &'static str) {
-    if *state.ready.borrow() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+/// Ready once the file is applied and the worker runs, as long as nothing is stuck that nobody mends.
+async fn readyz(axum::extract::State(state): axum::extract::State<HttpState>) -> (StatusCode, String) {
+    let trouble = state.readiness.trouble.borrow().clone();
+    match (*state.readiness.ready.borrow(), trouble) {
+        (true, None) => (StatusCode::OK, "ready\n".to_owned()),
+        (true, Some(stuck)) => (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {stuck}\n")),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
+    }
 }

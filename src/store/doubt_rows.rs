@@ -95,8 +95,8 @@ pub struct Doubt {
     pub slot_at: Timestamp,
     /// The looks at its history so far.
     pub looks: Looks,
-    /// Whether a person wants it recalled: then it does not go again.
-    pub recalled: bool,
+    /// Whether a person recalled it, called its campaign off or removed its job: then it does not go again.
+    pub withdrawn: bool,
 }
 
 /// A piece of evidence about a doubt.

@@ -45,6 +45,7 @@ mod sqlite_prune;
 mod sqlite_read;
 mod sqlite_recall;
 mod sqlite_renew;
+mod sqlite_rescue;
 mod sqlite_restore;
 mod sqlite_rows;
 mod sqlite_senders;
@@ -97,6 +98,7 @@ pub use sqlite_live::{Joined, OpenOccurrence};
 pub use sqlite_prune::{Forget, Pruned};
 pub use sqlite_recall::{Recall, RecallAsked, RecallResult, RecallWish, UnsettledRecall};
 pub use sqlite_renew::{Removed, Renewal};
+pub use sqlite_rescue::{InMotion, Unfinished};
 pub use sqlite_restore::SetBack;
 pub use sqlite_zones::{Moved, PlannedAhead};
 
@@ -402,6 +404,11 @@ pub trait Store: Send + Sync + 'static {
         instance: &InstanceName,
         gateway_ids: Vec<String>,
     ) -> Result<Vec<String>, StoreError>;
+
+    /// How many other messages said the same in a chat through an instance, and may have gone out without anybody knowing:
+    /// those in doubt, those that were given up or sent again so, and those whose answer is awaited.
+    async fn rivals(&self, instance: &InstanceName, of: MessageId, chat: &Chat, body: i64)
+    -> Result<usize, StoreError>;
 
     /// Adds evidence and plans the next look.
     async fn add_evidence(&self, evidence: Evidence) -> Result<(), StoreError>;

@@ -432,6 +432,16 @@ impl Store for SqliteStore {
         sqlite_doubt::known_gateway_ids(self, instance, gateway_ids).await
     }
 
+    async fn rivals(
+        &self,
+        instance: &InstanceName,
+        of: MessageId,
+        chat: &Chat,
+        body: i64,
+    ) -> Result<usize, StoreError> {
+        sqlite_doubt::rivals(self, instance, of, chat, body).await
+    }
+
     async fn add_evidence(&self, evidence: Evidence) -> Result<(), StoreError> {
         sqlite_doubt::add_evidence(self, evidence).await
     }

@@ -21,6 +21,7 @@ pub(super) async fn apply_changes(
     let paused = paused_marks(connection, changes).await?;
     paused.iter().for_each(|i| verdicts[*i] = Verdict::Paused);
     let mut left: Vec<usize> = (0..changes.len()).filter(|i| !paused.contains(i)).collect();
+    displace(connection, changes).await?;
     // One statement changes a row once: a second change of the same message waits for the next round.
     while !left.is_empty() {
         let mut met = HashSet::new();
@@ -74,6 +75,42 @@ async fn paused_marks(connection: &mut SqliteConnection, changes: &[Change]) -> 
         }
     }
     Ok((0..changes.len()).filter(|i| is_mark(&changes[*i]) && stopped.contains(&changes[*i].id)).collect())
+}
+
+/// Takes back what took the place of a message that was replaced, where that one turns out to have gone out: its recipient
+/// has had it.
+async fn displace(connection: &mut SqliteConnection, changes: &[Change]) -> Result<(), StoreError> {
+    let is_proof = |c: &&Change| {
+        matches!(c.facts, Facts::Verdict { .. })
+            && c.transition.from() == StateName::Cancelled
+            && c.transition.to().name() == StateName::Sent
+    };
+    let proofs: Vec<&Change> = changes.iter().filter(is_proof).collect();
+    let Some(at) = proofs.first().map(|c| c.at) else { return Ok(()) };
+    let ids: Vec<Value> = proofs.iter().map(|c| json!(hex(c.id))).collect();
+    let doing = "take back what took the place of a message that went out";
+    let rows: Vec<(String, String)> = sqlx::query_as(include_str!("sql/displaced.sql"))
+        .bind(Value::Array(ids).to_string())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let note = "an earlier version of it turned out to have gone out";
+    let events = rows.iter().map(|(id, from)| json!([id, at, from, "cancelled", note])).collect();
+    insert(connection, include_str!("sql/insert_events.sql"), events, doing).await?;
+    let ids: Vec<&String> = rows.iter().map(|(id, _)| id).collect();
+    sqlx::query(
+        "UPDATE messages SET state = 'cancelled', reason = 'replaced'
+         WHERE id IN (SELECT unhex(value) FROM json_each(?1))
+           AND state IN ('scheduled', 'typing', 'held', 'failed', 'cancelled', 'expired', 'skipped')",
+    )
+    .bind(json!(ids).to_string())
+    .execute(connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    Ok(())
 }
 
 /// Skips what follows messages that will not be sent, with a word in their timelines.
@@ -190,6 +227,10 @@ async fn insert_facts(connection: &mut SqliteConnection, done: &[&Change]) -> Re
                     closed.push(json!([hex(change.id), number, verdict.name(), change.at]));
                 }
                 let from = change.transition.from();
+                // A request whose sender was lost is an open question too.
+                if from == StateName::Sending && change.transition.to().name() == StateName::InDoubt {
+                    opened.push(json!([hex(change.id), change.at, null]));
+                }
                 if from == StateName::Typing {
                     taken_back.push(json!(hex(change.id)));
                 }

@@ -1,20 +1,26 @@
 //! Campaigns: how the messages of an occurrence stand, and calling one off.
 
+use serde_json::json;
+use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::campaign::CampaignName;
 use crate::domain::class::Class;
-use crate::domain::state::StateName;
+use crate::domain::state::{Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::{get, read_vars, unwanted};
 use crate::store::sqlite_plan::state_list;
 use crate::store::sqlite_read::{ack, message, state_name};
+use crate::store::sqlite_renew::end;
 use crate::store::view::{CampaignCount, CampaignMessage, CampaignView, Place, VariantView};
 use crate::store::{SqliteStore, StoreError};
 
 /// The spans over which the rate of sends is told.
 const MINUTE: Millis = Millis::seconds(60);
 const FIVE_MINUTES: Millis = Millis::seconds(300);
+
+/// Followers cancelled in one transaction: some milliseconds of the writer.
+const FOLLOWERS_AT_ONCE: i64 = 500;
 
 impl SqliteStore {
     /// Campaigns of one job or of all, the latest first.
@@ -237,25 +243,41 @@ impl SqliteStore {
         .map_err(StoreError::database("read the variables of a campaign"))
     }
 
-    /// Writes down that a person called a campaign off.
+    /// Writes down that a person called a campaign off, and cancels what waits to follow its messages (nags, escalations).
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// When the database cannot be written; then it can be done again.
     pub async fn call_off(&self, occurrence: i64, now: Timestamp) -> Result<(), StoreError> {
-        self.writer()?
-            .run(move |c| {
-                Box::pin(async move {
-                    sqlx::query("UPDATE occurrences SET cancelled_at = coalesce(cancelled_at, ?2) WHERE id = ?1")
-                        .bind(occurrence)
-                        .bind(now.0)
-                        .execute(c)
-                        .await
-                        .map_err(StoreError::database("call a campaign off"))?;
-                    Ok(())
-                })
-            })
-            .await
+        loop {
+            let step = self.writer()?.run(move |c| Box::pin(async move { call_off_step(c, occurrence, now).await }));
+            if step.await? == 0 {
+                return Ok(());
+            }
+        }
     }
+}
+
+/// Answers how many followers were cancelled.
+async fn call_off_step(connection: &mut SqliteConnection, occurrence: i64, now: Timestamp) -> Result<u64, StoreError> {
+    let doing = "call a campaign off";
+    sqlx::query("UPDATE occurrences SET cancelled_at = coalesce(cancelled_at, ?2) WHERE id = ?1")
+        .bind(occurrence)
+        .bind(now.0)
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    let rows: Vec<String> = sqlx::query_scalar(
+        "SELECT hex(id) FROM messages
+         WHERE occurrence = ?1 AND follows IS NOT NULL AND state IN ('scheduled', 'typing', 'held')
+           AND reason IS NOT 'replaced' LIMIT ?2",
+    )
+    .bind(occurrence)
+    .bind(FOLLOWERS_AT_ONCE)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    let note = "the campaign of what it follows was called off";
+    end(connection, json!(rows).to_string(), Reason::CancelledByPerson.name(), note, now).await
 }
 
 /// A span made wide enough for two more instants.

@@ -104,7 +104,13 @@ fn unreadable(row: &SqliteRow, error: &StoreError, now: Timestamp) -> Result<Opt
 
 /// Why a message is skipped, with its note, where `unwanted.sql` says so.
 fn unwanted_because(word: Option<&str>) -> Option<(Reason, &'static str)> {
-    let known = [(Reason::OptedOut, SUPPRESSED), (Reason::TooOften, OFTEN_ENOUGH), (Reason::Replied, REPLIED)];
+    let known = [
+        (Reason::OptedOut, SUPPRESSED),
+        (Reason::TooOften, OFTEN_ENOUGH),
+        (Reason::Replied, REPLIED),
+        (Reason::Removed, WITHDRAWN),
+        (Reason::CancelledByPerson, WITHDRAWN),
+    ];
     known.into_iter().find(|(reason, _)| word == Some(reason.name()))
 }
 
@@ -127,6 +133,9 @@ const NOT_IN: &str = "no opt-in of its recipient is recorded";
 
 /// The note of a message whose recipient has answered the ones before it.
 const REPLIED: &str = "its recipient has written since the first message of its sequence";
+
+/// The note of a message that came back from a try when nobody wanted it any more.
+const WITHDRAWN: &str = "its campaign was called off, or its job removed";
 
 /// The change that has a message wait until it may follow the one of its sequence before it, or what its recipient wrote.
 fn follows_later(message: &Claimed, now: Timestamp) -> Option<Change> {
@@ -167,7 +176,11 @@ fn skip(
     now: Timestamp,
 ) -> Option<Change> {
     let change = |transition| Change { id, attempts, at: now, transition, facts: Facts::Note(note) };
-    state::apply(before, &Event::Unsendable { reason }).ok().map(change)
+    let event = match reason {
+        Reason::Removed | Reason::CancelledByPerson => Event::Cancelled { reason },
+        _ => Event::Unsendable { reason },
+    };
+    state::apply(before, &event).ok().map(change)
 }
 
 /// Whether a pause that is over kept a message past the instant it was meant for. Where the pause ended before it, the

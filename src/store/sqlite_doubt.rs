@@ -8,6 +8,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::domain::doubt::{CLOCK_SLACK, Looks};
 use crate::domain::id::{InstanceName, MessageId};
+use crate::domain::recipient::Chat;
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_apply::insert;
@@ -54,7 +55,7 @@ pub(super) async fn doubts_to_look_at(
             marked_at: Timestamp(get(row, 7)?),
             slot_at: Timestamp(get(row, 8)?),
             looks: Looks { absent: count(row, 9)?, out_of_reach: count(row, 10)?, failed: count(row, 11)? },
-            recalled: get(row, 12)?,
+            withdrawn: get(row, 12)?,
         });
     }
     Ok(doubts)
@@ -73,6 +74,24 @@ pub(super) async fn known_gateway_ids(
         .fetch_all(&store.readers)
         .await
         .map_err(StoreError::database("look up message ids"))
+}
+
+pub(super) async fn rivals(
+    store: &SqliteStore,
+    instance: &InstanceName,
+    of: MessageId,
+    chat: &Chat,
+    body: i64,
+) -> Result<usize, StoreError> {
+    let count: i64 = sqlx::query_scalar(include_str!("sql/rivals.sql"))
+        .bind(&*instance.0)
+        .bind(of.0.to_vec())
+        .bind(chat.as_str().to_owned())
+        .bind(body)
+        .fetch_one(&store.readers)
+        .await
+        .map_err(StoreError::database("look who said the same"))?;
+    Ok(count.try_into().unwrap_or(0))
 }
 
 pub(super) async fn add_evidence(store: &SqliteStore, evidence: Evidence) -> Result<(), StoreError> {

@@ -61,7 +61,7 @@ impl SqliteStore {
                             if same.contains(&name) { Applied::Unchanged } else { apply_job(c, job, now).await? };
                         applied.push((name, what));
                     }
-                    let vanished = vanished(c, declared, file.prune).await?;
+                    let vanished = vanished(c, declared, file.prune, now).await?;
                     Ok((applied, vanished))
                 })
             })

@@ -48,6 +48,14 @@ impl SqliteStore {
 /// Jobs (a JSON list of names) that were removed and are declared again: what their removal cancelled makes room for its
 /// successors. Answers how many rows of this step.
 pub(super) async fn make_room(connection: &mut SqliteConnection, jobs: String) -> Result<u64, StoreError> {
+    sqlx::query(
+        "UPDATE occurrences SET removed_at = NULL
+         WHERE removed_at IS NOT NULL AND job IN (SELECT value FROM json_each(?1)) AND job NOT IN (SELECT name FROM jobs)",
+    )
+    .bind(jobs.clone())
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::database("make room for a job's messages"))?;
     let done = sqlx::query(include_str!("sql/make_room.sql"))
         .bind(jobs)
         .bind(ROOM_CHUNK)
@@ -213,6 +221,7 @@ pub(super) async fn vanished(
     connection: &mut SqliteConnection,
     declared: String,
     prune: bool,
+    now: Timestamp,
 ) -> Result<Vec<String>, StoreError> {
     let doing = "find jobs that are no longer declared";
     let names: Vec<String> =
@@ -225,7 +234,7 @@ pub(super) async fn vanished(
     let mark = "UPDATE jobs SET vanished = 1 WHERE name IN (SELECT value FROM json_each(?1))";
     sqlx::query(mark).bind(list.clone()).execute(&mut *connection).await.map_err(StoreError::database(doing))?;
     if prune {
-        sqlite_renew::hide_removed(connection, list.clone()).await?;
+        sqlite_renew::hide_removed(connection, list.clone(), now).await?;
         let drop = "DELETE FROM jobs WHERE name IN (SELECT value FROM json_each(?1))";
         sqlx::query(drop).bind(list).execute(connection).await.map_err(StoreError::database(doing))?;
     }

@@ -68,7 +68,7 @@ impl SqliteStore {
         let removed = writer
             .run(move |c| {
                 Box::pin(async move {
-                    hide_removed(c, serde_json::json!([job]).to_string()).await?;
+                    hide_removed(c, serde_json::json!([job]).to_string(), now).await?;
                     let done = sqlx::query("DELETE FROM jobs WHERE name = ?1")
                         .bind(job)
                         .execute(c)

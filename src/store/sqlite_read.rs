@@ -246,6 +246,7 @@ impl SqliteStore {
             .await
             .map_err(StoreError::database(doing))?;
         stats.doubts = self.doubt_figures().await?;
+        stats.rescued = self.rescued().await?;
         stats.orphan_acks = sqlx::query_scalar("SELECT count(*) FROM orphan_acks")
             .fetch_one(&self.readers)
             .await

@@ -159,15 +159,20 @@ pub(super) async fn hide(connection: &mut SqliteConnection, job: &str, gone: &[T
 
 /// Hides what waits of jobs (a JSON list of names) that go: it is cancelled step by step afterwards, and nothing of it
 /// begins meanwhile.
-pub(super) async fn hide_removed(connection: &mut SqliteConnection, jobs: String) -> Result<(), StoreError> {
+pub(super) async fn hide_removed(
+    connection: &mut SqliteConnection,
+    jobs: String,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE occurrences SET state = 'planning', gate_at = NULL, renew = 1
+        "UPDATE occurrences SET state = 'planning', gate_at = NULL, renew = 1, removed_at = ?2
          WHERE job IN (SELECT value FROM json_each(?1)) AND state <> 'missed'
            AND (renew > 0 OR EXISTS (SELECT 1 FROM messages AS m
-                                     WHERE m.occurrence = occurrences.id AND m.state IN ('scheduled', 'typing', 'held')
-                                       AND m.reason IS NOT 'replaced'))",
+                                     WHERE m.occurrence = occurrences.id AND m.reason IS NOT 'replaced'
+                                       AND m.state IN ('scheduled', 'typing', 'sending', 'in_doubt', 'held')))",
     )
     .bind(jobs)
+    .bind(now.0)
     .execute(connection)
     .await
     .map_err(StoreError::database("hide what waits of a removed job"))?;
@@ -258,8 +263,8 @@ async fn remove_step(connection: &mut SqliteConnection, job: &str, now: Timestam
     Ok(Removed { cancelled, typing: count(typing), leaving: leaving.try_into().unwrap_or(0) })
 }
 
-/// Cancels rows (a JSON list of ids) with a word in their timelines. Answers how many.
-async fn end(
+/// Cancels rows (a JSON list of ids) that wait or are being typed, with a word in their timelines. Answers how many.
+pub(super) async fn end(
     connection: &mut SqliteConnection,
     ids: String,
     reason: &'static str,

@@ -241,6 +241,9 @@ pub struct StatsView {
     pub orphan_acks: i64,
     /// What became of doubts.
     pub doubts: DoubtFigures,
+    /// How often something was rescued that should not have been: rows that were `typing`, that were `sending`, and what a
+    /// command left halfway.
+    pub rescued: [u64; 3],
 }
 
 /// A message that leaves soon.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -104,7 +104,28 @@ pub struct Worker {
     feed: Feed,
     /// Up to which instant gaps are settled.
     settled: watch::Receiver<Timestamp>,
+    /// Questions which of some messages are not in hand.
+    asks: (mpsc::Sender<Ask>, mpsc::Receiver<Ask>),
 }
+
+/// Which of these are not in hand?
+type Ask = (Vec<MessageId>, oneshot::Sender<Vec<MessageId>>);
+
+/// Where to ask a worker what it holds.
+#[derive(Clone)]
+pub struct Holder(mpsc::Sender<Ask>);
+
+impl Holder {
+    /// Which of these messages the worker does not hold; `None` where it has ended.
+    pub async fn not_held(&self, ids: Vec<MessageId>) -> Option<Vec<MessageId>> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send((ids, reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// Questions that wait.
+const ASKS: usize = 1;
 
 impl Worker {
     /// A worker for these instances. The channels between it and its tasks need no bound of their own: everything in
@@ -138,7 +159,13 @@ impl Worker {
             beat: Arc::default(),
             feed,
             settled,
+            asks: mpsc::channel(ASKS),
         }
+    }
+
+    /// Where to ask which messages it does not hold.
+    pub fn holder(&self) -> Holder {
+        Holder(self.asks.0.clone())
     }
 
     /// What it is doing, for those who wait for it.
@@ -187,6 +214,11 @@ impl Worker {
                     // Without a planner nothing is settled any more, and the lines wait no longer than they must.
                     alone = settled.is_err();
                     self.engine.handle(Input::Settled, clock::now());
+                }
+                ask = self.asks.1.recv() => {
+                    if let Some((ids, reply)) = ask {
+                        let _ = reply.send(ids.into_iter().filter(|id| !self.cargo.contains_key(id)).collect());
+                    }
                 }
                 () = alarm.until(wake, cap) => {}
             }

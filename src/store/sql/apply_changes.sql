@@ -41,4 +41,9 @@ WHERE messages.id = v.id
                            WHERE o.id = messages.occurrence AND o.state = 'planning'
                              AND (messages.state <> 'typing' OR o.gate_at IS NOT NULL))))
   AND (v.reason IS NOT 'lead_ended' OR messages.state = 'typing' OR messages.wake_at <= v.wake_at)
+  -- What was replaced comes back only where nothing stands in its place.
+  AND (messages.reason IS NOT 'replaced' OR v.reason IS 'replaced'
+       OR NOT EXISTS (SELECT 1 FROM messages AS s
+                      WHERE s.occurrence = messages.occurrence AND s.chat = messages.chat AND s.step = messages.step
+                        AND s.reason IS NOT 'replaced'))
 RETURNING hex(messages.id)

@@ -5,10 +5,11 @@ SELECT m.id, m.chat,
        (SELECT count(*) FROM evidence AS e
         WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'not_found'),
        (SELECT count(*) FROM evidence AS e
-        WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict IN ('out_of_reach', 'earlier')),
+        WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict IN ('out_of_reach', 'earlier', 'shared')),
        (SELECT count(*) FROM evidence AS e
         WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'unavailable'),
        EXISTS (SELECT 1 FROM recalls AS x WHERE x.message = m.id AND x.state = 'open')
+           OR coalesce(o.cancelled_at, o.removed_at) IS NOT NULL
 FROM messages AS m
 JOIN attempts AS a ON a.message = m.id AND a.number = m.attempts
 LEFT JOIN occurrences AS o ON o.id = m.occurrence

@@ -24,4 +24,10 @@ CASE
                               WHERE f.occurrence = m.occurrence AND f.chat = m.chat AND f.step = 0
                                 AND f.reason IS NOT 'replaced'))
                AND (SELECT c.manner ->> '$.stop_on_reply' FROM contents AS c WHERE c.id = m.content) = 1 THEN 'replied'
+           -- It comes back from a try that did not go out, and meanwhile its campaign was called off, or its job removed.
+           WHEN m.attempts > 0
+               AND m.reason IN ('refused_for_now', 'not_sent', 'rate_limited', 'instance_down', 'proved_unsent', 'resent_on_doubt')
+               THEN (SELECT CASE WHEN w.cancelled_at IS NOT NULL THEN 'cancelled_by_person'
+                                 WHEN w.removed_at IS NOT NULL THEN 'removed' END
+                     FROM occurrences AS w WHERE w.id = m.occurrence)
        END
