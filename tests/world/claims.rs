@@ -53,7 +53,26 @@ impl World {
         if self.calm {
             self.foresee(&mut connection).await;
         }
+        self.rescue().await;
         connection.close().await.unwrap();
+    }
+
+    /// The daemon's own belt: it must never find anything but what commands left that died with a crash.
+    async fn rescue(&mut self) {
+        let Some(mut rescuer) = self.rescuer.take() else { return };
+        let mut unheld = rescuer.suspects().await.unwrap();
+        unheld.retain(|m| !self.holds(m.id));
+        let before = self.store.rescued().await.unwrap();
+        rescuer.look(unheld, self.now).await.unwrap();
+        let after = self.store.rescued().await.unwrap();
+        let crashed = self.log.iter().any(|e| matches!(e.fact, Fact::Crash));
+        if after[..2] != before[..2] || after[2] != before[2] && !crashed {
+            self.looks.broken.push(format!("the rescuer was needed: {before:?} became {after:?}"));
+        }
+        if let Some(stuck) = rescuer.trouble().borrow().clone() {
+            self.looks.broken.push(format!("nobody looks any more: {stuck}"));
+        }
+        self.rescuer = Some(rescuer);
     }
 
     /// Asks when a message leaves that waits.
@@ -73,6 +92,33 @@ impl World {
             self.looks.foreseen.insert(of, Foreseen { at: self.now, earliest });
         }
     }
+}
+
+/// The rows at the end of a history, in lines.
+pub(crate) async fn rows(world: &World) -> Vec<String> {
+    let mut connection = connect(world).await;
+    let occurrences = sqlx::query_scalar::<_, String>(
+        "SELECT format('%s@%d: %s, gate %s, renew %d, planned at %s, extra %d, cancelled at %s', job, nominal_at - ?1, state,
+                       coalesce(gate_at - ?1, '-'), renew, coalesce(planned_at - ?1, '-'), extra, coalesce(cancelled_at - ?1, '-'))
+         FROM occurrences ORDER BY job, nominal_at",
+    );
+    let mut lines = occurrences.bind(BEGIN).fetch_all(&mut connection).await.unwrap();
+    let messages = sqlx::query_scalar::<_, String>(
+        "SELECT format('%s %s@%s %s step %d through %s: %s %s, due %d, wakes %d, %d attempts', lower(hex(m.id)), m.job,
+                       coalesce(o.nominal_at - ?1, '-'), m.chat, m.step, m.instance, m.state, coalesce(m.reason, ''),
+                       m.due_at - ?1, m.wake_at - ?1, m.attempts)
+         FROM messages AS m LEFT JOIN occurrences AS o ON o.id = m.occurrence ORDER BY m.id",
+    );
+    lines.extend(messages.bind(BEGIN).fetch_all(&mut connection).await.unwrap());
+    let doubts = sqlx::query_scalar::<_, String>(
+        "SELECT format('doubt of %s, attempt %d: %s; %s', lower(hex(d.message)), d.number, coalesce(d.verdict, '-'),
+                       (SELECT group_concat(format('%d %s %s', e.at - ?1, e.kind, e.verdict), ', ') FROM evidence AS e
+                        WHERE e.message = d.message AND e.number = d.number))
+         FROM doubts AS d ORDER BY d.message, d.number",
+    );
+    lines.extend(doubts.bind(BEGIN).fetch_all(&mut connection).await.unwrap());
+    connection.close().await.unwrap();
+    lines
 }
 
 /// Nothing stays in motion that nobody has in hand.
@@ -110,9 +156,9 @@ pub(crate) async fn broken(world: &World) -> Broken {
     let mut broken = world.looks.broken.clone();
     broken.extend(in_motion(world, c).await);
     broken.extend(one_message_a_step(world, c).await);
-    broken.extend(nothing_hidden_for_ever(c).await);
+    broken.extend(nothing_hidden_for_ever(world, c).await);
     broken.extend(nothing_overdue(world, c).await);
-    broken.extend(gates_pass(c).await);
+    broken.extend(gates_pass(world, c).await);
     broken.extend(occurrences_run(world, c).await);
     broken.extend(everybody_has_a_row(c).await);
     broken.extend(cancelled_stays_unsent(world));
@@ -158,13 +204,15 @@ async fn one_message_a_step(world: &World, connection: &mut SqliteConnection) ->
 }
 
 /// What is hidden is being planned, or waits at its gate.
-async fn nothing_hidden_for_ever(connection: &mut SqliteConnection) -> Broken {
+async fn nothing_hidden_for_ever(world: &World, connection: &mut SqliteConnection) -> Broken {
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
         "SELECT job, nominal_at, renew FROM occurrences AS o
-         WHERE (state = 'planning' AND gate_at IS NULL OR renew > 0)
+         WHERE (state = 'planning' AND gate_at IS NULL OR renew > 0) AND nominal_at < ?1
            AND EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.reason IS NOT 'replaced'
                        AND m.state IN ('scheduled', 'typing', 'held'))",
     )
+    // The planner is at work on what is to come.
+    .bind(world.now.0 - 5_000)
     .fetch_all(connection)
     .await
     .unwrap();
@@ -208,15 +256,16 @@ async fn nothing_overdue(world: &World, connection: &mut SqliteConnection) -> Br
 }
 
 /// Who waits at a gate waits for somebody.
-async fn gates_pass(connection: &mut SqliteConnection) -> Broken {
+async fn gates_pass(world: &World, connection: &mut SqliteConnection) -> Broken {
     let rows: Vec<(String, i64)> = sqlx::query_as(
         "SELECT o.job, o.nominal_at FROM occurrences AS o
-         WHERE o.gate_at IS NOT NULL AND o.state = 'planning'
+         WHERE o.gate_at < ?1 AND o.state = 'planning'
            AND EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.reason IS NOT 'replaced' AND m.state = 'scheduled')
            AND NOT EXISTS (SELECT 1 FROM occurrences AS b JOIN messages AS m ON m.occurrence = b.id
                            WHERE b.job = o.job AND b.nominal_at < o.nominal_at AND b.id <> o.id
                              AND m.reason IS NOT 'replaced' AND m.state IN ('scheduled', 'typing'))",
     )
+    .bind(world.now.0 - 1_500)
     .fetch_all(connection)
     .await
     .unwrap();
@@ -264,7 +313,7 @@ async fn everybody_has_a_row(connection: &mut SqliteConnection) -> Broken {
         "SELECT o.job, o.nominal_at, r.chat FROM occurrences AS o
          JOIN jobs AS j ON j.name = o.job
          JOIN recipients AS r ON r.audience = j.audience
-         WHERE o.state = 'planned' AND o.planned_at >= j.applied_at AND o.extra = 0
+         WHERE o.state = 'planned' AND o.planned_at >= j.applied_at AND o.extra = 0 AND o.event_at IS NULL
            AND EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.audience = j.audience AND m.reason IS NOT 'replaced')
            AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.chat = r.chat AND m.reason IS NOT 'replaced')",
     )
@@ -339,15 +388,20 @@ async fn suppressed_gets_nothing(world: &World, connection: &mut SqliteConnectio
     for entry in &world.log {
         match &entry.fact {
             Fact::Told(Told::Suppressed { chat, verdict, at }) => {
-                let word = Word { said: at.0, out: *verdict == Consent::Out, by_person: true, id: String::new() };
-                words.entry(chat.clone()).or_default().push(word);
+                // Persons know all that was told before.
+                let all = words.entry(chat.clone()).or_default();
+                let said = all.iter().map(|w| w.said + 1).max().unwrap_or(0).max(at.0);
+                all.push(Word { said, out: *verdict == Consent::Out, by_person: true, id: String::new() });
             }
             Fact::Told(Told::Hook { body, taken: Taken::Recorded }) => {
                 let v: Value = serde_json::from_str(body).unwrap();
                 let (payload, says) = (&v["payload"], v["payload"]["body"].as_str().unwrap_or(""));
                 if v["event"] == "message" && ["STOP", "START"].contains(&says) {
                     let chat = payload["id"].as_str().unwrap().split('_').nth(1).unwrap().to_owned();
-                    let (said, id) = (payload["timestamp"].as_i64().unwrap() * 1_000, payload["id"].to_string());
+                    // A stamp of whole seconds: an opt-out is taken to be said at the end of its second.
+                    let end = if says == "STOP" { 999 } else { 0 };
+                    let said = payload["timestamp"].as_i64().unwrap() * 1_000 + end;
+                    let id = payload["id"].to_string();
                     let all = words.entry(chat).or_default();
                     if all.iter().all(|w| w.id != id) {
                         all.push(Word { said, out: says == "STOP", by_person: false, id });
@@ -402,20 +456,28 @@ async fn carried_is_known(world: &World, connection: &mut SqliteConnection) -> B
 /// How far a send may be from what was foreseen: a commit, and the gateway's answer before it.
 const EXACT: Millis = Millis(30);
 
+/// Only what was said so shortly before is held against what happened: later much may go otherwise.
+const FORESEEN_WITHIN: Millis = Millis(5_000);
+
 /// What `explain` said last, with nothing happening since, is what happened.
 async fn foreseen_happens(world: &World, connection: &mut SqliteConnection) -> Broken {
     let mut broken = Broken::new();
     for entry in &world.log {
         let Fact::Left { id, .. } = &entry.fact else { continue };
         let Some(foreseen) = world.looks.foreseen.get(id) else { continue };
-        // New messages are something that happened.
-        let new: bool =
-            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM messages WHERE created_at >= ?1 AND created_at <= ?2)")
-                .bind(foreseen.at.0 - 1_000)
-                .bind(entry.at.0)
-                .fetch_one(&mut *connection)
-                .await
-                .unwrap();
+        if entry.at.since(foreseen.at) > FORESEEN_WITHIN {
+            continue;
+        }
+        // New messages, and whatever is noted beside sends, are something that happened.
+        let new: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM messages WHERE created_at >= ?1 AND created_at <= ?2)
+                 OR EXISTS (SELECT 1 FROM events WHERE at >= ?1 AND at <= ?2)",
+        )
+        .bind(foreseen.at.0 - 1_000)
+        .bind(entry.at.0)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
         let off = entry.at.since(foreseen.earliest).0.abs();
         if !new && off > EXACT.0 {
             broken.push(format!(

@@ -78,6 +78,7 @@ impl File {
     fn job(&mut self, dice: &mut Dice, name: String, now: Timestamp) -> Declared {
         let when = when(dice, now);
         let recurs = matches!(when, When::Cron(_) | When::Every(_));
+        let is_event = matches!(when, When::Event(..));
         self.versions += 1;
         Declared {
             name,
@@ -89,7 +90,7 @@ impl File {
             overlap: pick(dice, &["skip", "queue", "queue", "replace", "allow"]),
             on_doubt: pick(dice, &["hold", "hold", "drop", "resend"]),
             hold: !recurs && dice.chance(15),
-            drip: dice.chance(15).then(|| dice.roll(3, 12)),
+            drip: (dice.chance(15) && !is_event).then(|| dice.roll(3, 12)),
             nag: dice.chance(10),
             class: pick(dice, &["normal", "normal", "campaign", "urgent", "bulk"]),
         }
@@ -116,7 +117,10 @@ impl File {
             match dice.roll(0, 14) {
                 0..=4 => job.text = version,
                 5 | 6 => job.to = recipients(dice),
-                7 => job.when = when(dice, now),
+                7 => {
+                    job.when = when(dice, now);
+                    job.drip = job.drip.filter(|_| !matches!(job.when, When::Event(..)));
+                }
                 8 => job.instance = if job.instance == "shop" { "desk" } else { "shop" },
                 9 => job.overlap = pick(dice, &["skip", "queue", "replace", "allow"]),
                 10 => job.name = format!("job{}", 5 + version),

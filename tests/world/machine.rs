@@ -25,7 +25,8 @@ use onthedot::intake::{IdMaker, SharedIds};
 use onthedot::planner::Planner;
 use onthedot::receipts::{Inbox, Receipts};
 use onthedot::rendering::Renderer;
-use onthedot::store::{Claimed, Opening, SqliteStore, Store, StoreError};
+use onthedot::rescuer::Rescuer;
+use onthedot::store::{Claimed, Opening, SqliteStore, Store, StoreError, body_hash};
 use onthedot::yield_point::{self, Step};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -117,6 +118,7 @@ pub(crate) struct World {
     pub(crate) planner: Planner,
     pub(crate) path: PathBuf,
     pub(crate) looks: Looks,
+    pub(crate) rescuer: Option<Rescuer>,
     engine: Engine,
     instances: Vec<InstanceSettings>,
     cargo: HashMap<MessageId, Cargo>,
@@ -149,6 +151,7 @@ impl World {
         let mut dice = Dice::of(seed, "world");
         let now = Timestamp(BEGIN);
         clock::show(now);
+        onthedot::intake::count_ids_anew();
         let path = folder.join("db");
         let store = Arc::new(SqliteStore::open_with_seed(&path, Opening::Beside, Some(seed)).await.unwrap());
         let ids: SharedIds = Arc::new(IdMaker::default());
@@ -162,7 +165,13 @@ impl World {
         let inbox = |settings: &InstanceSettings| {
             let gateway: Arc<dyn Gateway> = Arc::new(gateway.clone());
             let keywords = settings.opt_out.keywords.clone();
-            Inbox { gateway, proof: HookProof::Unsigned, keywords, confirm: Arc::new(|_, _, _| None) }
+            Inbox {
+                gateway,
+                proof: HookProof::Unsigned,
+                keywords,
+                lifts_manual: false,
+                confirm: Arc::new(|_, _, _| None),
+            }
         };
         let inboxes = settings.instances.iter().map(|s| (s.name.clone(), inbox(s))).collect();
         let receipts = Receipts::new(Arc::clone(&store), inboxes, Feed::default(), Arc::clone(&news));
@@ -181,6 +190,7 @@ impl World {
             planner,
             path,
             looks: Looks::default(),
+            rescuer: None,
             went_through: HashMap::new(),
             cargo: HashMap::new(),
             renderer: Renderer::default(),
@@ -246,6 +256,7 @@ impl World {
             });
         }
         self.engine = Engine::new(lanes, self.now);
+        self.rescuer = Some(Rescuer::new(Arc::clone(&self.store), QUARANTINE));
         self.store.say_served(&self.instances.iter().map(|i| i.name.clone()).collect::<Vec<_>>()).await.unwrap();
         self.planner_at = self.now;
     }
@@ -535,12 +546,15 @@ impl World {
     }
 
     /// As the worker does: a mark is only written for what can be rendered. One disk: writes are carried out in order.
-    fn write(&mut self, change: Change) {
-        if let Facts::Mark { slot, .. } = &change.facts
+    fn write(&mut self, mut change: Change) {
+        if let Facts::Mark { slot, body, .. } = &mut change.facts
             && let Some(cargo) = self.cargo.get_mut(&change.id)
         {
             match self.renderer.render(&cargo.claimed, *slot) {
-                Ok(rendered) => cargo.rendered = Some(rendered),
+                Ok(rendered) => {
+                    *body = Some(body_hash(&cargo.claimed.due.chat, &rendered.content));
+                    cargo.rendered = Some(rendered);
+                }
                 Err((reason, note)) => {
                     let input = Input::Unsendable { id: change.id, reason, note };
                     self.later(0, Pending::Input(Box::new(input)));
@@ -562,7 +576,7 @@ impl World {
         let text = cargo.rendered.take().map(|r| text_of(&r)).expect("a message leaves that was not rendered");
         let due: Due = cargo.claimed.due.clone();
         self.went_through.insert(id, due.instance.0.to_string());
-        let gateway_id = format!("3EB0{}", &id.to_string().replace('-', "")[20..]) + &format!("{:X}", due.attempts);
+        let gateway_id = format!("3EB0{}{:X}", id.to_string().replace('-', ""), due.attempts);
         let started_at = self.now;
         let (outcome, done) = if self.now < self.session_down_until {
             (Outcome::InstanceDown { cause: DownCause::Session, why: "logged out".into() }, false)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use onthedot::clock;
 use onthedot::config;
 use onthedot::domain::campaign::CampaignName;
-use onthedot::domain::consent::{Consent, ConsentSource};
+use onthedot::domain::consent::Consent;
 use onthedot::domain::id::MessageId;
 use onthedot::domain::recipient::Chat;
 use onthedot::domain::state::StateName;
@@ -203,7 +203,7 @@ impl World {
             failing(async move {
                 let at = clock::now();
                 let of = Chat::from_stored(&chat);
-                store.record_consents(vec![by_person(of, verdict, at)]).await?;
+                store.record_consents(vec![ConsentNews::by_person(of, verdict, None, at)]).await?;
                 Ok(Ended::Person(Told::Suppressed { chat, verdict, at }))
             }),
         );
@@ -302,8 +302,4 @@ impl World {
             self.store.resume(pause.scope, self.now).await.unwrap();
         }
     }
-}
-
-fn by_person(chat: Chat, verdict: Consent, at: Timestamp) -> ConsentNews {
-    ConsentNews { chat, verdict, source: ConsentSource::Person, note: None, at, confirm: None }
 }
