@@ -1,6 +1,6 @@
 //! A jobs file that is edited over and over while a paced broadcast of it goes out: the real binary, SIGHUP and `job apply` mixed.
 //!
-//! `ROUNDS=10 VERSIONS=126 SECONDS=120 cargo test --test edits` is the long run; `SEED=n` draws other versions.
+//! `ROUNDS=10 VERSIONS=126 SPAN=120 cargo test --test edits` is the long run; `SEED=n` draws other versions.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
 
@@ -111,7 +111,8 @@ fn round(seed: u64, versions: i64, seconds: i64) {
         let sent = of.iter().filter(|m| m["state"] == "sent").count();
         let told = of.iter().all(|m| m["state"] == "sent" || m["reason"].is_string());
         let is_sent = sends.contains_key(&format!("{}@c.us", chat(*k)));
-        assert!(!of.is_empty() && told && sent == usize::from(is_sent), "seed {seed}: {k} {is_sent}: {of:#?}");
+        // Who was named only by a version that was overwritten before it was read has no row.
+        assert!(told && sent == usize::from(is_sent), "seed {seed}: {k} {is_sent}: {of:#?}");
         assert!(is_sent || !version.to.contains(k), "seed {seed}: {k} is a recipient and got nothing: {of:#?}");
     }
     let campaign = bench.json(&["campaign", "show", "launch"]);
@@ -127,6 +128,6 @@ fn round(seed: u64, versions: i64, seconds: i64) {
 fn a_broadcast_whose_file_is_edited_over_and_over_reaches_everybody_once() {
     let (rounds, seed) = (number("ROUNDS", 1), number("SEED", 1));
     for n in 0..rounds {
-        round(u64::try_from(seed + n).unwrap(), number("VERSIONS", 16), number("SECONDS", 12));
+        round(u64::try_from(seed + n).unwrap(), number("VERSIONS", 16), number("SPAN", 12));
     }
 }

@@ -129,6 +129,7 @@ async fn insert(store: &SqliteStore, due: &Due) {
         steps: 1,
         audience,
         recipients: 1,
+        making: onthedot::store::Making::Beside,
         rows,
         publish,
         now,

@@ -6,11 +6,17 @@
 //! (see `tests/faults/put_back.sh`).
 
 #![cfg(debug_assertions)]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of a test stand outside its functions")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of a test stand outside its functions"
+)]
 
 #[path = "world/claims.rs"]
 mod claims;
 #[path = "simulation/dice.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
 mod dice;
 #[path = "world/file.rs"]
 mod file;

@@ -122,7 +122,7 @@ pub(super) async fn hide_open(
     now: Timestamp,
 ) -> Result<Vec<Timestamp>, StoreError> {
     let doing = "hide what a changed job has waiting";
-    let statement = format!(
+    let mut hidden: Vec<i64> = sqlx::query_scalar(
         "UPDATE occurrences SET state = 'planning', gate_at = NULL, renew = 1
          WHERE job = ?1 AND (extra = 0 OR planned_at IS NULL) AND cancelled_at IS NULL AND id NOT IN (SELECT occurrence FROM imports)
            AND (renew > 0
@@ -130,9 +130,8 @@ pub(super) async fn hide_open(
                            WHERE m.occurrence = occurrences.id AND m.follows IS NULL AND m.reason IS NOT 'replaced'
                              AND (m.state IN ('scheduled', 'typing')
                                   OR m.state = 'held' AND (m.reason = 'approval' OR m.due_at > ?2))))
-         RETURNING nominal_at"
-    );
-    let mut hidden: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+         RETURNING nominal_at",
+    )
         .bind(job.to_owned())
         .bind(now.0)
         .fetch_all(connection)

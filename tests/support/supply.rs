@@ -133,6 +133,7 @@ impl Supply {
                 steps: 1,
                 audience: None,
                 recipients: 1,
+                making: onthedot::store::Making::Beside,
                 rows: vec![row],
                 publish: None,
                 now,

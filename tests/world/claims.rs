@@ -50,6 +50,8 @@ impl World {
         self.looks.broken.extend(broken);
         let broken = campaigns_found(self, &mut connection).await;
         self.looks.broken.extend(broken);
+        let broken = waits_as_its_job_says(&mut connection).await;
+        self.looks.broken.extend(broken);
         if self.calm {
             self.foresee(&mut connection).await;
         }
@@ -149,6 +151,28 @@ async fn campaigns_found(world: &World, connection: &mut SqliteConnection) -> Br
     broken
 }
 
+/// What waits says what its job says, also what waits for a person; nothing waits of a job that is gone. What was asked for
+/// beside the schedule, what follows a message, what was tried or typed before and what may have gone out stays as it was.
+async fn waits_as_its_job_says(connection: &mut SqliteConnection) -> Broken {
+    let rows: Vec<(String, String, i64, bool)> = sqlx::query_as(
+        "SELECT hex(m.id), m.job, o.nominal_at, j.name IS NULL FROM messages AS m
+         JOIN occurrences AS o ON o.id = m.occurrence
+         LEFT JOIN jobs AS j ON j.name = m.job
+         WHERE m.state IN ('scheduled', 'held') AND m.reason IS NOT 'replaced' AND m.follows IS NULL AND m.attempts = 0
+           AND m.typing_at IS NULL AND o.renew = 0 AND o.state = 'planned' AND o.extra = 0 AND o.cancelled_at IS NULL
+           AND o.id NOT IN (SELECT occurrence FROM imports)
+           AND (j.name IS NULL
+                OR (m.content <> j.content AND m.content NOT IN (SELECT value FROM json_each(coalesce(j.then_contents, '[]')))))",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    let words = |gone| if gone { "waits although its job is gone" } else { "waits with what its job said before" };
+    rows.into_iter()
+        .map(|(hex, job, nominal, gone)| format!("{} of {job}@{} {}", id(&hex), nominal - BEGIN, words(gone)))
+        .collect()
+}
+
 /// All claims about a history that has ended.
 pub(crate) async fn broken(world: &World) -> Broken {
     let mut connection = connect(world).await;
@@ -164,10 +188,14 @@ pub(crate) async fn broken(world: &World) -> Broken {
     broken.extend(cancelled_stays_unsent(world));
     broken.extend(suppressed_gets_nothing(world, c).await);
     broken.extend(carried_is_known(world, c).await);
+    broken.extend(a_reply_ends_a_drip(world, c).await);
     broken.extend(foreseen_happens(world, c).await);
     connection.close().await.unwrap();
     broken
 }
+
+/// The occurrence, the chat and the step of a message; its id where it has no occurrence.
+type Place = (Option<i64>, String, i64, Option<String>);
 
 /// A recipient gets one message an occurrence and step, whatever was edited. What its job says may be sent again, and what a
 /// person gave another chance, may come again.
@@ -189,7 +217,7 @@ async fn one_message_a_step(world: &World, connection: &mut SqliteConnection) ->
             places.insert(id(row.get(0)), (row.get(1), row.get(2), row.get(3)));
         }
     }
-    let mut got: BTreeMap<(Option<i64>, String, i64, Option<String>), Vec<String>> = BTreeMap::new();
+    let mut got: BTreeMap<Place, Vec<String>> = BTreeMap::new();
     for carried in &world.gateway.known().carried {
         let Some((occurrence, chat, step)) = places.get(&carried.id).cloned() else { continue };
         let hex = carried.id.to_string().replace('-', "").to_uppercase();
@@ -423,6 +451,46 @@ async fn suppressed_gets_nothing(world: &World, connection: &mut SqliteConnectio
                 if silenced {
                     broken.push(format!(
                         "{id} is marked although its recipient opted out: person {person:?}, own {own:?}"
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    broken
+}
+
+/// A reply ends a drip, also while its next message is being typed: nothing of it is marked once the reply was taken in.
+async fn a_reply_ends_a_drip(world: &World, connection: &mut SqliteConnection) -> Broken {
+    let rows = sqlx::query(
+        "SELECT hex(m.id), m.chat, f.sent_at FROM messages AS m
+         JOIN contents AS c ON c.id = m.content
+         JOIN messages AS f ON f.occurrence = m.occurrence AND f.chat = m.chat AND f.step = 0 AND f.reason IS NOT 'replaced'
+         WHERE m.step > 0 AND c.manner ->> '$.stop_on_reply' = 1 AND f.state = 'sent'",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    let drips: HashMap<MessageId, (String, i64)> = rows.iter().map(|r| (id(r.get(0)), (r.get(1), r.get(2)))).collect();
+    let mut replies: HashMap<String, Vec<Timestamp>> = HashMap::new();
+    let mut broken = Broken::new();
+    for entry in &world.log {
+        match &entry.fact {
+            Fact::Told(Told::Hook { body, taken: Taken::Recorded }) => {
+                let v: Value = serde_json::from_str(body).unwrap();
+                if v["event"] == "message" {
+                    let chat = v["payload"]["id"].as_str().unwrap().split('_').nth(1).unwrap().to_owned();
+                    replies.entry(chat).or_default().push(entry.at);
+                }
+            }
+            Fact::Marked(id) => {
+                let Some((chat, since)) = drips.get(id) else { continue };
+                // The reply itself was taken in a moment before its sender was answered.
+                let replied = replies.get(chat).and_then(|all| all.iter().find(|at| at.0 > since + 1_000));
+                if let Some(at) = replied {
+                    broken.push(format!(
+                        "{id} is marked although its recipient wrote {} ms before",
+                        entry.at.since(*at).0
                     ));
                 }
             }

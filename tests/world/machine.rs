@@ -77,6 +77,7 @@ struct Actor {
 
 /// What really happened.
 #[derive(Clone, Debug)]
+#[expect(dead_code, reason = "a history that breaks a claim is printed with all of it")]
 pub(crate) enum Fact {
     Claimed(MessageId),
     Typing(MessageId),

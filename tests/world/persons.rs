@@ -22,6 +22,7 @@ use crate::machine::{Ended, World, failing};
 
 /// What somebody was told.
 #[derive(Clone, Debug)]
+#[expect(dead_code, reason = "a history that breaks a claim is printed with all of it")]
 pub(crate) enum Told {
     Applied { changed: Vec<String> },
     Removed { job: String, known: Vec<MessageId>, in_motion: u64 },
