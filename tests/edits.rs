@@ -95,10 +95,13 @@ fn round(seed: u64, versions: i64, seconds: i64) {
             bench.json(&["job", "apply", "jobs.yaml"]);
         }
     }
+    // Of hang-ups that come close together the system may keep one: the last version is applied for sure.
+    bench.json(&["job", "apply", "jobs.yaml"]);
+    let campaign = || bench.json(&["campaign", "show", "launch"]);
+    let limit = Duration::from_secs(u64::try_from(seconds).unwrap() + 60);
+    until("everything rests", limit, || campaign()["state"] == "finished");
     let moving = |m: &serde_json::Value| ["scheduled", "typing", "sending"].contains(&m["state"].as_str().unwrap());
-    until("everything rests", Duration::from_secs(u64::try_from(seconds).unwrap() + 60), || {
-        !bench.messages().iter().any(moving)
-    });
+    assert_eq!(bench.messages().iter().filter(|m| moving(m)).count(), 0, "seed {seed}: nothing stays in motion");
     let mut sends: BTreeMap<String, usize> = BTreeMap::new();
     for line in bench.journal().iter().filter(|l| l.path == "/v2/send/text" && l.done) {
         *sends.entry(line.chat.clone()).or_default() += 1;
@@ -115,8 +118,7 @@ fn round(seed: u64, versions: i64, seconds: i64) {
         assert!(told && sent == usize::from(is_sent), "seed {seed}: {k} {is_sent}: {of:#?}");
         assert!(is_sent || !version.to.contains(k), "seed {seed}: {k} is a recipient and got nothing: {of:#?}");
     }
-    let campaign = bench.json(&["campaign", "show", "launch"]);
-    assert_eq!((&campaign["state"], &campaign["undone"]), (&"finished".into(), &0.into()), "{campaign}");
+    assert_eq!(campaign()["undone"], 0, "seed {seed}");
     println!(
         "seed {seed}: {versions} versions in {seconds} s; {} of {} chats ever named got one message",
         sends.len(),

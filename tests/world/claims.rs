@@ -161,6 +161,8 @@ async fn waits_as_its_job_says(connection: &mut SqliteConnection) -> Broken {
          WHERE m.state IN ('scheduled', 'held') AND m.reason IS NOT 'replaced' AND m.follows IS NULL AND m.attempts = 0
            AND m.typing_at IS NULL AND o.renew = 0 AND o.state = 'planned' AND o.extra = 0 AND o.cancelled_at IS NULL
            AND o.id NOT IN (SELECT occurrence FROM imports)
+           -- A person gives what has ended another chance as it was.
+           AND NOT EXISTS (SELECT 1 FROM events AS e WHERE e.message = m.id AND e.note GLOB 'due again by command*')
            AND (j.name IS NULL
                 OR (m.content <> j.content AND m.content NOT IN (SELECT value FROM json_each(coalesce(j.then_contents, '[]')))))",
     )
@@ -473,14 +475,16 @@ async fn a_reply_ends_a_drip(world: &World, connection: &mut SqliteConnection) -
     .unwrap();
     let drips: HashMap<MessageId, (String, i64)> = rows.iter().map(|r| (id(r.get(0)), (r.get(1), r.get(2)))).collect();
     let mut replies: HashMap<String, Vec<Timestamp>> = HashMap::new();
+    let mut met: BTreeSet<String> = BTreeSet::new();
     let mut broken = Broken::new();
     for entry in &world.log {
         match &entry.fact {
             Fact::Told(Told::Hook { body, taken: Taken::Recorded }) => {
                 let v: Value = serde_json::from_str(body).unwrap();
-                if v["event"] == "message" {
-                    let chat = v["payload"]["id"].as_str().unwrap().split('_').nth(1).unwrap().to_owned();
-                    replies.entry(chat).or_default().push(entry.at);
+                let told = v["payload"]["id"].as_str().unwrap().to_owned();
+                // Told again it is the same reply.
+                if v["event"] == "message" && met.insert(told.clone()) {
+                    replies.entry(told.split('_').nth(1).unwrap().to_owned()).or_default().push(entry.at);
                 }
             }
             Fact::Marked(id) => {
