@@ -1,5 +1,6 @@
 -- Occurrences of a changed job. They are hidden from claims until their messages are planned anew:
--- 1 = what waits of it is being replaced, 2 = to be planned anew, 0 = neither.
+-- 1 = what waits of it is being replaced, 2 = to be planned anew, 0 = neither; 3 and 4 = the same where all that waits of it waits
+-- for a person, past its time: then only that is planned anew, and nobody joins it.
 ALTER TABLE occurrences ADD COLUMN renew INTEGER NOT NULL DEFAULT 0;
 -- When its job was removed while something of it was undone: what comes back from a try is not tried again.
 ALTER TABLE occurrences ADD COLUMN removed_at INTEGER;

@@ -133,7 +133,7 @@ impl Planner {
             if renewals.is_empty() {
                 return Ok(());
             }
-            for Renewal { stored, nominal, began } in renewals {
+            for Renewal { stored, nominal, began, held_only } in renewals {
                 let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(TimeZone::UTC);
                 let schedule = &stored.job.schedule;
                 let known = schedule.next_after(nominal - Millis(1), stored.first_applied_at, &zone) == Some(nominal);
@@ -142,7 +142,7 @@ impl Planner {
                     continue;
                 }
                 let contents = self.contents(&stored).await?;
-                let gated = gated(&stored.job) && !began;
+                let gated = gated(&stored.job) && !began && !held_only;
                 let publish = Publish {
                     next_at: stored.next_at,
                     plan_at: stored.next_at,
@@ -151,7 +151,8 @@ impl Planner {
                     event_at: stored.job.schedule.event_at(),
                     extra: false,
                 };
-                let planned = self.insert(&stored, &contents, Occurrence::Renewed(nominal), publish, now).await;
+                let planned =
+                    self.insert(&stored, &contents, Occurrence::Renewed { nominal, held_only }, publish, now).await;
                 unless_changed(planned)?;
             }
         }
@@ -340,7 +341,7 @@ impl Planner {
         let each = (own_instants(&stored.job) && !stored.resumes).then(|| policy(stored, max_lateness).allowed());
         let (nominal, state, making) = match occurrence {
             Occurrence::OfSchedule(nominal, state) => (nominal, state, Making::Next),
-            Occurrence::Renewed(nominal) => (nominal, StateName::Scheduled, Making::Renewal),
+            Occurrence::Renewed { nominal, .. } => (nominal, StateName::Scheduled, Making::Renewal),
             Occurrence::Extra(nominal) => (nominal, StateName::Scheduled, Making::Beside),
         };
         let extra = making == Making::Beside;
@@ -362,7 +363,8 @@ impl Planner {
             let took = Stopwatch::start();
             let senders = self.senders(stored, &recipients).await?;
             let mut parts = self.messages(&planned, stored, (contents, &senders), &recipients, now);
-            if stored.resumes && stored.job.live.is_some() {
+            let held_only = matches!(occurrence, Occurrence::Renewed { held_only: true, .. });
+            if held_only || stored.resumes && stored.job.live.is_some() {
                 self.keep_instants(stored, nominal, &recipients, &mut parts).await?;
             }
             parts.iter_mut().for_each(|part| part.making = making);
@@ -515,8 +517,8 @@ fn unless_changed(planned: Result<(), StoreError>) -> Result<(), StoreError> {
 enum Occurrence {
     /// One of the job's schedule, with how its messages begin.
     OfSchedule(Timestamp, StateName),
-    /// One whose job was changed.
-    Renewed(Timestamp),
+    /// One whose job was changed; where only who waited for a person is left of it, nobody joins it.
+    Renewed { nominal: Timestamp, held_only: bool },
     /// One that somebody asked for beside it: everybody is due at its instant.
     Extra(Timestamp),
 }

@@ -259,7 +259,7 @@ pub(super) async fn still_says(
            AND (content = ?3 OR ?3 IN (SELECT value FROM json_each(coalesce(then_contents, '[]'))))
            AND CASE ?4 WHEN 'next' THEN next_at IS ?5
                        WHEN 'renewal' THEN EXISTS (SELECT 1 FROM occurrences
-                                                   WHERE job = ?1 AND nominal_at = ?5 AND renew = 2)
+                                                   WHERE job = ?1 AND nominal_at = ?5 AND renew IN (2, 4))
                        ELSE 1 END)",
     )
     .bind(job.to_owned())

@@ -22,6 +22,8 @@ pub struct Renewal {
     pub nominal: Timestamp,
     /// Whether anything of it was begun: then it has passed its gate.
     pub began: bool,
+    /// Whether only who waited for a person is left of it, past its time: nobody else joins it.
+    pub held_only: bool,
 }
 
 /// What became of the messages of a job that was removed.
@@ -94,7 +96,7 @@ impl SqliteStore {
     pub async fn finish_replacing(&self, now: Timestamp) -> Result<u64, StoreError> {
         let doing = "find what is still to be replaced";
         let changed: Vec<String> = sqlx::query_scalar(
-            "SELECT DISTINCT job FROM occurrences WHERE renew = 1 AND job IN (SELECT name FROM jobs)",
+            "SELECT DISTINCT job FROM occurrences WHERE renew IN (1, 3) AND job IN (SELECT name FROM jobs)",
         )
         .fetch_all(&self.readers)
         .await
@@ -123,13 +125,19 @@ pub(super) async fn hide_open(
 ) -> Result<Vec<Timestamp>, StoreError> {
     let doing = "hide what a changed job has waiting";
     let mut hidden: Vec<i64> = sqlx::query_scalar(
-        "UPDATE occurrences SET state = 'planning', gate_at = NULL, renew = 1
+        "UPDATE occurrences SET state = 'planning', gate_at = NULL,
+             renew = CASE WHEN renew IN (1, 2) THEN 1
+                          WHEN EXISTS (SELECT 1 FROM messages AS m
+                                       WHERE m.occurrence = occurrences.id AND m.follows IS NULL AND m.reason IS NOT 'replaced'
+                                         AND (m.state IN ('scheduled', 'typing')
+                                              OR m.state = 'held' AND (m.reason = 'approval' OR m.due_at > ?2))) THEN 1
+                          ELSE 3 END
          WHERE job = ?1 AND (extra = 0 OR planned_at IS NULL) AND cancelled_at IS NULL AND id NOT IN (SELECT occurrence FROM imports)
            AND (renew > 0
                 OR EXISTS (SELECT 1 FROM messages AS m
                            WHERE m.occurrence = occurrences.id AND m.follows IS NULL AND m.reason IS NOT 'replaced'
                              AND (m.state IN ('scheduled', 'typing')
-                                  OR m.state = 'held' AND (m.reason = 'approval' OR m.due_at > ?2))))
+                                  OR m.state = 'held' AND m.reason IN ('approval', 'held_by_person', 'repeated'))))
          RETURNING nominal_at",
     )
         .bind(job.to_owned())
@@ -188,7 +196,7 @@ async fn replace_step(
     let doing = "replace a job's waiting messages";
     let statement = format!(
         "SELECT hex(m.id) FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
-         WHERE o.job = ?1 AND o.renew = 1 AND {REPLACEABLE} LIMIT ?2"
+         WHERE o.job = ?1 AND o.renew IN (1, 3) AND {REPLACEABLE} LIMIT ?2"
     );
     let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
         .bind(job.to_owned())
@@ -206,7 +214,7 @@ async fn replace_step(
     if rows.len() < usize::try_from(REPLACE_CHUNK).unwrap_or(usize::MAX) {
         // Whoever is handed back meanwhile is replaced with the next step.
         let statement = format!(
-            "UPDATE occurrences SET renew = 2 WHERE job = ?1 AND renew = 1 AND NOT EXISTS (
+            "UPDATE occurrences SET renew = renew + 1 WHERE job = ?1 AND renew IN (1, 3) AND NOT EXISTS (
                  SELECT 1 FROM messages AS m WHERE m.occurrence = occurrences.id AND {REPLACEABLE})"
         );
         sqlx::query(sqlx::AssertSqlSafe(statement))
@@ -215,7 +223,7 @@ async fn replace_step(
             .await
             .map_err(StoreError::database(doing))?;
     }
-    let left = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM occurrences WHERE job = ?1 AND renew = 1)")
+    let left = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM occurrences WHERE job = ?1 AND renew IN (1, 3))")
         .bind(job.to_owned())
         .fetch_one(connection)
         .await
@@ -315,7 +323,8 @@ pub(super) async fn renewals(store: &SqliteStore, limit: usize) -> Result<Vec<Re
     rows.iter()
         .map(|r| {
             let began = get::<i64>(r, 11)? != 0;
-            Ok(Renewal { stored: stored_job(r)?, nominal: Timestamp(get(r, 10)?), began })
+            let held_only = get::<i64>(r, 12)? != 0;
+            Ok(Renewal { stored: stored_job(r)?, nominal: Timestamp(get(r, 10)?), began, held_only })
         })
         .collect()
 }
@@ -330,8 +339,9 @@ pub(super) async fn show_as_it_is(store: &SqliteStore, job: &str, nominal: Times
                 let doing = "show what a job has left";
                 for statement in [
                     "DELETE FROM kept_words
-                     WHERE occurrence IN (SELECT id FROM occurrences WHERE job = ?1 AND nominal_at = ?2 AND renew = 2)",
-                    "UPDATE occurrences SET state = 'planned', renew = 0 WHERE job = ?1 AND nominal_at = ?2 AND renew = 2",
+                     WHERE occurrence IN (SELECT id FROM occurrences WHERE job = ?1 AND nominal_at = ?2 AND renew IN (2, 4))",
+                    "UPDATE occurrences SET state = 'planned', renew = 0 WHERE job = ?1 AND nominal_at = ?2
+                       AND renew IN (2, 4)",
                 ] {
                     sqlx::query(statement)
                         .bind(job.clone())

@@ -6,10 +6,14 @@ use onthedot::clock;
 use onthedot::config;
 use onthedot::domain::campaign::CampaignName;
 use onthedot::domain::consent::Consent;
-use onthedot::domain::id::MessageId;
+use onthedot::domain::content::Content;
+use onthedot::domain::id::{InstanceName, MessageId};
+use onthedot::domain::job::Manner;
 use onthedot::domain::recipient::Chat;
 use onthedot::domain::state::StateName;
 use onthedot::domain::time::{Millis, Timestamp};
+use onthedot::gateway::Kind;
+use onthedot::import::{self, Import, ImportError};
 use onthedot::intake;
 use onthedot::receipts::Taken;
 use onthedot::repair::{self, Repair, Repaired};
@@ -17,7 +21,7 @@ use onthedot::resend::{self, Unreached};
 use onthedot::store::view::{MessageFilter, MessageView};
 use onthedot::store::{ConsentNews, Pause, PauseScope, RecallWish, SqliteStore, Store, StoreError};
 
-use crate::file::{CHATS, chat};
+use crate::file::{CHATS, chat, number};
 use crate::machine::{Ended, World, failing};
 
 /// What somebody was told.
@@ -55,7 +59,7 @@ impl World {
 
     /// Somebody does something, whatever else goes on.
     pub(crate) fn person(&mut self) {
-        match self.dice.roll(0, 19) {
+        match self.dice.roll(0, 21) {
             0..=6 => self.edits(),
             7..=10 => self.repairs(),
             11 => self.removes(),
@@ -64,6 +68,8 @@ impl World {
             15 | 16 => self.suppresses(),
             17 => self.acts_on_campaign(),
             18 => self.moves_event(),
+            19 => self.imports(),
+            20 => self.erases(),
             _ => self.resolves(),
         }
     }
@@ -265,6 +271,68 @@ impl World {
             failing(async move {
                 store.move_event(&job, to, clock::now()).await?;
                 Ok(Ended::Person(Told::Nothing))
+            }),
+        );
+    }
+
+    /// Imports a few messages from a file.
+    fn imports(&mut self) {
+        let (n, now) = (self.dice.roll(0, 2), self.now);
+        let file = self.path.with_file_name(format!("import-{}.csv", now.0));
+        let rows: Vec<String> = (0..CHATS).filter(|_| self.dice.chance(60)).map(number).collect();
+        std::fs::write(&file, format!("to\n{}\n", rows.join("\n"))).unwrap();
+        let at = self.dice.chance(50).then(|| now + Millis(self.dice.roll(2_000, 20_000)));
+        let store = Arc::clone(&self.store);
+        self.act(
+            format!("import list{n} {rows:?} {at:?}"),
+            failing(async move {
+                let (content, manner) = (Content::text(&format!("imported {now}")), Manner::default());
+                let content = store.store_content(content, manner, "UTC".to_owned(), Millis(300_000)).await?;
+                let import = Import {
+                    file,
+                    chat_column: "to".to_owned(),
+                    job: format!("list{n}"),
+                    instance: InstanceName::new("shop"),
+                    kind: Kind::Sandbox,
+                    contents: vec![store.content(content).await?],
+                    like: None,
+                    at,
+                    country: None,
+                    allow_partial: false,
+                    dry_run: false,
+                };
+                match import::import(&store, import, clock::now()).await {
+                    Ok(_) | Err(ImportError::Store(StoreError::Importing { .. })) => Ok(Ended::Person(Told::Nothing)),
+                    Err(ImportError::Store(e)) => Err(e),
+                    Err(e) => panic!("{e}"),
+                }
+            }),
+        );
+    }
+
+    /// Has a person forgotten: what waits for them is cancelled first.
+    fn erases(&mut self) {
+        let chat = chat(usize::try_from(self.dice.roll(0, i64::try_from(CHATS).unwrap() - 1)).unwrap());
+        let store = Arc::clone(&self.store);
+        self.act(
+            format!("contact erase {chat}"),
+            failing(async move {
+                let of = Chat::from_stored(&chat);
+                let waiting = MessageFilter {
+                    chat: Some(chat),
+                    states: Repair::Cancel.states().to_vec(),
+                    ..MessageFilter::default()
+                };
+                let found = all(&store, waiting).await?;
+                let answers = repair::repair(&store, Repair::Cancel, &found, false, clock::now()).await?;
+                let done = found.iter().zip(answers).filter(|(_, a)| matches!(a, Repaired::Done { .. }));
+                let done = done.map(|(m, _)| m.id).collect();
+                let traces = store.traces(&of).await?;
+                // What is on the way or in doubt is refused: what became of it is found by the chat.
+                if traces.open == 0 && traces.waiting == 0 {
+                    store.erase(&of, traces).await?;
+                }
+                Ok(Ended::Person(Told::Repaired { how: Repair::Cancel, done }))
             }),
         );
     }

@@ -5,7 +5,7 @@ SELECT o.id, o.job, o.nominal_at,
         WHERE m.occurrence = o.id AND m.state IN ('scheduled', 'typing', 'held') AND m.reason IS NOT 'replaced')
 FROM occurrences AS o
 WHERE o.state = 'planning' AND o.gate_at IS NULL
-  AND (o.renew = 1
+  AND (o.renew IN (1, 3)
        OR o.extra = 1 AND o.planned_at IS NULL
           AND EXISTS (SELECT 1 FROM messages AS m
                       WHERE m.occurrence = o.id AND m.state IN ('scheduled', 'held') AND m.reason IS NOT 'replaced'))
