@@ -72,8 +72,8 @@ fn hang_up(daemon: &Running) {
 
 fn round(seed: u64, versions: i64, seconds: i64) {
     let mut dice = Dice::of(seed, "edits");
-    // Two accounts share the recipients in the end: each could take most of them in the time.
-    let (all, gap_ms) = (seconds * 2, 500);
+    // It lasts a little longer than the edits: who is added once it is over gets nothing.
+    let (all, gap_ms) = (seconds * 2, 700);
     let to = (0..all).filter(|_| dice.chance(90)).collect();
     let mut version = Version { text: "version 0".to_owned(), to, class: "campaign", instance: "shop", lead: "2s" };
     let mut ever = version.to.clone();

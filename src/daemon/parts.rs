@@ -17,7 +17,7 @@ use crate::config::InstanceSettings;
 use crate::domain::id::InstanceName;
 use crate::domain::job::Manner;
 use crate::domain::time::Millis;
-use crate::doubt::DoubtSeeker;
+use crate::doubt::{self, DoubtSeeker};
 use crate::feed::News;
 use crate::follower::Follower;
 use crate::gateway::Gateway;
@@ -105,16 +105,7 @@ impl Parts {
         let recaller = Recaller::new(Arc::clone(&self.store), self.accounts.clone());
         if !options.passive {
             others.push(tokio::spawn(recaller.clone().run(self.stop.clone())));
-            let quarantines: HashMap<&InstanceName, Millis> =
-                self.instances.iter().map(|i| (&i.name, i.quarantine)).collect();
-            let accounts = self
-                .accounts
-                .iter()
-                .map(|(name, g)| {
-                    (name.clone(), (Arc::clone(g), quarantines.get(name).copied().unwrap_or(Millis::ZERO)))
-                })
-                .collect();
-            others.push(tokio::spawn(DoubtSeeker::new(shared, accounts).run(self.stop.clone())));
+            others.push(tokio::spawn(DoubtSeeker::new(shared, self.quarantined()).run(self.stop.clone())));
         }
         let chores = Chores::start(Arc::clone(&self.store), zone).await?;
         others.push(tokio::spawn(chores.serve(self.stop.clone())));
@@ -137,6 +128,14 @@ impl Parts {
         tracing::info!(ms = took.elapsed().0, passive = options.passive, "ready");
         options.feed.tell(News::Ready);
         Ok(Running { activity, receipts, worker, last, others, sends: !options.passive, recaller })
+    }
+
+    /// The accounts, each with how long after a send its histories are trusted.
+    fn quarantined(&self) -> doubt::Accounts {
+        let of = |name: &InstanceName| {
+            self.instances.iter().find(|i| i.name == *name).map_or(Millis::ZERO, |i| i.quarantine)
+        };
+        self.accounts.iter().map(|(name, gateway)| (name.clone(), (Arc::clone(gateway), of(name)))).collect()
     }
 
     /// Where webhooks come in, and how each instance understands them and answers.
