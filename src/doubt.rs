@@ -2,7 +2,7 @@
 //! quarantine longer than the gateway's own latency the history of the chat, twice. What follows from it is decided in
 //! [`crate::domain::doubt`]. What nothing settles is left to the job's policy, and by default to a person.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -165,11 +165,11 @@ impl DoubtSeeker {
             Ok(history) => history,
             Err(why) => return Ok((Look::Unavailable, why)),
         };
-        let named = history.iter().filter(|m| m.from_me && m.text == text).map(|m| m.gateway_id.clone()).collect();
-        let known: HashSet<String> = self.store.known_gateway_ids(&due.instance, named).await?.into_iter().collect();
+        let sent = history.iter().filter(|m| m.from_me).map(|m| m.gateway_id.clone()).collect();
+        let known = self.store.known_sends(&due.instance, sent, (due.id, doubt.number)).await?;
         let rivals =
             self.store.rivals(&due.instance, due.id, &due.chat, body_hash(&due.chat, &rendered.content)).await?;
-        let look = doubt::look(&history, text, doubt.marked_at, rivals, |id| known.contains(id));
+        let look = doubt::look(&history, text, doubt.marked_at, rivals, |id| known.get(id).copied());
         let note = match &look {
             Look::Found { gateway_id } => format!("the chat's history shows it as {gateway_id}"),
             Look::Absent => "the chat's history does not show it".to_owned(),

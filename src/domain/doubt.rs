@@ -50,7 +50,8 @@ pub enum Look {
         /// The bare id of that message.
         gateway_id: String,
     },
-    /// None can be it, and the history reaches back past the attempt.
+    /// None can be it, and the history shows a message from before the attempt: by its stamp, or one that we know. One that is
+    /// short without that may have lost the rest, be cut at a cap of the gateway's own, or belong to a gateway that keeps none.
     Absent,
     /// None can be it, but what is shown may not be everything.
     OutOfReach,
@@ -66,7 +67,16 @@ pub enum Look {
     Indistinct,
 }
 
-/// Reads a history for an attempt marked at `marked_at` that sent `text`. What `is_ours` knows as another message of ours is
+/// How a message of ours that a history shows stands to the attempt in question.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KnownSend {
+    /// The gateway had answered for it before the attempt was marked, whatever any clock says.
+    Before,
+    /// It may have gone out at any time.
+    Sometime,
+}
+
+/// Reads a history for an attempt marked at `marked_at` that sent `text`. What `known` names as another message of ours is
 /// no evidence for this one. `rivals` is how many other messages said the same in the chat and are not known to have gone out
 /// or not.
 pub fn look(
@@ -74,25 +84,21 @@ pub fn look(
     text: &str,
     marked_at: Timestamp,
     rivals: usize,
-    is_ours: impl Fn(&str) -> bool,
+    known: impl Fn(&str) -> Option<KnownSend>,
 ) -> Look {
     let oldest = marked_at - CLOCK_SLACK;
-    let says_it = |m: &&HistoryMessage| m.from_me && m.text == text && !is_ours(&m.gateway_id);
+    let says_it = |m: &&HistoryMessage| m.from_me && m.text == text && known(&m.gateway_id).is_none();
     let mut fits = history.iter().filter(says_it).filter(|m| m.at >= oldest);
     match (fits.next(), fits.count()) {
         (Some(_), 0) if rivals > 0 => Look::Shared(rivals),
         (Some(one), 0) => Look::Found { gateway_id: one.gateway_id.clone() },
         (Some(_), more) => Look::Several(more + 1),
         (None, _) if history.iter().filter(says_it).any(|m| m.at >= oldest - CLOCK_WRONG_BY) => Look::Earlier,
-        (None, _) if covers(history, oldest) => Look::Absent,
+        (None, _) if history.iter().any(|m| m.at < oldest || known(&m.gateway_id) == Some(KnownSend::Before)) => {
+            Look::Absent
+        }
         (None, _) => Look::OutOfReach,
     }
-}
-
-/// Whether silence means something: the history shows a message from before the attempt. One that is short without that may
-/// have lost the rest, be cut at a cap of the gateway's own, or belong to a gateway that keeps none.
-fn covers(history: &[HistoryMessage], oldest: Timestamp) -> bool {
-    history.iter().any(|m| m.at < oldest)
 }
 
 /// The looks at one attempt before the present one.
@@ -167,7 +173,7 @@ mod tests {
     }
 
     fn see(history: &[HistoryMessage]) -> Look {
-        look(history, "hi", MARKED, 0, |id| id == "KNOWN")
+        look(history, "hi", MARKED, 0, |id| (id == "KNOWN").then_some(KnownSend::Sometime))
     }
 
     #[test]
@@ -187,8 +193,8 @@ mod tests {
     #[test]
     fn one_message_that_may_be_another_attempt_s_proves_nothing() {
         let it = message("D", true, "hi", MARKED.0);
-        assert_eq!(look(std::slice::from_ref(&it), "hi", MARKED, 2, |_| false), Look::Shared(2));
-        assert_eq!(look(&[it.clone(), it], "hi", MARKED, 2, |_| false), Look::Several(2));
+        assert_eq!(look(std::slice::from_ref(&it), "hi", MARKED, 2, |_| None), Look::Shared(2));
+        assert_eq!(look(&[it.clone(), it], "hi", MARKED, 2, |_| None), Look::Several(2));
         assert_ne!(ruled(&Look::Shared(2), Looks::default(), OnDoubt::Resend, 60_000), Ruling::Sent);
     }
 
@@ -200,6 +206,13 @@ mod tests {
         assert_eq!(see(&[recent(3), recent(2), recent(1)]), Look::OutOfReach, "it may be cut at a cap of its own");
         assert_eq!(see(&[recent(2), recent(1), recent(-60_001)]), Look::Absent);
         assert_eq!(see(&[recent(2), recent(1), recent(-60_000)]), Look::OutOfReach);
+        let known = |which| look(&[message("K", true, "ho", MARKED.0 + 5)], "hi", MARKED, 0, |_| Some(which));
+        assert_eq!(
+            known(KnownSend::Before),
+            Look::Absent,
+            "it was answered for before the attempt, whatever its stamp"
+        );
+        assert_eq!(known(KnownSend::Sometime), Look::OutOfReach);
     }
 
     fn ruled(look: &Look, before: Looks, policy: OnDoubt, age: i64) -> Ruling {

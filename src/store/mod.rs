@@ -67,6 +67,7 @@ use async_trait::async_trait;
 use crate::domain::campaign::CampaignName;
 use crate::domain::claim::Wanted;
 use crate::domain::content::Content;
+use crate::domain::doubt::KnownSend;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::job::{Job, Manner, Overlap};
 use crate::domain::message::{Change, Departure, Due, Verdict};
@@ -398,12 +399,13 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Doubt>, StoreError>;
 
-    /// Which of these ids belong to messages of ours already.
-    async fn known_gateway_ids(
+    /// Which of these ids belong to messages of ours already, and how each stands to an attempt: its message and number.
+    async fn known_sends(
         &self,
         instance: &InstanceName,
         gateway_ids: Vec<String>,
-    ) -> Result<Vec<String>, StoreError>;
+        attempt: (MessageId, u32),
+    ) -> Result<HashMap<String, KnownSend>, StoreError>;
 
     /// How many other messages said the same in a chat through an instance, and may have gone out without anybody knowing:
     /// those in doubt, those that were given up or sent again so, and those whose answer is awaited.

@@ -13,6 +13,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use crate::crash_point;
 use crate::domain::claim::Wanted;
+use crate::domain::doubt::KnownSend;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Departure, Facts, Verdict};
 use crate::domain::recipient::Chat;
@@ -424,12 +425,13 @@ impl Store for SqliteStore {
         sqlite_doubt::note_duplicate(self, evidence).await
     }
 
-    async fn known_gateway_ids(
+    async fn known_sends(
         &self,
         instance: &InstanceName,
         gateway_ids: Vec<String>,
-    ) -> Result<Vec<String>, StoreError> {
-        sqlite_doubt::known_gateway_ids(self, instance, gateway_ids).await
+        attempt: (MessageId, u32),
+    ) -> Result<HashMap<String, KnownSend>, StoreError> {
+        sqlite_doubt::known_sends(self, instance, gateway_ids, attempt).await
     }
 
     async fn rivals(

@@ -1,12 +1,13 @@
 //! Doubts: what is to be looked at, the evidence about it, and what gateways told by themselves.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use sqlx::SqlStr;
 use sqlx::sqlite::SqliteRow;
 
-use crate::domain::doubt::{CLOCK_SLACK, Looks};
+use crate::domain::doubt::{CLOCK_SLACK, KnownSend, Looks};
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::recipient::Chat;
 use crate::domain::state::StateName;
@@ -61,19 +62,22 @@ pub(super) async fn doubts_to_look_at(
     Ok(doubts)
 }
 
-pub(super) async fn known_gateway_ids(
+pub(super) async fn known_sends(
     store: &SqliteStore,
     instance: &InstanceName,
     gateway_ids: Vec<String>,
-) -> Result<Vec<String>, StoreError> {
-    let statement = "SELECT gateway_id FROM messages
-                     WHERE instance = ?1 AND gateway_id IN (SELECT value FROM json_each(?2))";
-    sqlx::query_scalar(statement)
+    (of, number): (MessageId, u32),
+) -> Result<HashMap<String, KnownSend>, StoreError> {
+    let rows: Vec<(String, bool)> = sqlx::query_as(include_str!("sql/known_sends.sql"))
         .bind(&*instance.0)
         .bind(Value::from(gateway_ids).to_string())
+        .bind(of.0.to_vec())
+        .bind(number)
         .fetch_all(&store.readers)
         .await
-        .map_err(StoreError::database("look up message ids"))
+        .map_err(StoreError::database("look up message ids"))?;
+    let known = |before| if before { KnownSend::Before } else { KnownSend::Sometime };
+    Ok(rows.into_iter().map(|(gateway_id, before)| (gateway_id, known(before))).collect())
 }
 
 pub(super) async fn rivals(

@@ -163,6 +163,6 @@ impl World {
             let behind = self.gateway_behind;
             history.extend(done.map(|(n, at, id)| message(n.to_string(), true, id.to_string(), at - behind)));
         }
-        doubt::look(&history, &row.due.id.to_string(), row.marked_at, 0, |_| false)
+        doubt::look(&history, &row.due.id.to_string(), row.marked_at, 0, |_| None)
     }
 }
