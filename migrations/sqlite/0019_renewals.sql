@@ -11,8 +11,8 @@ CREATE TABLE kept_words (
     occurrence INTEGER NOT NULL REFERENCES occurrences (id) ON DELETE CASCADE,
     chat       TEXT    NOT NULL,
     step       INTEGER NOT NULL,
-    -- Why it is held, where it is.
-    hold       TEXT,
+    -- Why it is held, or has another instant.
+    reason     TEXT    NOT NULL,
     -- When it is due, where a person gave it another instant.
     due_at     INTEGER,
     PRIMARY KEY (occurrence, chat, step)

@@ -1,5 +1,7 @@
 //! `campaign`: the messages of one occurrence with many recipients, followed as one.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::cli::campaign_eta::{EtaArgs, campaign_eta};
@@ -13,7 +15,7 @@ use crate::cli::pause::{PauseHow, pause_scope, resume_scope};
 use crate::cli::place::Zone;
 use crate::cli::progress::bar::bar;
 use crate::cli::progress::{first_gate, state_of};
-use crate::cli::{Global, place};
+use crate::cli::{Global, place, replan};
 use crate::clock;
 use crate::config::read::suggest;
 use crate::domain::ack::Ack;
@@ -226,13 +228,15 @@ fn variant_row(v: &VariantView) -> Vec<String> {
 }
 
 async fn cancel(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
-    let store = place::open(global, Opening::Beside).await?;
+    let store = Arc::new(place::open(global, Opening::Beside).await?);
+    let settled = replan::settled(&store).await;
     let found = found(&store, name, clock::now()).await;
     let done = match &found {
         Ok(view) => Some(repair::call_off(&store, view, dry_run, clock::now).await),
         Err(_) => None,
     };
     store.close().await;
+    settled?;
     let (view, Some(done)) = (found?, done) else { return Ok(Exit::NotFound) };
     let CalledOff { cancelled, out: left } = done?;
     if out.json {
@@ -254,13 +258,15 @@ async fn cancel(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow
 }
 
 async fn approve(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
-    let store = place::open(global, Opening::Beside).await?;
+    let store = Arc::new(place::open(global, Opening::Beside).await?);
+    let settled = replan::settled(&store).await;
     let found = found(&store, name, clock::now()).await;
     let done = match &found {
         Ok(view) => Some(repair::approve(&store, view, dry_run, clock::now).await),
         Err(_) => None,
     };
     store.close().await;
+    settled?;
     let (view, Some(done)) = (found?, done) else { return Ok(Exit::NotFound) };
     let (approved, name) = (done?, view.name.to_string());
     if out.json {

@@ -36,6 +36,7 @@ mod place;
 mod plan;
 mod progress;
 mod repair;
+mod replan;
 mod run;
 mod sandbox;
 mod schema;

@@ -1,13 +1,14 @@
 //! `plan`: what applying a file would do to the database; `job apply`: doing it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted};
 use crate::cli::outlook::{self, Ahead};
-use crate::cli::{Global, place};
+use crate::cli::{Global, place, replan};
 use crate::clock;
 use crate::config::{self, InstanceSettings, Settings};
 use crate::domain::time::Timestamp;
@@ -59,12 +60,14 @@ pub(super) async fn apply(
         (Planned::onto_nothing(settings), outlook::look(None, settings, &[], now).await?)
     };
     if !dry_run {
-        let store = place::open(global, Opening::Beside).await?;
+        let store = Arc::new(place::open(global, Opening::Beside).await?);
         let before = store.instances().await?;
         let applied = intake::apply_file(&store, settings, settings.jobs.clone(), prune, clock::now()).await;
         let moved = if applied.is_ok() { zones::settle(&store, clock::now()).await } else { Ok(Vec::new()) };
+        let replanned = if applied.is_ok() { replan::settled(&store).await } else { Ok(()) };
         store.close().await;
         applied?;
+        replanned?;
         moved?.iter().for_each(|line| out.note(line));
         for row in settings.instances.iter().map(InstanceSettings::row) {
             match before.iter().find(|b| b.name == row.name) {

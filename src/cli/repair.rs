@@ -1,6 +1,7 @@
 //! `cancel`, `retry`, `reschedule`, `snooze`, `hold`, `release`: by id, or by the filters of `list`.
 
 use std::io::{BufRead, IsTerminal};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use crate::cli::filter::{FilterArgs, instant};
 use crate::cli::out::{Out, counted};
 use crate::cli::place::Zone;
 use crate::cli::send::not_long_past;
-use crate::cli::{Global, place};
+use crate::cli::{Global, place, replan};
 use crate::clock;
 use crate::domain::id::MessageId;
 use crate::domain::job::DEFAULT_MAX_LATENESS;
@@ -142,12 +143,15 @@ async fn run(global: &Global, which: Selection, how: Repair, out: &Out) -> anyho
     }
     let ids: Vec<MessageId> =
         which.ids.iter().map(|i| i.parse().map_err(|e| told(Exit::Usage, format!("{e}")))).collect::<Result<_, _>>()?;
-    let store = place::open(global, Opening::Beside).await?;
+    let store = Arc::new(place::open(global, Opening::Beside).await?);
     let zone = place::zone(&store).await?;
     let results = if by_id {
         by_ids(&store, how, ids, which.dry_run).await
     } else {
-        by_filter(&store, how, which, &zone, out).await
+        match replan::settled(&store).await {
+            Ok(()) => by_filter(&store, how, which, &zone, out).await,
+            Err(e) => Err(e.into()),
+        }
     };
     store.close().await;
     let (results, dry_run) = results?;

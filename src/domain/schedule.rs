@@ -268,6 +268,14 @@ impl Schedule {
         }
     }
 
+    /// The instants of its reminders, rising, where it has an event.
+    pub fn reminders(&self, zone: &TimeZone) -> Vec<Timestamp> {
+        match self {
+            Schedule::Event { at, remind } => event::instants(*at, remind, zone),
+            Schedule::At(_) | Schedule::In(_) | Schedule::Every { .. } | Schedule::Cron { .. } => Vec::new(),
+        }
+    }
+
     /// Has its event begin at another instant, where it has one.
     pub fn move_event(&mut self, to: Timestamp) {
         if let Schedule::Event { at, .. } = self {

@@ -113,16 +113,26 @@ impl Planner {
     /// # Errors
     /// When the database cannot be read or written.
     pub async fn plan_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let more = self.store.replace_left(now).await?;
         self.renew(now).await?;
         loop {
             let jobs = self.store.jobs_to_plan(now, AT_ONCE * 4).await?;
             if jobs.is_empty() {
-                return self.store.next_plan_at().await;
+                return if more { Ok(Some(now)) } else { self.store.next_plan_at().await };
             }
             let planned: Vec<Result<(), StoreError>> =
                 stream::iter(jobs).map(|job| self.plan(job, now)).buffer_unordered(self.at_once).collect().await;
             planned.into_iter().collect::<Result<(), _>>()?;
         }
+    }
+
+    /// Plans anew everything that a change of its job has hidden.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    pub async fn renew_all(&self, now: Timestamp) -> Result<(), StoreError> {
+        while self.store.replace_left(now).await? {}
+        self.renew(now).await
     }
 
     /// Plans anew what a change of its job has hidden. An occurrence that the schedule does not know any more is only shown

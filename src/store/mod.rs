@@ -434,6 +434,10 @@ pub trait Store: Send + Sync + 'static {
     /// The same in order of their names: the first `limit` of those after a name, which the empty one comes before.
     async fn jobs_passed(&self, now: Timestamp, after: &str, limit: usize) -> Result<Vec<StoredJob>, StoreError>;
 
+    /// Replaces some of what changed jobs have waiting, should the command that changed them have ended halfway. Answers
+    /// whether more is left.
+    async fn replace_left(&self, now: Timestamp) -> Result<bool, StoreError>;
+
     /// Occurrences of changed jobs that are to be planned anew, the earliest first.
     async fn renewals(&self, limit: usize) -> Result<Vec<Renewal>, StoreError>;
 

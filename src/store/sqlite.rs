@@ -456,6 +456,10 @@ impl Store for SqliteStore {
         self.believed(sqlite_plan::jobs_to_plan(self, now, limit).await)
     }
 
+    async fn replace_left(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.replace_some(now).await
+    }
+
     async fn renewals(&self, limit: usize) -> Result<Vec<Renewal>, StoreError> {
         self.believed(sqlite_renew::renewals(self, limit).await)
     }
@@ -499,7 +503,7 @@ impl Store for SqliteStore {
         note: &'static str,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        sqlite_overlap::settle_waiting(self, occurrence, &event, note, now).await
+        sqlite_overlap::settle_waiting(self, (occurrence, sqlite_overlap::Whom::Waiting), &event, note, now).await
     }
 
     async fn untouched_since_outage(&self, job: &str, before: Timestamp) -> Result<Vec<(i64, Timestamp)>, StoreError> {

@@ -4,8 +4,9 @@ use sqlx::SqliteConnection;
 
 use crate::domain::state::{Event, Reason};
 use crate::domain::time::{Millis, Timestamp};
-use crate::store::sqlite_overlap::settle_waiting;
+use crate::store::sqlite_overlap::{Whom, settle_waiting};
 use crate::store::sqlite_plan::stored_job;
+use crate::store::sqlite_renew::carry_holds;
 use crate::store::{SqliteStore, StoreError};
 
 /// The planner takes up a moved event by itself after so long, should the move be cut off before its end.
@@ -38,7 +39,7 @@ impl SqliteStore {
         };
         let mut settled = 0;
         for occurrence in self.open_occurrences(job).await? {
-            settled += settle_waiting(self, occurrence, &event, note, now).await?;
+            settled += settle_waiting(self, (occurrence, Whom::HeldToo), &event, note, now).await?;
         }
         if to.is_some() {
             let name = job.to_owned();
@@ -52,7 +53,8 @@ impl SqliteStore {
         sqlx::query_scalar(
             "SELECT o.id FROM occurrences AS o
              WHERE o.job = ?1 AND o.extra = 0 AND o.id NOT IN (SELECT occurrence FROM imports) AND EXISTS
-               (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.state IN ('scheduled', 'typing'))
+               (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.reason IS NOT 'replaced'
+                AND (m.state IN ('scheduled', 'typing') OR m.state = 'held' AND m.reason IN ('approval', 'held_by_person', 'repeated')))
              ORDER BY o.nominal_at LIMIT ?2",
         )
         .bind(job.to_owned())
@@ -81,10 +83,12 @@ async fn note_move(
         return Ok(false);
     }
     let zone = crate::clock::zone(stored.job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
+    let before = stored.job.schedule.reminders(&zone);
     let next_at = to.and_then(|to| {
         stored.job.schedule.move_event(to);
         stored.job.schedule.first(stored.first_applied_at, &zone)
     });
+    carry_holds(connection, name, before.into_iter().zip(stored.job.schedule.reminders(&zone)), now).await?;
     sqlx::query(
         "UPDATE jobs SET event_moved_to = coalesce(?2, event_moved_to), event_cancelled = ?3, next_at = ?4, plan_at = ?5
          WHERE name = ?1",

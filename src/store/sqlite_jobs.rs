@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::domain::job::Job;
 use crate::domain::schedule::Schedule;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::get;
 use crate::store::sqlite_plan::{fingerprint, store_content};
 use crate::store::{Applied, JobApply, SqliteStore, StoreError, sqlite_renew};
@@ -142,6 +142,10 @@ pub(super) async fn apply_job(
         None => now,
     };
     let zone = crate::clock::zone(job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
+    if let Some(before) = known.as_ref().map(reminders).transpose()? {
+        sqlite_renew::carry_holds(connection, &job.name, before.into_iter().zip(job.schedule.reminders(&zone)), now)
+            .await?;
+    }
     let next_at = match &known {
         None => job.first(first_applied_at, &zone),
         Some(_) => goes_on_at(connection, &job, first_applied_at, &zone, now).await?.filter(|_| !cancelled),
@@ -179,6 +183,16 @@ async fn still_complete(connection: &mut SqliteConnection, audience: i64, job: &
     Ok(())
 }
 
+/// The instants of a known job's reminders, rising.
+fn reminders(row: &SqliteRow) -> Result<Vec<Timestamp>, StoreError> {
+    let Ok(mut job) = serde_json::from_str::<Job>(&get::<String>(row, 3)?) else { return Ok(Vec::new()) };
+    if let Some(moved) = get::<Option<i64>>(row, 4)? {
+        job.schedule.move_event(Timestamp(moved));
+    }
+    let zone = crate::clock::zone(job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
+    Ok(job.schedule.reminders(&zone))
+}
+
 /// Where a person moved the event of a job to, and whether it was called off, if the file still says what it said.
 fn kept_event(row: &SqliteRow, job: &Job) -> Result<(Option<i64>, bool), StoreError> {
     let before = serde_json::from_str::<Job>(&get::<String>(row, 3)?).ok().and_then(|j| j.schedule.event_at());
@@ -197,7 +211,10 @@ async fn goes_on_at(
     zone: &jiff::tz::TimeZone,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let hidden = sqlite_renew::hide_open(connection, &job.name, now).await?;
+    let mut hidden = sqlite_renew::hide_open(connection, &job.name, now).await?;
+    let known = |t: Timestamp| job.schedule.next_after(t - Millis(1), first_applied_at, zone) == Some(t);
+    hidden.extend(sqlite_renew::come_back(connection, &job.name, known, now).await?);
+    hidden.sort_unstable();
     let fired: Option<i64> =
         sqlx::query_scalar("SELECT max(nominal_at) FROM occurrences WHERE job = ?1 AND nominal_at <= ?2")
             .bind(job.name.clone())

@@ -118,9 +118,18 @@ pub(super) async fn pass_gate(
     Ok(())
 }
 
+/// What of an occurrence is settled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whom {
+    /// What waits for its time, and what is being typed.
+    Waiting,
+    /// What waits for a person too.
+    HeldToo,
+}
+
 pub(super) async fn settle_waiting(
     store: &SqliteStore,
-    occurrence: i64,
+    (occurrence, whom): (i64, Whom),
     event: &Event,
     note: &'static str,
     now: Timestamp,
@@ -129,10 +138,13 @@ pub(super) async fn settle_waiting(
     loop {
         let rows = sqlx::query(
             "SELECT id, state, wake_at, attempts FROM messages
-             WHERE occurrence = ?1 AND reason IS NOT 'replaced' AND state IN ('scheduled', 'typing') LIMIT ?2",
+             WHERE occurrence = ?1 AND reason IS NOT 'replaced'
+               AND (state IN ('scheduled', 'typing')
+                    OR ?3 AND state = 'held' AND reason IN ('approval', 'held_by_person', 'repeated')) LIMIT ?2",
         )
         .bind(occurrence)
         .bind(SETTLED_AT_ONCE)
+        .bind(whom == Whom::HeldToo)
         .fetch_all(&store.readers)
         .await
         .map_err(StoreError::database("find what waits of an occurrence"))?;
@@ -140,6 +152,7 @@ pub(super) async fn settle_waiting(
         for row in &rows {
             let state = match get::<String>(row, 1)?.as_str() {
                 "typing" => State::Typing,
+                "held" => State::Held,
                 _ => State::Scheduled { wake_at: Timestamp(get(row, 2)?) },
             };
             let Ok(transition) = state::apply(&state, event) else { continue };

@@ -202,7 +202,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, mut messages: NewM
         _ => None,
     };
     let new = insert_rows(connection, &messages, occurrence).await?;
-    if let (Some(occurrence), Making::Renewal) = (occurrence, messages.making) {
+    if let (Some(occurrence), Making::Renewal | Making::Next) = (occurrence, messages.making) {
         take_over_words(connection, occurrence, messages.publish.is_some()).await?;
     }
     if let (Some(job), Some(nominal), Some(publish)) = (&messages.job, messages.nominal_at, messages.publish) {

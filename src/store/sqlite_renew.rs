@@ -10,7 +10,7 @@ use sqlx::SqliteConnection;
 use crate::domain::job::Job;
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_claim::get;
-use crate::store::sqlite_plan::stored_job;
+use crate::store::sqlite_plan::{occurrence, stored_job};
 use crate::store::{SqliteStore, StoreError, StoredJob};
 
 /// An occurrence that is to be planned anew, since its job was changed.
@@ -40,6 +40,9 @@ pub struct Removed {
 /// Rows replaced in one transaction: some milliseconds of the writer.
 const REPLACE_CHUNK: i64 = 500;
 
+/// Steps that the planner does at one look: nobody else's planning waits longer than some tenths of a second.
+const REPLACE_STEPS: usize = 20;
+
 /// What is written beside a message that was replaced.
 const CHANGED: &str = "its job was changed";
 
@@ -65,6 +68,37 @@ impl SqliteStore {
                 return Ok(replaced);
             }
         }
+    }
+
+    /// Whether anything is still to be planned, or planned anew, that a command may mean.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn is_planning(&self, now: Timestamp) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM occurrences WHERE renew > 0 AND job IN (SELECT name FROM jobs))
+                 OR EXISTS (SELECT 1 FROM jobs WHERE plan_at <= ?1)",
+        )
+        .bind(now.0)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(StoreError::database("look what is being planned"))
+    }
+
+    /// Replaces some of what changed jobs have waiting, whoever else is at it too. Answers whether more is left.
+    pub(super) async fn replace_some(&self, now: Timestamp) -> Result<bool, StoreError> {
+        for _ in 0..REPLACE_STEPS {
+            let job: Option<String> = sqlx::query_scalar(
+                "SELECT job FROM occurrences WHERE renew IN (1, 3) AND job IN (SELECT name FROM jobs) LIMIT 1",
+            )
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(StoreError::database("find what is still to be replaced"))?;
+            let Some(job) = job else { return Ok(false) };
+            let step = self.writer()?.run(move |c| Box::pin(async move { replace_step(c, &job, CHANGED, now).await }));
+            step.await?;
+        }
+        Ok(true)
     }
 
     /// Replaces what waits of a job that was changed. Answers how many messages.
@@ -149,6 +183,34 @@ pub(super) async fn hide_open(
     Ok(hidden.into_iter().map(Timestamp).collect())
 }
 
+/// Hides those passed occurrences of a changed job that its schedule knows again, and of which somebody got nothing. Answers their
+/// instants.
+pub(super) async fn come_back(
+    connection: &mut SqliteConnection,
+    job: &str,
+    known: impl Fn(Timestamp) -> bool,
+    now: Timestamp,
+) -> Result<Vec<Timestamp>, StoreError> {
+    let doing = "find what a changed job left behind";
+    let left: Vec<(i64, i64)> = sqlx::query_as(include_str!("sql/left_behind.sql"))
+        .bind(job.to_owned())
+        .bind(now.0)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    let mut back = Vec::new();
+    for (occurrence, nominal) in left.into_iter().filter(|(_, nominal)| known(Timestamp(*nominal))) {
+        // Nobody joins it: who was named then is whom it was for.
+        sqlx::query("UPDATE occurrences SET state = 'planning', gate_at = NULL, renew = 3 WHERE id = ?1")
+            .bind(occurrence)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database(doing))?;
+        back.push(Timestamp(nominal));
+    }
+    Ok(back)
+}
+
 /// Hides occurrences of a job by their instants: they are to be replaced.
 pub(super) async fn hide(connection: &mut SqliteConnection, job: &str, gone: &[Timestamp]) -> Result<(), StoreError> {
     let instants: Vec<i64> = gone.iter().map(|t| t.0).collect();
@@ -183,6 +245,37 @@ pub(super) async fn hide_removed(
     .execute(connection)
     .await
     .map_err(StoreError::database("hide what waits of a removed job"))?;
+    Ok(())
+}
+
+/// Has whom a person keeps waiting of a job's reminders wait in the reminders that take their place: pairs of instants, before
+/// and after their event was moved.
+pub(super) async fn carry_holds(
+    connection: &mut SqliteConnection,
+    job: &str,
+    moved: impl IntoIterator<Item = (Timestamp, Timestamp)>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for (before, after) in moved.into_iter().filter(|(before, after)| before != after && *after > now) {
+        let held: Option<i64> = sqlx::query_scalar(
+            "SELECT o.id FROM occurrences AS o WHERE o.job = ?1 AND o.nominal_at = ?2 AND EXISTS (
+                 SELECT 1 FROM messages AS m
+                 WHERE m.occurrence = o.id AND m.state = 'held' AND m.reason IN ('held_by_person', 'repeated'))",
+        )
+        .bind(job.to_owned())
+        .bind(before.0)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(StoreError::database("find whom a person keeps waiting"))?;
+        let Some(held) = held else { continue };
+        let (next, _) = occurrence(connection, job, after, false).await?;
+        sqlx::query(include_str!("sql/carry_holds.sql"))
+            .bind(held)
+            .bind(next)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database("keep whom a person keeps waiting"))?;
+    }
     Ok(())
 }
 

@@ -286,7 +286,7 @@ impl World {
         self.act(
             format!("import list{n} {rows:?} {at:?}"),
             failing(async move {
-                let (content, manner) = (Content::text(&format!("imported {now}")), Manner::default());
+                let (content, manner) = (Content::text(format!("imported {now}")), Manner::default());
                 let content = store.store_content(content, manner, "UTC".to_owned(), Millis(300_000)).await?;
                 let import = Import {
                     file,

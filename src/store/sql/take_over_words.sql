@@ -1,7 +1,7 @@
--- What a person said of a message that was replaced counts for the one that took its place.
+-- What a person said of a message that was replaced counts for the one that took its place, and for the one after that.
 UPDATE messages SET
-    state      = iif(k.hold IS NULL, messages.state, 'held'),
-    reason     = coalesce(k.hold, messages.reason),
+    state      = iif(k.due_at IS NULL, 'held', messages.state),
+    reason     = iif(messages.state = 'held' AND k.due_at IS NOT NULL, messages.reason, k.reason),
     expires_at = messages.expires_at + coalesce(k.due_at - messages.due_at, 0),
     wake_at    = messages.wake_at + coalesce(k.due_at - messages.due_at, 0),
     due_at     = coalesce(k.due_at, messages.due_at)
