@@ -194,14 +194,29 @@ async fn a_job_that_ends_by_a_change_cut_off_leaves_no_hidden_message_behind() {
     assert!(bench.run(&["job", "apply", "jobs.yaml", "--sandbox"]).status.success());
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(bench.path("db"));
     let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
-    let cut_off = "UPDATE messages SET state = 'scheduled', reason = NULL WHERE job = 'often'";
-    assert_eq!(sqlx::query(cut_off).execute(&mut connection).await.unwrap().rows_affected(), 1);
-    let hidden = "SELECT count(*) FROM occurrences WHERE job = 'often' AND state = 'planning'";
-    assert_eq!(sqlx::query_scalar::<_, i64>(hidden).fetch_one(&mut connection).await.unwrap(), 1);
+    for cut_off in [
+        "UPDATE messages SET state = 'scheduled', reason = NULL WHERE job = 'often'",
+        "UPDATE occurrences SET state = 'planning', renew = 1 WHERE job = 'often'",
+    ] {
+        assert_eq!(sqlx::query(cut_off).execute(&mut connection).await.unwrap().rows_affected(), 1);
+    }
     sqlx::Connection::close(connection).await.unwrap();
     let _daemon = bench.start(&["run", "jobs.yaml", "--sandbox", "--listen", "off"]);
     until("it is finished", LIMIT, || {
         let list = bench.json(&["list", "--job", "often"]);
         list["messages"][0]["state"] == "cancelled" && list["messages"][0]["reason"] == "replaced"
     });
+}
+
+#[test]
+fn a_recurring_job_that_is_edited_over_and_over_stays_one_occurrence_ahead() {
+    let (bench, _daemon) = start();
+    for n in 0..5 {
+        bench.write("jobs.yaml", &GOOD.replace("text: two", &format!("text: two {n}")));
+        assert!(bench.run(&["job", "apply", "jobs.yaml", "--sandbox"]).status.success());
+        until("it is planned anew", LIMIT, || {
+            let states = bench.json(&["stats"])["states"].clone();
+            states["cancelled"] == n + 1 && states["scheduled"] == 6
+        });
+    }
 }

@@ -8,6 +8,7 @@ use crate::domain::draw::Draw;
 use crate::domain::job::Job;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::{Millis, Timestamp};
+use crate::domain::typing::Typing;
 
 /// A job with what its occurrences are worked out from.
 #[derive(Clone, Debug)]
@@ -29,6 +30,29 @@ pub const SLOWEST_CLOCK: Millis = Millis(12 * 3_600_000);
 
 /// The fastest one is so far ahead.
 pub const FASTEST_CLOCK: Millis = Millis(14 * 3_600_000);
+
+/// An occurrence is materialised this long before its typing must begin.
+pub const PLANNED_AHEAD: Millis = Millis::seconds(10);
+
+/// The longest a message of a job may be typed.
+pub fn longest_lead(typing: &Typing) -> Millis {
+    match *typing {
+        Typing::Off => Millis::ZERO,
+        Typing::Lead(lead) => lead,
+        Typing::BySpeed { max, .. } => max,
+    }
+}
+
+/// When an occurrence must be planned, the one before it being planned. Instants that are all known are all planned at once; a
+/// recurring job keeps one occurrence ahead.
+pub fn to_be_planned(job: &Job, before: Timestamp, it: Timestamp, now: Timestamp) -> Timestamp {
+    let ahead = longest_lead(&job.manner.typing) + PLANNED_AHEAD;
+    match (job.schedule.recurs(), job.manner.own_clock) {
+        (false, _) => now,
+        (true, false) => before.min(it - ahead),
+        (true, true) => it - ahead - FASTEST_CLOCK,
+    }
+}
 
 /// A recipient as far as the layout needs to know it.
 #[derive(Clone, Copy, Debug)]

@@ -4,14 +4,10 @@ use jiff::tz::TimeZone;
 
 use crate::domain::job::{Job, Overlap};
 use crate::domain::misfire::{Misfire, MissedRun, Policy};
-use crate::domain::occurrence::{FASTEST_CLOCK, SLOWEST_CLOCK};
+use crate::domain::occurrence::{SLOWEST_CLOCK, to_be_planned};
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp};
-use crate::domain::typing::Typing;
 use crate::store::StoredJob;
-
-/// An occurrence is materialised this long before its typing must begin.
-const AHEAD: Millis = Millis::seconds(10);
 
 /// What happens to a job's next occurrences.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,22 +71,8 @@ pub(super) fn decide(stored: &StoredJob, max_lateness: Millis, zone: &TimeZone, 
         }
     };
     let following = serve.and_then(|(nominal, _)| after(nominal));
-    let ahead = longest_lead(&stored.job.manner.typing) + AHEAD;
-    // Instants that are all known are all planned at once; a recurring job keeps one occurrence ahead.
-    let plan_at = serve.zip(following).map(|((nominal, _), f)| match (recurs, own_clock) {
-        (false, _) => now,
-        (true, false) => nominal.min(f - ahead),
-        (true, true) => f - ahead - FASTEST_CLOCK,
-    });
+    let plan_at = serve.zip(following).map(|((nominal, _), f)| to_be_planned(&stored.job, nominal, f, now));
     Decision { serve, missed, following, plan_at }
-}
-
-pub(super) fn longest_lead(typing: &Typing) -> Millis {
-    match *typing {
-        Typing::Off => Millis::ZERO,
-        Typing::Lead(lead) => lead,
-        Typing::BySpeed { max, .. } => max,
-    }
 }
 
 #[cfg(test)]
@@ -99,7 +81,9 @@ mod tests {
     use crate::domain::content::Content;
     use crate::domain::id::InstanceName;
     use crate::domain::job::Manner;
+    use crate::domain::occurrence::{FASTEST_CLOCK, PLANNED_AHEAD, longest_lead};
     use crate::domain::schedule::Schedule;
+    use crate::domain::typing::Typing;
 
     fn stored(schedule: Schedule, next_at: i64) -> StoredJob {
         let job = Job {
@@ -161,7 +145,7 @@ mod tests {
         let d = decide(&recurring, Millis(30_000), &TimeZone::UTC, a_week_later);
         assert!(d.serve.is_some_and(|(t, _)| t > Timestamp(60_000)), "of a schedule the latest is served");
         assert!(d.missed[0].is_some());
-        let ahead = longest_lead(&recurring.job.manner.typing) + AHEAD;
+        let ahead = longest_lead(&recurring.job.manner.typing) + PLANNED_AHEAD;
         assert_eq!(d.plan_at, d.following.map(|f| f - ahead - FASTEST_CLOCK), "before it begins on the fastest clock");
     }
 
@@ -171,7 +155,7 @@ mod tests {
         long.job.manner.typing = Typing::Lead(Millis(90_000));
         let d = decide(&long, Millis(30_000), &TimeZone::UTC, Timestamp(10_000));
         assert_eq!(d.following, Some(Timestamp(120_000)));
-        assert_eq!(d.plan_at, Some(Timestamp(120_000 - 90_000) - AHEAD));
+        assert_eq!(d.plan_at, Some(Timestamp(120_000 - 90_000) - PLANNED_AHEAD));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Jump, Stopwatch};
 use crate::domain::job::{DEFAULT_MAX_LATENESS, Job, Overlap};
-use crate::domain::occurrence::{Layout, Whose};
+use crate::domain::occurrence::{Layout, Whose, longest_lead};
 use crate::domain::sender::Senders;
 use crate::domain::state::{Event, Reason, StateName};
 use crate::domain::template::ZONE_VAR;
@@ -23,7 +23,7 @@ use crate::store::{
     Gate, Making, NewMessage, NewMessages, Publish, Recipient, Renewal, Store, StoreError, StoredContent, StoredJob,
     guard,
 };
-use decision::{decide, longest_lead, overlaps_itself, own_instants, passed_since, policy};
+use decision::{decide, overlaps_itself, own_instants, passed_since, policy};
 
 /// Jobs planned at once: their commits form groups.
 const AT_ONCE: usize = 32;

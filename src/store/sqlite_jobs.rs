@@ -7,6 +7,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::job::Job;
+use crate::domain::occurrence::to_be_planned;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::get;
@@ -146,8 +147,8 @@ pub(super) async fn apply_job(
         sqlite_renew::carry_holds(connection, &job.name, before.into_iter().zip(job.schedule.reminders(&zone)), now)
             .await?;
     }
-    let next_at = match &known {
-        None => job.first(first_applied_at, &zone),
+    let next = match &known {
+        None => job.first(first_applied_at, &zone).map(|next| (next, now)),
         Some(_) => goes_on_at(connection, &job, first_applied_at, &zone, now).await?.filter(|_| !cancelled),
     };
     sqlx::query(include_str!("sql/upsert_job.sql"))
@@ -158,8 +159,8 @@ pub(super) async fn apply_job(
         .bind(audience)
         .bind(first_applied_at.0)
         .bind(now.0)
-        .bind(next_at.map(|t| t.0))
-        .bind(next_at.map(|_| now.0))
+        .bind(next.map(|(at, _)| at.0))
+        .bind(next.map(|(_, plan_at)| plan_at.0))
         .bind((!then.is_empty()).then(|| json!(then).to_string()))
         .bind(moved_to)
         .bind(i64::from(cancelled))
@@ -203,14 +204,14 @@ fn kept_event(row: &SqliteRow, job: &Job) -> Result<(Option<i64>, bool), StoreEr
 }
 
 /// Where a changed job goes on: at the next occurrence of its schedule beside those that are planned anew, which are hidden
-/// here.
+/// here. And when that one is planned.
 async fn goes_on_at(
     connection: &mut SqliteConnection,
     job: &Job,
     first_applied_at: Timestamp,
     zone: &jiff::tz::TimeZone,
     now: Timestamp,
-) -> Result<Option<Timestamp>, StoreError> {
+) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
     let mut hidden = sqlite_renew::hide_open(connection, &job.name, now).await?;
     let known = |t: Timestamp| job.schedule.next_after(t - Millis(1), first_applied_at, zone) == Some(t);
     hidden.extend(sqlite_renew::come_back(connection, &job.name, known, now).await?);
@@ -231,7 +232,12 @@ async fn goes_on_at(
         }
         (Schedule::At(_) | Schedule::In(_), None) => job.schedule.first(first_applied_at, zone),
     };
-    Ok(sqlite_renew::next_beside(job, &hidden, next, first_applied_at, zone))
+    let next = sqlite_renew::next_beside(job, &hidden, next, first_applied_at, zone);
+    // One that is planned anew is ahead as well as a new one would be.
+    Ok(next.map(|next| match hidden.iter().rfind(|t| **t < next && known(**t)) {
+        Some(before) => (next, to_be_planned(job, *before, next, now)),
+        None => (next, now),
+    }))
 }
 
 pub(super) async fn vanished(
