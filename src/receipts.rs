@@ -147,6 +147,9 @@ impl Receipts {
             self.store.record_echoes(told.echoes).await?;
         }
         if !told.consents.is_empty() {
+            for lid in told.unnumbered {
+                self.look_for_number(&lid).await;
+            }
             self.store.record_consents(told.consents).await?;
         }
         if !told.replies.is_empty() {
@@ -167,6 +170,18 @@ impl Receipts {
         Ok(any)
     }
 
+    /// Tells a person where the opt-out of a LID may stop nothing: we write to their number, and do not know it.
+    async fn look_for_number(&self, lid: &Chat) {
+        if matches!(self.store.was_written_to(lid.as_str()).await, Ok(true)) {
+            return;
+        }
+        tracing::error!(
+            %lid,
+            "a person asked to stop, and the gateway does not say which number they have: nothing is sent to their LID, and \
+             messages to their number go on. Look for them at the phone, and run `onthedot contact suppress NUMBER`"
+        );
+    }
+
     async fn ignore(&self, instance: &InstanceName, event: &str) -> Taken {
         match self.store.count_ignored_hook(instance, event, clock::now()).await {
             Ok(()) => Taken::Ignored,
@@ -182,7 +197,64 @@ struct Sorted {
     replies: Vec<ReplyNews>,
     consents: Vec<ConsentNews>,
     echoes: Vec<EchoNews>,
+    /// LIDs that opted out, beside which no number was told.
+    unnumbered: Vec<Chat>,
     others: Vec<String>,
+}
+
+/// What somebody wrote.
+struct Heard {
+    instance: InstanceName,
+    chat: Chat,
+    lid: Option<Chat>,
+    gateway_id: String,
+    text: String,
+    at: Option<Timestamp>,
+}
+
+impl Sorted {
+    /// Notes that somebody wrote, and what it says about being written to, under every name that they have.
+    fn hear(&mut self, inbox: &Inbox, heard: Heard, now: Timestamp) {
+        let Heard { instance, chat, lid, gateway_id, text, at } = heard;
+        // In a group somebody speaks for himself only.
+        let verdict = inbox.keywords.read(&text).filter(|_| !chat.as_str().ends_with("@g.us"));
+        if let Some(verdict) = verdict {
+            tracing::info!(gateway_id, "somebody opted {}", verdict.name());
+        }
+        tracing::info!(gateway_id, "somebody wrote");
+        if verdict == Some(Consent::Out) && lid.is_none() && is_lid(&chat) {
+            self.unnumbered.push(chat.clone());
+        }
+        // They are answered once, where they are known best.
+        let mut confirm = verdict.and_then(|verdict| (inbox.confirm)(&chat, verdict, now)).map(Box::new);
+        for chat in std::iter::once(chat).chain(lid) {
+            if let Some(verdict) = verdict {
+                self.consents.push(ConsentNews {
+                    chat: chat.clone(),
+                    verdict,
+                    source: ConsentSource::Keyword,
+                    note: Some(text.clone()),
+                    at: now,
+                    said_at: said_at(verdict, at, now),
+                    message: Some((instance.clone(), gateway_id.clone())),
+                    lifts_manual: inbox.lifts_manual && verdict == Consent::In,
+                    confirm: confirm.take(),
+                });
+            }
+            // A message is kept once: under the LID it has a name of its own, so that it never takes the place of the number.
+            let gateway_id = if is_lid(&chat) { format!("{gateway_id}@lid") } else { gateway_id.clone() };
+            self.replies.push(ReplyNews { instance: instance.clone(), gateway_id, chat, at: now });
+        }
+    }
+}
+
+fn is_lid(chat: &Chat) -> bool {
+    chat.as_str().ends_with("@lid")
+}
+
+/// Names a message that came without an id, so that it is nothing when it is told again.
+fn derived_id(chat: &Chat, text: &str, at: Timestamp) -> String {
+    format!("{:016x}-{}", body_hash(chat, &Content::text(text)), at.0)
 }
 
 fn sort(name: &InstanceName, inbox: &Inbox, events: Vec<HookEvent>, now: Timestamp) -> Sorted {
@@ -194,36 +266,20 @@ fn sort(name: &InstanceName, inbox: &Inbox, events: Vec<HookEvent>, now: Timesta
                 tracing::info!(gateway_id, "ack: {}", ack.name());
                 sorted.acks.push(AckNews { instance, gateway_id, participant, ack, at: now, source: "webhook" });
             }
-            HookEvent::Reply { chat, gateway_id, text, at } => {
-                // In a group somebody speaks for himself only.
-                if let Some(verdict) = inbox.keywords.read(&text).filter(|_| !chat.as_str().ends_with("@g.us")) {
-                    tracing::info!(gateway_id, "somebody opted {}", verdict.name());
-                    sorted.consents.push(ConsentNews {
-                        chat: chat.clone(),
-                        verdict,
-                        source: ConsentSource::Keyword,
-                        note: Some(text),
-                        at: now,
-                        said_at: said_at(verdict, at, now),
-                        message: Some((instance.clone(), gateway_id.clone())),
-                        lifts_manual: inbox.lifts_manual && verdict == Consent::In,
-                        confirm: (inbox.confirm)(&chat, verdict, now).map(Box::new),
-                    });
-                }
-                tracing::info!(gateway_id, "somebody wrote");
-                sorted.replies.push(ReplyNews { instance, gateway_id, chat, at: now });
+            HookEvent::Reply { chat, lid, gateway_id, text, at } => {
+                let gateway_id = gateway_id.unwrap_or_else(|| derived_id(&chat, &text, at.unwrap_or(now)));
+                sorted.hear(inbox, Heard { instance, chat, lid, gateway_id, text, at }, now);
             }
             HookEvent::Stray { text, why } if inbox.keywords.read(&text) == Some(Consent::Out) => {
                 tracing::error!(
                     %instance,
-                    why,
-                    "somebody opted out, and nobody is suppressed: their message does not tell who they are. Look for it at the \
-                     phone, and run `onthedot contact suppress NUMBER`"
+                    "somebody opted out, and nobody is suppressed: {why}. Look for it at the phone, and run \
+                     `onthedot contact suppress NUMBER`"
                 );
                 sorted.others.push("opt-out of nobody known".to_owned());
             }
             HookEvent::Stray { why, .. } => {
-                tracing::debug!(%instance, why, "somebody wrote, and it does not tell who");
+                tracing::debug!(%instance, why, "somebody wrote, and nobody knows who");
                 sorted.others.push("message of nobody known".to_owned());
             }
             HookEvent::Echo { chat, gateway_id, text, at } => {

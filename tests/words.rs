@@ -191,6 +191,71 @@ fn an_opt_out_of_nobody_who_can_be_named_is_loud_and_counted() {
     assert_eq!((bench.json(&["stats"])["ignored_webhooks"].as_i64(), loud()), (Some(5), 4));
 }
 
+/// A message with a payload of its own.
+fn told(payload: &Value) -> String {
+    json!({ "event": "message", "payload": payload }).to_string()
+}
+
+#[test]
+fn who_writes_from_a_lid_is_heard_for_the_number_that_is_told_beside_it_and_loudly_where_none_is() {
+    let jobs = "\n  news: { in: 1h, to: \"88888@lid\", text: hi }";
+    let (bench, _daemon) = begin(jobs);
+    let from = |lid: &str, id: &str, text: &str, number: Option<&str>| {
+        let key = json!({ "remoteJid": lid, "remoteJidAlt": number });
+        let payload = json!({ "id": format!("false_{lid}_{id}"), "from": lid, "fromMe": false, "body": text,
+                              "timestamp": now_s(), "_data": { "key": key } });
+        assert_eq!(bench.post_hook("shop", &told(&payload)), 200);
+    };
+    let loud = || bench.log().lines().filter(|l| l.contains("ERROR") && l.contains("which number they have")).count();
+    from("98765432101234@lid", "A", "stop", Some("201000000001@s.whatsapp.net"));
+    assert_eq!(suppressed_by(&bench, "201000000001").as_deref(), Some("keyword"));
+    assert_eq!(suppressed_by(&bench, "98765432101234@lid").as_deref(), Some("keyword"));
+    let answers = || bench.json(&["list", "--to", "98765432101234@lid"])["messages"].as_array().unwrap().len();
+    assert_eq!(answers(), 0, "a person is answered once, by their number");
+    until("the number is answered", LIMIT, || {
+        bench.json(&["list", "--to", "201000000001"])["messages"].as_array().unwrap().len() == 1
+    });
+    from("77777@lid", "B", "on my way", Some("201000000002@s.whatsapp.net"));
+    assert_eq!(loud(), 0);
+    from("98765432101235@lid", "C", "stop", None);
+    until("it is told", LIMIT, || loud() == 1);
+    from("98765432101235@lid", "D", "stop", None);
+    until("it is told again, though the LID was answered", LIMIT, || loud() == 2);
+    from("88888@lid", "E", "stop", None);
+    assert_eq!(suppressed_by(&bench, "88888@lid").as_deref(), Some("keyword"));
+    assert_eq!(loud(), 2, "who was written to by their LID is not written to by it any more");
+    let all = bench.path("db");
+    let heard = wait(async { (replies_of(&all, "201000000002@c.us").await, replies_of(&all, "77777@lid").await) });
+    assert_eq!(heard, (1, 1), "a reply is one under both names");
+}
+
+#[test]
+fn an_opt_out_without_an_id_counts_once_however_often_it_is_told() {
+    let (bench, _daemon) = begin("");
+    let ids = [json!(null), json!(""), json!(7), json!({ "_serialized": "false_x_3A" }), json!({ "x": 1 })];
+    for (n, id) in ids.iter().enumerate() {
+        let chat = format!("20100000000{n}");
+        let stop = json!({ "id": id, "from": format!("{chat}@c.us"), "fromMe": false, "body": "stop",
+                           "timestamp": now_s() - 60 });
+        assert_eq!(bench.post_hook("shop", &told(&stop)), 200);
+        assert_eq!(suppressed_by(&bench, &chat).as_deref(), Some("keyword"), "{id}");
+        assert_eq!(bench.post_hook("shop", &told(&stop)), 200);
+        assert_eq!(consents(&bench, &chat), ["out"], "{id}");
+    }
+    // Without an instant nobody knows whether it is told again or said anew: silence wins.
+    let stop = json!({ "from": "201000000009@c.us", "fromMe": false, "body": "stop" });
+    bench.post_hook("shop", &told(&stop));
+    bench.post_hook("shop", &said("201000000009@c.us", "B", "start", Some(now_s() + 2)));
+    assert_eq!(suppressed_by(&bench, "201000000009"), None);
+    std::thread::sleep(Duration::from_secs(3));
+    bench.post_hook("shop", &told(&stop));
+    assert!(suppressed_by(&bench, "201000000009").is_some());
+    assert!(!bench.log().contains("nobody is suppressed"));
+    bench.post_hook("shop", &told(&json!({ "from": "201000000008@c.us", "body": "stop" })));
+    until("it says what is missing", LIMIT, || bench.log().contains("does not say whether this account wrote it"));
+    assert!(!bench.log().contains("who they are"));
+}
+
 #[test]
 fn a_question_in_any_script_asks_and_words_of_an_instance_are_met_in_any_form() {
     let bench = Bench::new();
@@ -333,6 +398,18 @@ async fn what_was_said_before_words_had_instants_keeps_its_effect() {
     }
     assert_eq!(silenced, [None, Some(ConsentSource::Person), None, Some(ConsentSource::Person)]);
     store.close().await;
+}
+
+fn wait<T>(of: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(of)
+}
+
+async fn replies_of(database: &std::path::Path, chat: &str) -> i64 {
+    use sqlx::Connection;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let statement = "SELECT count(*) FROM replies WHERE chat = ?1";
+    sqlx::query_scalar(statement).bind(chat.to_owned()).fetch_one(&mut connection).await.unwrap()
 }
 
 async fn rows_of(database: &std::path::Path) -> i64 {

@@ -25,8 +25,11 @@ fuzz_target!(|body: &[u8]| {
     for event in read.iter().flatten() {
         match event {
             HookEvent::Ack { gateway_id, .. } => assert!(!gateway_id.is_empty()),
-            HookEvent::Reply { gateway_id, chat, .. } | HookEvent::Echo { gateway_id, chat, .. } => {
+            HookEvent::Echo { gateway_id, chat, .. } => {
                 assert!(!gateway_id.is_empty() && !chat.as_str().is_empty());
+            }
+            HookEvent::Reply { gateway_id, chat, .. } => {
+                assert!(gateway_id.as_ref().is_none_or(|id| !id.is_empty()) && !chat.as_str().is_empty());
             }
             HookEvent::Stray { why, .. } => assert!(!why.is_empty()),
             HookEvent::Other { event } => assert!(!event.is_empty()),

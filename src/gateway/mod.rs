@@ -99,16 +99,18 @@ pub enum HookEvent {
     },
     /// Somebody wrote.
     Reply {
-        /// In which chat.
+        /// In which chat: that of the number, where it is told.
         chat: Chat,
-        /// The bare id of their message.
-        gateway_id: String,
+        /// The LID of the same person, where it is told beside the number.
+        lid: Option<Chat>,
+        /// The bare id of their message, where it is told.
+        gateway_id: Option<String>,
         /// What they wrote; empty where it is no text.
         text: String,
         /// When, as the network says; whole seconds mostly.
         at: Option<Timestamp>,
     },
-    /// Somebody wrote, but it does not tell who in a form that can be written to, or by which message.
+    /// Somebody wrote, but it does not tell who in a form that can be written to, or whether it was this account.
     Stray {
         /// What they wrote.
         text: String,

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::domain::ack::Ack;
-use crate::domain::recipient::parse_whatsapp_told;
+use crate::domain::recipient::{Chat, parse_whatsapp_told};
 use crate::domain::time::Timestamp;
 use crate::gateway::wawp_answer::{bare_id, gateway_id};
 use crate::gateway::{BadHook, HookEvent};
@@ -14,6 +14,16 @@ const EVENTS_LIMIT: usize = 1_000;
 
 /// Stamps that are believed, in ms: from September 2001, before there was such a network, to the year 9999.
 const BELIEVED: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=253_402_300_799_999;
+
+/// How the chat of a number ends.
+const NUMBER: &str = "@c.us";
+
+/// How the chat of a LID ends: a name that WhatsApp gives a person instead of their number.
+const LID: &str = "@lid";
+
+/// Where engines tell the other name of who wrote: the number beside a LID, or the LID beside a number.
+const OTHER_NAMES: [&str; 8] =
+    ["senderPn", "remoteJidAlt", "participantPn", "participantAlt", "senderAlt", "SenderAlt", "sender_pn", "senderLid"];
 
 /// Reads a body.
 ///
@@ -43,7 +53,7 @@ fn event(value: &Value) -> Option<HookEvent> {
         return match payload.get("fromMe") {
             Some(Value::Bool(true)) => echo(payload).or_else(other),
             Some(Value::Bool(false)) => Some(reply(payload).unwrap_or_else(|why| stray(payload, why))),
-            _ => Some(stray(payload, "it does not say whether this account wrote it".to_owned())),
+            _ => Some(stray(payload, "their message does not say whether this account wrote it".to_owned())),
         };
     }
     if !matches!(name, "message.ack" | "message.ack.group") {
@@ -53,8 +63,7 @@ fn event(value: &Value) -> Option<HookEvent> {
         return None;
     }
     let Some(ack) = payload.get("ack").and_then(Value::as_i64).and_then(Ack::from_level) else { return other() };
-    let named = payload.get("id").and_then(Value::as_str).map(bare_id).filter(|id| !id.is_empty());
-    let Some(gateway_id) = named.or_else(|| gateway_id(payload)) else { return other() };
+    let Some(gateway_id) = id_of(payload) else { return other() };
     let participant = payload.get("participant").and_then(Value::as_str).unwrap_or("");
     // Who of a group it was is only shown: an ack is about its message, whatever they are called.
     let participant = parse_whatsapp_told(participant).map_or(participant.to_owned(), |chat| chat.as_str().to_owned());
@@ -63,11 +72,39 @@ fn event(value: &Value) -> Option<HookEvent> {
 
 /// A message from somebody else, or why it cannot be told whose it is.
 fn reply(payload: &Value) -> Result<HookEvent, String> {
-    let from = payload.get("from").and_then(Value::as_str).unwrap_or("");
-    let chat = parse_whatsapp_told(from).map_err(|e| e.to_string())?;
-    let gateway_id = payload.get("id").and_then(Value::as_str).map(bare_id).filter(|id| !id.is_empty());
-    let gateway_id = gateway_id.ok_or("it has no id")?;
-    Ok(HookEvent::Reply { chat, gateway_id, text: body(payload), at: instant(payload) })
+    let from = payload.get("from").and_then(address).unwrap_or("");
+    let from = parse_whatsapp_told(from).map_err(|e| format!("their message does not tell who they are: {e}"))?;
+    let (chat, lid) = if from.as_str().ends_with(LID) {
+        match other_name(payload, NUMBER) {
+            Some(number) => (number, Some(from)),
+            None => (from, None),
+        }
+    } else if from.as_str().ends_with(NUMBER) {
+        (from, other_name(payload, LID))
+    } else {
+        (from, None)
+    };
+    Ok(HookEvent::Reply { chat, lid, gateway_id: id_of(payload), text: body(payload), at: instant(payload) })
+}
+
+/// The bare id of a message, whether it is told as a text or within an object.
+fn id_of(payload: &Value) -> Option<String> {
+    let named = payload.get("id").and_then(Value::as_str).map(bare_id).filter(|id| !id.is_empty());
+    named.or_else(|| gateway_id(payload))
+}
+
+/// An address, whether it is told as a text or within an object.
+fn address(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("_serialized")?.as_str())
+}
+
+/// The name on that server of who wrote a message in a direct chat, which the engines tell beside `from`.
+fn other_name(payload: &Value, server: &str) -> Option<Chat> {
+    let places = ["", "/key", "/_data", "/_data/key", "/_data/Info"].into_iter().filter_map(|p| payload.pointer(p));
+    let told = places.flat_map(|place| OTHER_NAMES.iter().filter_map(|name| place.get(name).and_then(address)));
+    // Digits without a server could be either.
+    let mut chats = told.filter(|t| server == NUMBER || t.contains('@')).filter_map(|t| parse_whatsapp_told(t).ok());
+    chats.find(|chat| chat.as_str().ends_with(server))
 }
 
 fn stray(payload: &Value, why: String) -> HookEvent {
@@ -102,7 +139,6 @@ fn instant(payload: &Value) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::recipient::Chat;
     use serde_json::json;
 
     fn ack(id: &str, participant: &str, ack: Ack) -> HookEvent {
@@ -133,8 +169,13 @@ mod tests {
         };
         let chat = Chat::from_stored("201234567890@c.us");
         for event in ["message", "message.any"] {
-            let reply =
-                HookEvent::Reply { chat: chat.clone(), gateway_id: "3A5F".into(), text: "on my way".into(), at: None };
+            let reply = HookEvent::Reply {
+                chat: chat.clone(),
+                lid: None,
+                gateway_id: Some("3A5F".into()),
+                text: "on my way".into(),
+                at: None,
+            };
             assert_eq!(message(event, false), [reply]);
             assert!(
                 matches!(message(event, true)[0], HookEvent::Other { .. }),
@@ -170,7 +211,6 @@ mod tests {
             json!({"id": "false_x_3A", "from": "status@broadcast", "fromMe": false, "body": "stop"}),
             json!({"id": "false_x_3A", "from": "", "fromMe": false, "body": "stop"}),
             json!({"id": "false_x_3A", "from": {"_serialized": "1"}, "fromMe": false, "body": "stop"}),
-            json!({"from": "201234567890@c.us", "fromMe": false, "body": "stop"}),
             json!({"id": "false_x_3A", "from": "201234567890@c.us", "body": "stop"}),
         ] {
             let HookEvent::Stray { text, why } = one("message", &payload) else { panic!("{payload}") };
@@ -178,6 +218,57 @@ mod tests {
         }
         let echo = json!({"id": "true_status@broadcast_3EB0", "fromMe": true});
         assert!(matches!(one("message.any", &echo), HookEvent::Other { .. }));
+    }
+
+    #[test]
+    fn who_writes_from_a_lid_is_known_by_the_number_that_is_told_beside_it() {
+        let number = "201234567890@s.whatsapp.net";
+        for beside in [
+            json!({"senderPn": number}),
+            json!({"participantPn": "201234567890:7@s.whatsapp.net"}),
+            json!({"remoteJidAlt": number}),
+            json!({"participantAlt": "201234567890"}),
+            json!({"key": {"senderPn": number}}),
+            json!({"_data": {"senderPn": {"_serialized": "201234567890@c.us"}}}),
+            json!({"_data": {"key": {"remoteJid": "98765432101234@lid", "remoteJidAlt": number}}}),
+            json!({"_data": {"key": {"remoteJidAlt": "98765432101234@lid", "senderPn": number}}}),
+            json!({"_data": {"Info": {"SenderAlt": number}}}),
+        ] {
+            let mut payload =
+                json!({"id": "false_x_3A", "from": "98765432101234:3@lid", "fromMe": false, "body": "stop"});
+            payload.as_object_mut().unwrap().extend(beside.as_object().unwrap().clone());
+            let HookEvent::Reply { chat, lid, .. } = one("message", &payload) else { panic!("{payload}") };
+            let lid = lid.as_ref().map(Chat::as_str);
+            assert_eq!((chat.as_str(), lid), ("201234567890@c.us", Some("98765432101234@lid")), "{payload}");
+        }
+        let names = |payload: Value| {
+            let HookEvent::Reply { chat, lid, .. } = one("message", &payload) else { panic!("{payload}") };
+            (chat.as_str().to_owned(), lid.map(|l| l.as_str().to_owned()))
+        };
+        let lid = "98765432101234@lid".to_owned();
+        let untold = json!({"from": lid, "fromMe": false, "senderPn": lid, "remoteJidAlt": null, "participantAlt": ""});
+        assert_eq!(names(untold), (lid.clone(), None));
+        let number = "201234567890@c.us";
+        let from_number = json!({"from": number, "fromMe": false, "remoteJidAlt": lid, "senderPn": "499@c.us"});
+        assert_eq!(names(from_number), (number.to_owned(), Some(lid.clone())));
+        let group = json!({"from": "1203@g.us", "fromMe": false, "participantAlt": number, "senderLid": lid});
+        assert_eq!(names(group), ("1203@g.us".to_owned(), None), "a group is not one of its members");
+    }
+
+    #[test]
+    fn a_message_without_a_usable_id_is_read_and_one_within_an_object_is_found() {
+        let id = |id: Value| {
+            let payload = json!({"id": id, "from": "201234567890@c.us", "fromMe": false, "body": "stop"});
+            let HookEvent::Reply { gateway_id, text, .. } = one("message", &payload) else { panic!("{payload}") };
+            assert_eq!(text, "stop");
+            gateway_id
+        };
+        for none in [json!(null), json!(""), json!(7), json!({}), json!([]), json!("false_201234567890@c.us_")] {
+            assert_eq!(id(none.clone()), None, "{none}");
+        }
+        for told in [json!({"_serialized": "false_201234567890@c.us_3A"}), json!({"id": "3A", "fromMe": false})] {
+            assert_eq!(id(told.clone()).as_deref(), Some("3A"), "{told}");
+        }
     }
 
     #[test]

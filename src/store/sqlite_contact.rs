@@ -77,6 +77,20 @@ impl SqliteStore {
         row.as_ref().map(suppression).transpose()
     }
 
+    /// Whether there is a message to a chat, but for answers to what it said about being written to.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn was_written_to(&self, chat: &str) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM messages WHERE chat = ?1 AND ifnull(key, '') NOT LIKE 'consent:%')",
+        )
+        .bind(chat.to_owned())
+        .fetch_one(&self.readers)
+        .await
+        .map_err(StoreError::database("look whether somebody was written to"))
+    }
+
     /// What was said about writing to a chat, the earliest told first, without what said again what stood already.
     ///
     /// # Errors
