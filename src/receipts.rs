@@ -287,6 +287,10 @@ fn sort(name: &InstanceName, inbox: &Inbox, events: Vec<HookEvent>, now: Timesta
                 let (chat, kind, sent_at) = (Some(chat.as_str().to_owned()), EchoKind::Echo, at.unwrap_or(now));
                 sorted.echoes.push(EchoNews { instance, gateway_id, kind, chat, body, sent_at, told_at: now });
             }
+            HookEvent::Unreadable { why } => {
+                tracing::warn!(%instance, error = %why, "a part of a webhook was not understood; the rest of it counts");
+                sorted.others.push("unreadable".to_owned());
+            }
             HookEvent::Other { event } => sorted.others.push(event),
         }
     }

@@ -257,6 +257,21 @@ fn an_opt_out_without_an_id_counts_once_however_often_it_is_told() {
 }
 
 #[test]
+fn a_broken_message_of_a_batch_takes_no_opt_out_with_it() {
+    let (bench, _daemon) = begin("");
+    let half =
+        r#"{"event": "message", "payload": {"notifyName": "Zo\ud83d", "from": "201000000009@c.us", "fromMe": false}}"#;
+    for (n, broken) in [half, r#"{"event": NaN}"#, "{\"event\": \"\n\"}"].iter().enumerate() {
+        let chat = format!("20100000000{n}");
+        let stop = said(&format!("{chat}@c.us"), "A", "stop", Some(now_s()));
+        assert_eq!(bench.post_hook("shop", &format!("\u{feff}[{broken}, {stop}]")), 200);
+        assert_eq!(suppressed_by(&bench, &chat).as_deref(), Some("keyword"), "{broken}");
+    }
+    let told = || bench.log().lines().filter(|l| l.contains("WARN") && l.contains("a part of a webhook")).count();
+    until("what is broken is told", LIMIT, || told() == 2);
+}
+
+#[test]
 fn a_question_in_any_script_asks_and_words_of_an_instance_are_met_in_any_form() {
     let bench = Bench::new();
     let words = "opt_out: { words: [\"τέλος\", \"De\u{301}crochez\"] }";

@@ -31,7 +31,7 @@ fuzz_target!(|body: &[u8]| {
             HookEvent::Reply { gateway_id, chat, .. } => {
                 assert!(gateway_id.as_ref().is_none_or(|id| !id.is_empty()) && !chat.as_str().is_empty());
             }
-            HookEvent::Stray { why, .. } => assert!(!why.is_empty()),
+            HookEvent::Stray { why, .. } | HookEvent::Unreadable { why } => assert!(!why.is_empty()),
             HookEvent::Other { event } => assert!(!event.is_empty()),
         }
     }

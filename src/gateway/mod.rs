@@ -5,6 +5,7 @@
 //! masked and capped first.
 
 pub mod http;
+mod lenient_json;
 pub mod redact;
 pub mod signature;
 pub mod wawp;
@@ -127,6 +128,11 @@ pub enum HookEvent {
         text: String,
         /// When, as the network says; whole seconds.
         at: Option<Timestamp>,
+    },
+    /// A part of a body that cannot be read; the other parts were.
+    Unreadable {
+        /// What is wrong with it.
+        why: String,
     },
     /// Rightly formed, but nothing this program acts on.
     Other {

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::domain::ack::Ack;
 use crate::domain::recipient::{Chat, parse_whatsapp_told};
 use crate::domain::time::Timestamp;
+use crate::gateway::lenient_json;
 use crate::gateway::wawp_answer::{bare_id, gateway_id};
 use crate::gateway::{BadHook, HookEvent};
 
@@ -28,18 +29,14 @@ const OTHER_NAMES: [&str; 8] =
 /// Reads a body.
 ///
 /// # Errors
-/// [`BadHook`] when it is not JSON, holds no events, or too many.
+/// [`BadHook`] when nothing of it is JSON, or it holds too many events.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<HookEvent>, BadHook> {
-    let value: Value = serde_json::from_slice(body).map_err(|e| BadHook(e.to_string()))?;
-    let list = match value {
-        Value::Array(list) => list,
-        object @ Value::Object(_) => vec![object],
-        _ => return Err(BadHook("neither an object nor an array".to_owned())),
+    let read = lenient_json::elements(body, EVENTS_LIMIT).map_err(BadHook)?;
+    let one = |element: Result<Value, String>| match element {
+        Ok(value) => event(&value),
+        Err(why) => Some(HookEvent::Unreadable { why }),
     };
-    if list.len() > EVENTS_LIMIT {
-        return Err(BadHook(format!("{} events in one body; the limit is {EVENTS_LIMIT}", list.len())));
-    }
-    Ok(list.iter().filter_map(event).collect())
+    Ok(read.into_iter().filter_map(one).collect())
 }
 
 /// One event; `None` for an ack about a message somebody else sent, which is none of ours.
