@@ -20,9 +20,12 @@ use crate::store::{
     AckNews, Confirmation, ConsentNews, EchoKind, EchoNews, ReplyNews, SqliteStore, Store, StoreError, body_hash,
 };
 
-/// Webhooks recorded at once; more are put off with 503, which gateways answer by trying again. At 256 KiB each they are
-/// 64 MiB at most.
+/// Webhooks recorded at once; more are put off with 503, which gateways answer by trying again. One of more than
+/// [`SHARE`] bytes counts for several, so that they are 64 MiB at most.
 const AT_ONCE: usize = 256;
+
+/// The bytes for which a webhook takes one place of [`AT_ONCE`].
+const SHARE: usize = 256 * 1024;
 
 /// What a webhook's sender is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,6 +94,11 @@ impl Receipts {
         Some(Timestamp(self.last_ack_ms.load(Ordering::Relaxed))).filter(|t| t.0 > 0)
     }
 
+    /// Whether webhooks of this instance are taken in.
+    pub fn knows(&self, instance: &str) -> bool {
+        self.inboxes.contains_key(&InstanceName::new(instance))
+    }
+
     /// Takes in one webhook. Nothing is written before it proved itself.
     pub async fn take<'h>(
         &self,
@@ -109,7 +117,8 @@ impl Receipts {
             }
             return Taken::Forbidden;
         }
-        let Ok(_room) = self.room.try_acquire() else {
+        let places = u32::try_from(body.len().div_ceil(SHARE)).unwrap_or(u32::MAX).max(1);
+        let Ok(_room) = self.room.try_acquire_many(places) else {
             tracing::warn!(instance, "a webhook was put off: {AT_ONCE} others are being recorded");
             return Taken::Unavailable;
         };

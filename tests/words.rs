@@ -272,6 +272,22 @@ fn a_broken_message_of_a_batch_takes_no_opt_out_with_it() {
 }
 
 #[test]
+fn a_body_over_the_limit_is_refused_loudly_and_one_of_many_messages_is_read() {
+    let (bench, _daemon) = begin("");
+    let rest = vec![said("201000000002@c.us", "A", &"x".repeat(900), None); 900].join(",");
+    let stop = said("201000000001@c.us", "B", "stop", Some(now_s()));
+    assert_eq!(bench.post_hook("shop", &format!("[{rest},{stop}]")), 200);
+    assert_eq!(suppressed_by(&bench, "201000000001").as_deref(), Some("keyword"));
+    let large = format!("{}{stop}", " ".repeat(1_048_576));
+    let loud = || bench.log().lines().filter(|l| l.contains("WARN") && l.contains("limit=1048576")).count();
+    for _ in 0..3 {
+        assert_eq!(bench.post_hook("shop", &large), 413);
+    }
+    until("it is told", LIMIT, || loud() > 0);
+    assert_eq!(loud(), 1, "once a minute");
+}
+
+#[test]
 fn a_question_in_any_script_asks_and_words_of_an_instance_are_met_in_any_form() {
     let bench = Bench::new();
     let words = "opt_out: { words: [\"τέλος\", \"De\u{301}crochez\"] }";

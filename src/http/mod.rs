@@ -3,6 +3,7 @@
 mod webhook;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -27,6 +28,8 @@ pub struct Readiness {
 pub struct HttpState {
     receipts: Arc<Receipts>,
     readiness: Readiness,
+    /// When a body over the limit was last told of, in ms.
+    told_of_large: Arc<AtomicI64>,
 }
 
 /// Serves until told to stop; requests that are open then are answered.
@@ -36,7 +39,7 @@ pub async fn serve(
     readiness: Readiness,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    let state = HttpState { receipts: Arc::new(receipts), readiness };
+    let state = HttpState { receipts: Arc::new(receipts), readiness, told_of_large: Arc::default() };
     axum::serve(listener, router(state)).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
