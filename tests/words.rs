@@ -149,6 +149,13 @@ fn a_stop_told_again_or_late_after_a_person_lifted_it_is_nothing_and_a_new_one_c
     );
     say("C", now_s() + 5);
     assert!(suppressed_by(&bench, "201000000001").is_some());
+    // What a person says of somebody who is not suppressed counts against an older word, too.
+    let done = bench.json(&["contact", "unsuppress", "201000000002"]);
+    assert_eq!(done["unchanged"].as_array().unwrap().len(), 1, "{done}");
+    bench.post_hook("shop", &said("201000000002@c.us", "E", "stop", Some(now - 600)));
+    assert_eq!(suppressed_by(&bench, "201000000002"), None);
+    bench.post_hook("shop", &said("201000000002@c.us", "F", "stop", Some(now_s() + 5)));
+    assert!(suppressed_by(&bench, "201000000002").is_some());
 }
 
 #[test]

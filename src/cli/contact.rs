@@ -238,7 +238,7 @@ async fn record(
 ) -> anyhow::Result<Exit> {
     let chats: Vec<Chat> = chats.iter().map(|c| chat_of(c)).collect::<Result<_, _>>()?;
     let store = place::open(global, Opening::Beside).await?;
-    let (mut changes, at) = (Vec::new(), clock::now());
+    let (mut changes, mut changed, at) = (Vec::new(), Vec::new(), clock::now());
     for chat in &chats {
         let by = store.suppression(chat.as_str()).await?.map(|s| s.source);
         let is_new = match verdict {
@@ -247,10 +247,13 @@ async fn record(
             Consent::In => by.is_some(),
         };
         if is_new {
+            changed.push(chat.as_str().to_owned());
+        }
+        // That somebody may be written to is a word also where nobody said otherwise: an older opt-out may be told later.
+        if is_new || verdict == Consent::In {
             changes.push(ConsentNews::by_person(chat.clone(), verdict, note.clone(), at));
         }
     }
-    let changed: Vec<String> = changes.iter().map(|c| c.chat.as_str().to_owned()).collect();
     let done = if dry_run { Ok(0) } else { store.record_consents(changes).await };
     store.close().await;
     done?;

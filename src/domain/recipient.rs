@@ -90,7 +90,7 @@ pub fn parse_whatsapp_told(given: &str) -> Result<Chat, AddressError> {
     let (id, server) = text.split_once('@').unwrap_or((&text, "c.us"));
     match server.to_ascii_lowercase().as_str() {
         "c.us" | "s.whatsapp.net" => {
-            let number = without_device(id);
+            let number = if text.contains('@') { without_agent(without_device(id)) } else { without_device(id) };
             let digits = parse_number(&format!("+{}", number.strip_prefix('+').unwrap_or(number))).map_err(refuse)?;
             Ok(Chat(format!("{digits}@c.us").into()))
         }
@@ -105,6 +105,15 @@ fn without_device(id: &str) -> &str {
         Some((user, device)) if !device.is_empty() && device.bytes().all(|b| b.is_ascii_digit()) => {
             user.split(['.', '_']).next().unwrap_or(user)
         }
+        _ => id,
+    }
+}
+
+/// The user of `user.agent`. To read the agent as digits of the number would name somebody else.
+fn without_agent(id: &str) -> &str {
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    match id.split_once('.') {
+        Some((user, agent)) if matches!(agent.len(), 1 | 2) && digits(agent) && digits(user) && user.len() >= 7 => user,
         _ => id,
     }
 }
@@ -196,6 +205,10 @@ mod tests {
             "491701234567:0@s.whatsapp.net",
             "491701234567.0:12@s.whatsapp.net",
             "491701234567_1:12@s.whatsapp.net",
+            "491701234567.1@c.us",
+            "491701234567.12@s.whatsapp.net",
+            "491701234567.0@c.us",
+            "+49.170.1234567@c.us",
             "491701234567@s.whatsapp.net",
             "491701234567@C.US",
             "491701234567@S.WhatsApp.Net",

@@ -54,7 +54,11 @@ async fn record_one(connection: &mut SqliteConnection, said: &ConsentNews) -> Re
     let lifts_manual = said.lifts_manual;
     words.push(Word { verdict: said.verdict, source: said.source, said_at, lifts_manual });
     let after = standing(&words);
-    let effect = before.effect(said.verdict, &after);
+    let effect = match before.effect(said.verdict, &after) {
+        // A person's word is the latest: where it changes nothing it says what stood already.
+        Effect::Overruled if said.source == ConsentSource::Person => Effect::Again,
+        effect => effect,
+    };
     keep(connection, said, said_at, effect).await?;
     if effect != Effect::Changed {
         forget_surplus(connection, &said.chat).await?;
