@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::crash_point;
-use crate::domain::doubt::{self, Look, Ruling};
+use crate::domain::doubt::{self, History, Look, Ruling};
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, DoubtVerdict, Facts, Verdict};
 use crate::domain::state::{self, Event, Reason, State, StateName};
@@ -165,7 +165,7 @@ impl DoubtSeeker {
             Ok(history) => history,
             Err(why) => return Ok((Look::Unavailable, why)),
         };
-        let sent = history.iter().filter(|m| m.from_me).map(|m| m.gateway_id.clone()).collect();
+        let sent = history.messages.iter().filter(|m| m.from_me).map(|m| m.gateway_id.clone()).collect();
         let known = self.store.known_sends(&due.instance, sent, (due.id, doubt.number)).await?;
         let rivals =
             self.store.rivals(&due.instance, due.id, &due.chat, body_hash(&due.chat, &rendered.content)).await?;
@@ -173,8 +173,9 @@ impl DoubtSeeker {
         let note = match &look {
             Look::Found { gateway_id } => format!("the chat's history shows it as {gateway_id}"),
             Look::Absent => "the chat's history does not show it".to_owned(),
-            Look::OutOfReach if history.is_empty() => "the chat's history is empty, or not kept".to_owned(),
+            Look::OutOfReach if history.messages.is_empty() => "the chat's history is empty, or not kept".to_owned(),
             Look::OutOfReach => "the chat's history does not reach back far enough".to_owned(),
+            Look::Unclear => unclear(&history),
             Look::Earlier => {
                 "the chat's history shows it before it was attempted: a clock may have been wrong".to_owned()
             }
@@ -287,12 +288,21 @@ fn evidence_of(echo: &EchoFits, verdict: &'static str, note: String, now: Timest
     Evidence { id, number, at: now, kind, verdict, note, next_look_at: None }
 }
 
+/// Why a history leaves open whether it shows a message.
+fn unclear(history: &History) -> String {
+    match history.unread {
+        0 => "the chat's history shows one of ours that may be it, with its text cut or missing".to_owned(),
+        n => format!("of the chat's history {n} could not be read: one of them may be it"),
+    }
+}
+
 /// The word of a look in evidence.
 fn word(look: &Look) -> &'static str {
     match look {
         Look::Found { .. } => "found",
         Look::Absent => "not_found",
         Look::OutOfReach => "out_of_reach",
+        Look::Unclear => "unclear",
         Look::Earlier => "earlier",
         Look::Several(_) => "several",
         Look::Shared(_) => "shared",

@@ -115,6 +115,40 @@ fn an_empty_history_proves_nothing_and_the_policy_decides() {
     becomes(&bench, "hold", "sent", Some("said_sent"));
 }
 
+/// A send that fails, and a history that tells this in place of the truth, and a message of long ago.
+fn told_instead(history: &str) -> String {
+    let old = r#"{"id":"OLD","fromMe":false,"body":"hello","timestamp":1500000000}"#;
+    format!(
+        "faults:\n- {{ text: faulty, times: 1, answer: {{ status: 502 }} }}\n\
+         - {{ on: history, answer: {{ status: 200, body: '[{history},{old}]' }} }}"
+    )
+}
+
+#[test]
+fn a_history_that_tells_the_text_a_little_differently_shows_it() {
+    let history = r#"{"id":"A","fromMe":"true","body":"faulty &amp; trimmed","timestamp":4102444800}"#;
+    let (bench, _daemon) = begin(
+        &told_instead(history),
+        "  asked: { in: 100ms, to: \"201000000001\", text: \" faulty  & trimmed\\n\" }\n",
+    );
+    let m = becomes(&bench, "asked", "sent", Some("found_in_history"));
+    assert_eq!((m["attempts"].as_i64(), m["gateway_id"].as_str()), (Some(1), Some("A")));
+}
+
+#[test]
+fn a_history_with_what_cannot_be_read_or_has_lost_its_text_is_no_silence() {
+    for history in ["1", r#"{"id":"A","fromMe":true,"body":"","timestamp":4102444800}"#] {
+        let (bench, _daemon) =
+            begin(&told_instead(history), "  asked: { in: 100ms, to: \"201000000001\", text: faulty }\n");
+        let unclear = ("history".to_owned(), "unclear".to_owned());
+        let m = becomes(&bench, "asked", "in_doubt", None);
+        until("it was looked at twice", LIMIT, || evidence(&bench, &m) == [unclear.clone(), unclear.clone()]);
+        pause(Duration::from_secs(2));
+        assert_eq!(of_job(&bench, "asked")["state"], "in_doubt", "{history}");
+        assert_eq!(sends(&bench, "201000000001"), (1, 0), "{history}");
+    }
+}
+
 #[test]
 fn an_echo_settles_a_doubt_before_any_history_is_asked() {
     let scenario = "echo: 50ms\nfaults: [{ text: faulty, times: 1, do: before, reset: true }, { on: history, answer: { status: 500 } }]";

@@ -4,8 +4,11 @@
 //! the attempt. It is asked no earlier than a **quarantine** after the attempt: a request that the gateway accepted but
 //! has not carried out yet stands in no history, and asking at once was measured to repeat 43 to 52 of 600 messages.
 
+use std::collections::BTreeSet;
+
 use crate::domain::ack::Ack;
 use crate::domain::job::OnDoubt;
+use crate::domain::resemblance::{Pattern, Resemblance};
 use crate::domain::time::{Millis, Timestamp};
 
 /// A gateway's clock may be a little off ours, and its stamps are whole seconds.
@@ -27,14 +30,23 @@ const RARELY: Millis = Millis::seconds(600);
 /// After this age of a doubt nobody looks by himself any more.
 const GIVEN_UP_AFTER: Millis = Millis(7 * 86_400_000);
 
+/// What a gateway tells of a chat.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct History {
+    /// Its messages, as far as they can be read.
+    pub messages: Vec<HistoryMessage>,
+    /// How many more it tells of that cannot be read, or that name another chat: any of them may be ours.
+    pub unread: usize,
+}
+
 /// A message of a chat's history.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HistoryMessage {
     /// Its bare message id.
     pub gateway_id: String,
-    /// Whether this account sent it.
+    /// Whether this account sent it, or may have: where that is not told.
     pub from_me: bool,
-    /// Its text.
+    /// Its text; empty where that is not told, or not who wrote it.
     pub text: String,
     /// When, as the network says; whole seconds.
     pub at: Timestamp,
@@ -55,6 +67,8 @@ pub enum Look {
     Absent,
     /// None can be it, but what is shown may not be everything.
     OutOfReach,
+    /// None shows its text, but some may be it: they tell no text, or only its beginning, or cannot be read.
+    Unclear,
     /// One would be it, had it not been sent before the attempt: a clock may have been wrong.
     Earlier,
     /// Several can be it.
@@ -80,23 +94,28 @@ pub enum KnownSend {
 /// no evidence for this one. `rivals` is how many other messages said the same in the chat and are not known to have gone out
 /// or not.
 pub fn look(
-    history: &[HistoryMessage],
+    history: &History,
     text: &str,
     marked_at: Timestamp,
     rivals: usize,
     known: impl Fn(&str) -> Option<KnownSend>,
 ) -> Look {
     let oldest = marked_at - CLOCK_SLACK;
-    let says_it = |m: &&HistoryMessage| m.from_me && m.text == text && known(&m.gateway_id).is_none();
-    let mut fits = history.iter().filter(says_it).filter(|m| m.at >= oldest);
-    match (fits.next(), fits.count()) {
-        (Some(_), 0) if rivals > 0 => Look::Shared(rivals),
-        (Some(one), 0) => Look::Found { gateway_id: one.gateway_id.clone() },
-        (Some(_), more) => Look::Several(more + 1),
-        (None, _) if history.iter().filter(says_it).any(|m| m.at >= oldest - CLOCK_WRONG_BY) => Look::Earlier,
-        (None, _) if history.iter().any(|m| m.at < oldest || known(&m.gateway_id) == Some(KnownSend::Before)) => {
-            Look::Absent
-        }
+    let pattern = Pattern::of(text);
+    let ours = |m: &&HistoryMessage| m.from_me && known(&m.gateway_id).is_none();
+    let compared: Vec<(&HistoryMessage, Resemblance)> =
+        history.messages.iter().filter(ours).map(|m| (m, pattern.compare(&m.text))).collect();
+    let since = |oldest, how| compared.iter().filter(move |(m, is)| *is == how && m.at >= oldest);
+    // A gateway may list a message twice.
+    let fits: BTreeSet<&str> = since(oldest, Resemblance::Same).map(|(m, _)| m.gateway_id.as_str()).collect();
+    let reaches_back = |m: &HistoryMessage| m.at < oldest || known(&m.gateway_id) == Some(KnownSend::Before);
+    match (fits.first(), fits.len()) {
+        (Some(_), 1) if rivals > 0 => Look::Shared(rivals),
+        (Some(one), 1) => Look::Found { gateway_id: (*one).to_owned() },
+        (Some(_), several) => Look::Several(several),
+        (None, _) if since(oldest - CLOCK_WRONG_BY, Resemblance::Same).next().is_some() => Look::Earlier,
+        (None, _) if history.unread > 0 || since(oldest, Resemblance::Perhaps).next().is_some() => Look::Unclear,
+        (None, _) if history.messages.iter().any(reaches_back) => Look::Absent,
         (None, _) => Look::OutOfReach,
     }
 }
@@ -106,7 +125,7 @@ pub fn look(
 pub struct Looks {
     /// Those of [`Look::Absent`].
     pub absent: u32,
-    /// Those of [`Look::OutOfReach`], [`Look::Earlier`] and [`Look::Shared`].
+    /// Those of [`Look::OutOfReach`], [`Look::Unclear`], [`Look::Earlier`] and [`Look::Shared`].
     pub out_of_reach: u32,
     /// Those of [`Look::Unavailable`].
     pub failed: u32,
@@ -140,7 +159,9 @@ pub fn rule(
     match look {
         Look::Found { .. } => Ruling::Sent,
         Look::Absent if before.absent + 1 >= ABSENT_LOOKS => Ruling::Unsent,
-        Look::OutOfReach | Look::Earlier | Look::Shared(_) if before.out_of_reach + 1 >= ABSENT_LOOKS => {
+        Look::OutOfReach | Look::Unclear | Look::Earlier | Look::Shared(_)
+            if before.out_of_reach + 1 >= ABSENT_LOOKS =>
+        {
             by_policy(policy)
         }
         Look::Unavailable if before.failed + 1 >= FAILED_LOOKS => match by_policy(policy) {
@@ -149,7 +170,7 @@ pub fn rule(
             }
             ruling => ruling,
         },
-        Look::Absent | Look::OutOfReach | Look::Earlier | Look::Shared(_) | Look::Unavailable => again,
+        Look::Absent | Look::OutOfReach | Look::Unclear | Look::Earlier | Look::Shared(_) | Look::Unavailable => again,
         Look::Several(_) | Look::Indistinct => by_policy(policy),
     }
 }
@@ -172,8 +193,12 @@ mod tests {
         HistoryMessage { gateway_id: id.into(), from_me, text: text.into(), at: Timestamp(at), ack: None }
     }
 
-    fn see(history: &[HistoryMessage]) -> Look {
-        look(history, "hi", MARKED, 0, |id| (id == "KNOWN").then_some(KnownSend::Sometime))
+    fn told(messages: &[HistoryMessage]) -> History {
+        History { messages: messages.to_vec(), unread: 0 }
+    }
+
+    fn see(messages: &[HistoryMessage]) -> Look {
+        look(&told(messages), "hi", MARKED, 0, |id| (id == "KNOWN").then_some(KnownSend::Sometime))
     }
 
     #[test]
@@ -193,9 +218,44 @@ mod tests {
     #[test]
     fn one_message_that_may_be_another_attempt_s_proves_nothing() {
         let it = message("D", true, "hi", MARKED.0);
-        assert_eq!(look(std::slice::from_ref(&it), "hi", MARKED, 2, |_| None), Look::Shared(2));
-        assert_eq!(look(&[it.clone(), it], "hi", MARKED, 2, |_| None), Look::Several(2));
+        assert_eq!(
+            look(&told(&[it.clone(), it.clone()]), "hi", MARKED, 2, |_| None),
+            Look::Shared(2),
+            "it is listed twice"
+        );
+        let other = message("E", true, "hi", MARKED.0);
+        assert_eq!(look(&told(&[it, other]), "hi", MARKED, 2, |_| None), Look::Several(2));
         assert_ne!(ruled(&Look::Shared(2), Looks::default(), OnDoubt::Resend, 60_000), Ruling::Sent);
+    }
+
+    #[test]
+    fn a_message_of_ours_that_may_be_what_is_left_of_it_is_no_silence() {
+        let old = message("OLD", false, "yo", MARKED.0 - 60_001);
+        let sent = "Your table is booked for eight.\n";
+        let with = |m: HistoryMessage| {
+            look(&told(&[m, old.clone()]), sent, MARKED, 0, |id| (id == "KNOWN").then_some(KnownSend::Sometime))
+        };
+        let since = |text| message("D", true, text, MARKED.0);
+        assert_eq!(with(since("Your table is booked for eight.")), Look::Found { gateway_id: "D".into() });
+        for rest in ["", "\u{200b}", "Your table is booked\u{2026}", "Your table is booked"] {
+            assert_eq!(with(since(rest)), Look::Unclear, "{rest}");
+            assert_eq!(with(message("KNOWN", true, rest, MARKED.0)), Look::Absent, "it is another of our messages");
+            assert_eq!(with(message("D", false, rest, MARKED.0)), Look::Absent, "it is theirs");
+            assert_eq!(with(message("D", true, rest, MARKED.0 - 60_001)), Look::Absent, "it is older");
+        }
+        assert_eq!(with(since("See you")), Look::Absent);
+        let once = Looks { absent: 1, ..Looks::default() };
+        assert!(matches!(ruled(&Look::Unclear, once, OnDoubt::Drop, 60_000), Ruling::LookAgain(_)));
+    }
+
+    #[test]
+    fn a_history_that_tells_of_what_cannot_be_read_is_no_silence() {
+        let old = message("OLD", false, "yo", MARKED.0 - 60_001);
+        let partly = |messages: &[HistoryMessage]| {
+            look(&History { messages: messages.to_vec(), unread: 1 }, "hi", MARKED, 0, |_| None)
+        };
+        assert_eq!(partly(std::slice::from_ref(&old)), Look::Unclear);
+        assert_eq!(partly(&[message("D", true, "hi", MARKED.0), old]), Look::Found { gateway_id: "D".into() });
     }
 
     #[test]
@@ -206,7 +266,7 @@ mod tests {
         assert_eq!(see(&[recent(3), recent(2), recent(1)]), Look::OutOfReach, "it may be cut at a cap of its own");
         assert_eq!(see(&[recent(2), recent(1), recent(-60_001)]), Look::Absent);
         assert_eq!(see(&[recent(2), recent(1), recent(-60_000)]), Look::OutOfReach);
-        let known = |which| look(&[message("K", true, "ho", MARKED.0 + 5)], "hi", MARKED, 0, |_| Some(which));
+        let known = |which| look(&told(&[message("K", true, "ho", MARKED.0 + 5)]), "hi", MARKED, 0, |_| Some(which));
         assert_eq!(
             known(KnownSend::Before),
             Look::Absent,

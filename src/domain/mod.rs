@@ -48,6 +48,7 @@ pub mod reason;
 pub mod recall;
 pub mod recipient;
 pub mod render;
+mod resemblance;
 pub mod retry;
 pub mod sane;
 pub mod schedule;

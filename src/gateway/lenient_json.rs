@@ -118,7 +118,7 @@ mod tests {
         for body in ["", "7", "{", "\\", "\\u", "\\ud83d", "nothing", "\u{feff}"] {
             assert!(elements(body.as_bytes(), 10).is_err(), "{body:?}");
         }
-        for body in [format!("[{}]", vec!["1"; 11].join(",")), format!("[{}]", vec!["NaN"; 11].join(","))] {
+        for body in [format!("[{}]", ["1"; 11].join(",")), format!("[{}]", ["NaN"; 11].join(","))] {
             assert!(elements(body.as_bytes(), 10).unwrap_err().contains("11 events"));
         }
     }

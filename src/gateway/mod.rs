@@ -11,6 +11,7 @@ pub mod signature;
 pub mod wawp;
 mod wawp_answer;
 mod wawp_delete;
+mod wawp_history;
 mod wawp_hook;
 mod wawp_request;
 
@@ -21,7 +22,7 @@ use secrecy::SecretString;
 
 use crate::domain::ack::Ack;
 use crate::domain::country::Country;
-use crate::domain::doubt::HistoryMessage;
+use crate::domain::doubt::History;
 use crate::domain::outcome::{DownCause, Outcome};
 use crate::domain::recall::Deletion;
 use crate::domain::recipient::{AddressError, Chat};
@@ -174,7 +175,7 @@ pub trait Gateway: Send + Sync + 'static {
     ///
     /// # Errors
     /// What happened, for a person.
-    async fn history(&self, chat: &Chat, limit: u32) -> Result<Vec<HistoryMessage>, String>;
+    async fn history(&self, chat: &Chat, limit: u32) -> Result<History, String>;
 
     /// Reads a webhook body.
     ///

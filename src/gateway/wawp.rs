@@ -31,7 +31,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use crate::domain::doubt::HistoryMessage;
+use crate::domain::doubt::History;
 use crate::domain::outcome::{DownCause, Outcome};
 use crate::domain::recall::Deletion;
 use crate::domain::recipient::Chat;
@@ -41,6 +41,7 @@ use crate::gateway::http::{HttpClient, HttpOutcome};
 use crate::gateway::redact::Redactor;
 use crate::gateway::wawp_answer::{self, AnswerError};
 use crate::gateway::wawp_delete;
+use crate::gateway::wawp_history;
 use crate::gateway::wawp_request;
 use crate::gateway::{
     Account, BadHook, CallAnswer, Capabilities, DeleteAnswer, Gateway, HookEvent, SendAnswer, Session,
@@ -196,7 +197,7 @@ impl Gateway for Wawp {
         }
     }
 
-    async fn history(&self, chat: &Chat, limit: u32) -> Result<Vec<HistoryMessage>, String> {
+    async fn history(&self, chat: &Chat, limit: u32) -> Result<History, String> {
         let query: String = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("instance_id", self.account.instance_id.expose_secret())
             .append_pair("chatId", chat.as_str())
@@ -207,7 +208,7 @@ impl Gateway for Wawp {
         let url = format!("{}/v2/chats/messages?{query}", self.account.base_url);
         match self.client.get(&url, self.headers(), self.account.timeouts.typing).await {
             HttpOutcome::Answer { status: 200..=299, body, .. } => {
-                wawp_answer::history(&body).ok_or_else(|| "the history could not be read".to_owned())
+                wawp_history::read(&body, chat).ok_or_else(|| "the history could not be read".to_owned())
             }
             HttpOutcome::Answer { status, body, .. } => {
                 Err(format!("the history was refused with {status}: {}", self.redactor.bytes(body)))

@@ -4,7 +4,6 @@
 use serde_json::Value;
 
 use crate::domain::ack::Ack;
-use crate::domain::doubt::HistoryMessage;
 use crate::domain::time::{Millis, Timestamp};
 
 /// Codes that mean: refused for good, surely not sent. Of these only the parameter errors are documented; the rest
@@ -116,33 +115,19 @@ pub(super) fn retry_after(value: &Value) -> Option<Millis> {
     Some(Millis::seconds(i64::from(u32::try_from(seconds).ok()?)))
 }
 
-/// The messages of a history answer: an array, or one under `messages` or `data`.
-pub(super) fn history(body: &[u8]) -> Option<Vec<HistoryMessage>> {
-    let value: Value = serde_json::from_slice(body).ok()?;
-    let list =
-        value.as_array().or_else(|| value.get("messages")?.as_array()).or_else(|| value.get("data")?.as_array())?;
-    Some(list.iter().filter_map(history_message).collect())
-}
+/// Stamps that are believed, in ms: from September 2001, before there was such a network, to the year 9999.
+const BELIEVED: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=253_402_300_799_999;
 
-fn history_message(value: &Value) -> Option<HistoryMessage> {
-    let from_me = value
-        .get("fromMe")
-        .or_else(|| value.pointer("/id/fromMe"))
-        .or_else(|| value.pointer("/key/fromMe"))
-        .and_then(Value::as_bool)
-        .unwrap_or_else(|| value.get("id").and_then(Value::as_str).is_some_and(|id| id.starts_with("true_")));
-    let text = value
-        .get("body")
-        .or_else(|| value.pointer("/message/conversation"))
-        .or_else(|| value.pointer("/message/extendedTextMessage/text"))
-        .and_then(Value::as_str)
-        .unwrap_or("");
-    let seconds = value.get("timestamp").or_else(|| value.get("messageTimestamp")).and_then(|t| match t {
-        Value::String(s) => s.parse().ok(),
-        other => other.as_i64(),
-    })?;
-    let at = seconds.checked_mul(1_000).map(Timestamp)?;
-    Some(HistoryMessage { gateway_id: gateway_id(value)?, from_me, text: text.to_owned(), at, ack: ack(value) })
+/// When a message was sent, as the network says: in seconds, of some engines in ms, as a number or a text.
+pub(super) fn instant(message: &Value) -> Option<Timestamp> {
+    let told = match message.get("timestamp").or_else(|| message.get("messageTimestamp"))? {
+        Value::String(text) => text.trim().to_owned(),
+        other => other.to_string(),
+    };
+    let whole: i64 = told.split('.').next()?.parse().ok()?;
+    // Ten digits are seconds until the year 2286, and as ms long past.
+    let ms = if (0..10_000_000_000).contains(&whole) { whole * 1_000 } else { whole };
+    Some(Timestamp(ms)).filter(|at| BELIEVED.contains(&at.0))
 }
 
 #[cfg(test)]
@@ -195,21 +180,6 @@ mod tests {
         assert_eq!(ack(&json!({"status": "PENDING"})), Some(Ack::Pending));
         assert_eq!(ack(&json!({"status": "SENT"})), None, "a word nobody documented");
         assert_eq!(ack(&json!({"ack": 77, "id": "x"})), None, "a level nobody documented");
-    }
-
-    #[test]
-    fn a_history_is_read_in_each_shape() {
-        let body = json!([
-            {"id": "true_1@c.us_A", "body": "hi", "timestamp": 1760000000, "fromMe": true, "ack": 2},
-            {"key": {"id": "B", "fromMe": false}, "message": {"conversation": "yo"}, "messageTimestamp": "1760000001"},
-        ]);
-        let read = history(body.to_string().as_bytes()).unwrap();
-        assert_eq!((read[0].gateway_id.as_str(), read[0].from_me, read[0].text.as_str()), ("A", true, "hi"));
-        assert_eq!(
-            (read[1].gateway_id.as_str(), read[1].from_me, read[1].at),
-            ("B", false, Timestamp(1_760_000_001_000))
-        );
-        assert!(history(b"[}").is_none());
     }
 
     #[test]

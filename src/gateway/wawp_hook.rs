@@ -5,16 +5,12 @@ use serde_json::Value;
 
 use crate::domain::ack::Ack;
 use crate::domain::recipient::{Chat, parse_whatsapp_told};
-use crate::domain::time::Timestamp;
 use crate::gateway::lenient_json;
-use crate::gateway::wawp_answer::{bare_id, gateway_id};
+use crate::gateway::wawp_answer::{bare_id, gateway_id, instant};
 use crate::gateway::{BadHook, HookEvent};
 
 /// Events of one body. More would be no webhook but a flood.
 const EVENTS_LIMIT: usize = 1_000;
-
-/// Stamps that are believed, in ms: from September 2001, before there was such a network, to the year 9999.
-const BELIEVED: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=253_402_300_799_999;
 
 /// How the chat of a number ends.
 const NUMBER: &str = "@c.us";
@@ -121,21 +117,10 @@ fn body(payload: &Value) -> String {
     payload.get("body").and_then(Value::as_str).unwrap_or("").to_owned()
 }
 
-/// When a message was sent, as the network says: in seconds, of some engines in ms, as a number or a text.
-fn instant(payload: &Value) -> Option<Timestamp> {
-    let told = match payload.get("timestamp").or_else(|| payload.get("messageTimestamp"))? {
-        Value::String(text) => text.trim().to_owned(),
-        other => other.to_string(),
-    };
-    let whole: i64 = told.split('.').next()?.parse().ok()?;
-    // Ten digits are seconds until the year 2286, and as ms long past.
-    let ms = if (0..10_000_000_000).contains(&whole) { whole * 1_000 } else { whole };
-    Some(Timestamp(ms)).filter(|at| BELIEVED.contains(&at.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::Timestamp;
     use serde_json::json;
 
     fn ack(id: &str, participant: &str, ack: Ack) -> HookEvent {

@@ -110,8 +110,8 @@ pub struct Evidence {
     pub at: Timestamp,
     /// Its kind: `history`, `echo`, `ack`, `person`.
     pub kind: &'static str,
-    /// What it says: `found`, `not_found`, `out_of_reach`, `earlier`, `several`, `unavailable`, `indistinct`, `duplicate`, `sent`,
-    /// `resend`, `drop`.
+    /// What it says: `found`, `not_found`, `out_of_reach`, `unclear`, `earlier`, `several`, `shared`, `unavailable`, `indistinct`,
+    /// `duplicate`, `sent`, `resend`, `drop`.
     pub verdict: &'static str,
     /// For a person.
     pub note: String,

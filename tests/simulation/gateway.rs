@@ -1,7 +1,7 @@
 //! The gateway, which is mostly honest, what it tells later, and what is made of it.
 
 use onthedot::domain::ack::Ack;
-use onthedot::domain::doubt::{self, HistoryMessage, Look, Ruling};
+use onthedot::domain::doubt::{self, History, HistoryMessage, Look, Ruling};
 use onthedot::domain::draw::Draw;
 use onthedot::domain::id::MessageId;
 use onthedot::domain::job::OnDoubt;
@@ -108,7 +108,7 @@ impl World {
             let ruling = doubt::rule(&look, row.looks, policy(self.seed, id), at);
             if let Some(row) = self.store.rows.get_mut(&id) {
                 row.looks.absent += u32::from(look == Look::Absent);
-                row.looks.out_of_reach += u32::from(matches!(look, Look::OutOfReach | Look::Earlier));
+                row.looks.out_of_reach += u32::from(matches!(look, Look::OutOfReach | Look::Unclear | Look::Earlier));
                 row.looks.failed += u32::from(look == Look::Unavailable);
                 row.wake_at = if let Ruling::LookAgain(at) = ruling { at } else { Timestamp::MAX };
             }
@@ -163,6 +163,6 @@ impl World {
             let behind = self.gateway_behind;
             history.extend(done.map(|(n, at, id)| message(n.to_string(), true, id.to_string(), at - behind)));
         }
-        doubt::look(&history, &row.due.id.to_string(), row.marked_at, 0, |_| None)
+        doubt::look(&History { messages: history, unread: 0 }, &row.due.id.to_string(), row.marked_at, 0, |_| None)
     }
 }

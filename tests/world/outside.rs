@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use onthedot::domain::doubt::HistoryMessage;
+use onthedot::domain::doubt::{History, HistoryMessage};
 use onthedot::domain::id::MessageId;
 use onthedot::domain::recall::Deletion;
 use onthedot::domain::recipient::Chat;
@@ -106,7 +106,7 @@ impl Gateway for Lying {
     }
 
     /// The newest first, as far as the gateway keeps them and shows them at once.
-    async fn history(&self, chat: &Chat, limit: u32) -> Result<Vec<HistoryMessage>, String> {
+    async fn history(&self, chat: &Chat, limit: u32) -> Result<History, String> {
         let known = self.known();
         let mut all = vec![HistoryMessage {
             gateway_id: "OLD".into(),
@@ -134,7 +134,7 @@ impl Gateway for Lying {
         all.retain(|m| m.at >= known.kept_since);
         all.sort_by_key(|m| std::cmp::Reverse(m.at));
         all.truncate(known.cap.min(usize::try_from(limit).unwrap()));
-        Ok(all)
+        Ok(History { messages: all, unread: 0 })
     }
 
     fn parse_webhook(&self, body: &[u8]) -> Result<Vec<HookEvent>, BadHook> {

@@ -5,7 +5,7 @@ SELECT m.id, m.chat,
        (SELECT count(*) FROM evidence AS e
         WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'not_found'),
        (SELECT count(*) FROM evidence AS e
-        WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict IN ('out_of_reach', 'earlier', 'shared')),
+        WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict IN ('out_of_reach', 'unclear', 'earlier', 'shared')),
        (SELECT count(*) FROM evidence AS e
         WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'unavailable'),
        EXISTS (SELECT 1 FROM recalls AS x WHERE x.message = m.id AND x.state = 'open')
