@@ -126,6 +126,64 @@ fn a_database_that_is_gone_beside_its_used_witness_is_refused_until_it_is_back()
 }
 
 #[test]
+fn a_database_that_is_gone_beside_a_witness_that_says_nothing_is_refused() {
+    let bench = used(&runtime());
+    fs::remove_file(bench.path("db")).unwrap();
+    for witness in ["", "garbage\n"] {
+        bench.write("db.witness", witness);
+        assert_refused(&bench, &format!("witness {witness:?}"));
+    }
+}
+
+#[test]
+fn a_symbolic_link_whose_file_is_gone_is_refused_until_a_backup_stands_there() {
+    let bench = used(&runtime());
+    assert!(bench.run(&["db", "backup", "copy"]).status.success());
+    fs::create_dir(bench.path("volume")).unwrap();
+    let (link, volume) = (bench.path("link"), bench.path("volume/db"));
+    std::os::unix::fs::symlink(&volume, &link).unwrap();
+    let on_link = |arguments: &[&str]| bench.command_on(&link, arguments).output().unwrap();
+    bench.write("other.yaml", &supply::jobs_file("http://127.0.0.1:1"));
+    let send = ["send", "--to", "201000000001", "--text", "hello", "--instance", "shop"];
+    for command in [&supply::SANDBOX_RUN[..], &send, &["job", "apply", "other.yaml"], &["pause"], &["list"]] {
+        let refused = on_link(command);
+        assert_eq!(refused.status.code(), Some(74), "{command:?}: {}", said(&refused));
+        assert!(said(&refused).contains("db restore"), "{command:?}: {}", said(&refused));
+    }
+    assert_eq!(fs::read_dir(bench.path("volume")).unwrap().count(), 0, "nothing was made");
+    let restored = on_link(&["db", "restore", "copy"]);
+    assert!(restored.status.success(), "{}", said(&restored));
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(on_link(&supply::SANDBOX_RUN).status.success());
+    assert_eq!((sends(&bench), count_at(&bench, &link, "sent")), (3, 3));
+}
+
+#[test]
+fn a_name_that_sqlite_takes_for_no_path_is_refused_before_anything_is_opened_or_made() {
+    let bench = used(&runtime());
+    let names = |bench: &Bench| {
+        let mut names: Vec<_> = fs::read_dir(bench.path("")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names(&bench);
+    let uri = format!("file:{}", bench.path("db").display());
+    let read_only = format!("{uri}?mode=ro");
+    let send = ["send", "--to", "201000000001", "--text", "hello", "--instance", "shop"];
+    let restore = ["db", "restore", "db"];
+    for name in [&uri, &read_only, &format!("sqlite:{uri}"), "file:db", ":memory:", "", "file:///db"] {
+        for command in [&supply::SANDBOX_RUN[..], &send, &["pause"], &["list"], &["db", "migrate"], &restore] {
+            let refused = bench.command_on(Path::new(name), command).output().unwrap();
+            assert_eq!(refused.status.code(), Some(78), "{name} {command:?}: {}", said(&refused));
+            assert!(said(&refused).contains("give a path"), "{name} {command:?}: {}", said(&refused));
+        }
+    }
+    assert_eq!(bench.run(&["db", "backup", "file:copy"]).status.code(), Some(78));
+    assert_eq!(bench.run(&["db", "restore", &uri]).status.code(), Some(78));
+    assert_eq!((names(&bench), pauses(&bench)), (before, 0));
+}
+
+#[test]
 fn a_backup_from_before_the_first_start_comes_up_held() {
     let runtime = runtime();
     let bench = Bench::new();
@@ -350,8 +408,9 @@ fn a_database_is_the_same_through_a_symbolic_link_and_at_its_place() {
     }
     std::os::unix::fs::symlink("../real/db", bench.path("link/db")).unwrap();
     let (real, link) = (bench.path("real/db"), bench.path("link/db"));
-    // Made through the link, which leads to nothing yet.
-    let mut supply = runtime.block_on(Supply::open_at(&link, 1, OnDoubt::Hold));
+    let refused = bench.command_on(&link, &supply::SANDBOX_RUN).output().unwrap();
+    assert_eq!(refused.status.code(), Some(74), "the link leads to nothing yet: {}", said(&refused));
+    let mut supply = runtime.block_on(Supply::open_at(&real, 1, OnDoubt::Hold));
     runtime.block_on(supply.add(3, 0));
     runtime.block_on(supply.close());
     for (n, name) in [&link, &real, &link].into_iter().enumerate() {

@@ -68,6 +68,7 @@ pub(super) async fn db(global: &Global, command: DbCommand, out: &Out) -> anyhow
 }
 
 async fn backup(global: &Global, to: &PathBuf, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
+    place::refuse_uri(to)?;
     if to.exists() {
         let why = format!("{} exists already; a backup overwrites nothing", to.display());
         return Err(told(Exit::Refused, why));
@@ -96,7 +97,8 @@ The daemon that starts on it sends nothing: what was due since the backup may ha
 `onthedot list --state held`, then `onthedot resume --after-restore`.";
 
 async fn restore(global: &Global, from: &Path, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
-    let path = place::database(global)?;
+    let path = place::database_to_be(global)?;
+    place::refuse_uri(from)?;
     let (found, known) = SqliteStore::schema(from).await?;
     if found > known {
         return Err(StoreError::Newer { path: from.to_owned(), found, known }.into());

@@ -122,7 +122,8 @@ fn of_store(error: &StoreError) -> Exit {
         | StoreError::NoRoom { .. }
         | StoreError::Failed { .. }
         | StoreError::Gone { .. }
-        | StoreError::Missing { .. } => Exit::Damaged,
+        | StoreError::Missing { .. }
+        | StoreError::Dangling { .. } => Exit::Damaged,
         StoreError::Newer { .. }
         | StoreError::OtherMode { .. }
         | StoreError::OtherName { .. }

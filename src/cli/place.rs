@@ -15,8 +15,49 @@ const FILE: &str = "onthedot.db";
 
 /// The database of a command: what it says, else `$ONTHEDOT_DB`, else a file in the state folder. Of a symbolic link the file
 /// that it leads to.
+///
+/// # Errors
+/// For a name that is no path, and a symbolic link that leads to nothing.
 pub(super) fn database(global: &Global) -> anyhow::Result<PathBuf> {
-    Ok(store::real_path(&named(global)?))
+    let named = named(global)?;
+    store::refuse_dangling(&named)?;
+    file(&named)
+}
+
+/// As [`database`], of one that is put in its place: there may be none behind a symbolic link.
+///
+/// # Errors
+/// For a name that is no path.
+pub(super) fn database_to_be(global: &Global) -> anyhow::Result<PathBuf> {
+    file(&named(global)?)
+}
+
+fn file(named: &Path) -> anyhow::Result<PathBuf> {
+    let path = store::real_path(named);
+    refuse_uri(&path)?;
+    Ok(path)
+}
+
+/// Refuses what SQLite takes for something else than the path of a file: it would open another file than the one that is locked.
+///
+/// # Errors
+/// [`Exit::Config`].
+pub(super) fn refuse_uri(path: &Path) -> anyhow::Result<()> {
+    let name = path.as_os_str().as_encoded_bytes();
+    let what = if name.is_empty() {
+        "it is empty"
+    } else if name == b":memory:" {
+        "a database in memory knows nothing of what went out"
+    } else if name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"file:")) {
+        "it is a URI"
+    } else {
+        return Ok(());
+    };
+    let why = format!(
+        "'{}' is not the path of a file ({what}): give a path; one that looks like this begins with ./",
+        path.display()
+    );
+    Err(told(Exit::Config, why))
 }
 
 fn named(global: &Global) -> anyhow::Result<PathBuf> {

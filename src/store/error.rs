@@ -107,6 +107,16 @@ pub enum StoreError {
         /// The files that know it.
         beside: String,
     },
+    /// The name is a symbolic link that leads to nothing.
+    #[error(
+        "the database {path} is a symbolic link that leads to {target}, and there is no file: there was one, and a new one in its place knows nothing of what went out and could send it again, so none is made and nothing is sent. Put the file back, as by mounting what it is on; or restore a backup by `onthedot --db {path} db restore BACKUP`; or, to begin anew all the same, name the file itself by `--db {target}`, or remove the link"
+    )]
+    Dangling {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
     /// The file has several names, and this is not the one it is used by.
     #[error(
         "the database {path} is one file with several names ({how}), and may be used by one of them only: what SQLite writes stands beside that one first. Use the name that has a .witness file beside it, or, where none has, remove all names but one; or make a copy by `onthedot --db THAT db backup COPY` and use the copy"

@@ -102,6 +102,7 @@ pub use sqlite_renew::{Removed, Renewal};
 pub use sqlite_rescue::{InMotion, Unfinished};
 pub use sqlite_restore::SetBack;
 pub use sqlite_zones::{Moved, PlannedAhead};
+pub use whereabouts::refuse_dangling;
 
 /// A content with its manner of sending, as stored once for many messages.
 #[derive(Debug)]

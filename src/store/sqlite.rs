@@ -80,7 +80,7 @@ impl SqliteStore {
     /// Opens a database file.
     ///
     /// # Errors
-    /// [`StoreError`] with the way out: absent, missing beside its witness, reached by another name, locked, newer, damaged,
+    /// [`StoreError`] with the way out: absent, missing beside its witness or behind a symbolic link, reached by another name, locked, newer, damaged,
     /// not writable.
     pub async fn open(path: &Path, opening: Opening) -> Result<SqliteStore, StoreError> {
         SqliteStore::open_with_seed(path, opening, None).await
@@ -91,6 +91,7 @@ impl SqliteStore {
     /// # Errors
     /// As [`SqliteStore::open`], and [`StoreError::OtherSeed`] where the database has another seed.
     pub async fn open_with_seed(path: &Path, opening: Opening, wanted: Option<u64>) -> Result<SqliteStore, StoreError> {
+        whereabouts::refuse_dangling(path)?;
         let path = &real_path(path);
         whereabouts::refuse_missing(path)?;
         whereabouts::refuse_other_name(path)?;

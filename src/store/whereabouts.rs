@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::store::StoreError;
 use crate::store::file_lock::FileId;
 use crate::store::lock::pid_in;
-use crate::store::names::beside;
+use crate::store::names::{beside, real_path};
 use crate::store::witness::Witness;
 
 /// The files of a database as they stood when it was opened.
@@ -77,6 +77,22 @@ pub(super) fn refuse_missing(database: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Refuses to make a database where a symbolic link leads to nothing: a link is made to what is there, and what it is on may
+/// not be mounted.
+///
+/// # Errors
+/// [`StoreError::Missing`] where what stands beside the place knows of it, and [`StoreError::Dangling`].
+pub fn refuse_dangling(named: &Path) -> Result<(), StoreError> {
+    let is_link = named.symlink_metadata().is_ok_and(|m| m.file_type().is_symlink());
+    let is_gone = std::fs::metadata(named).is_err_and(|e| e.kind() == ErrorKind::NotFound);
+    if !(is_link && is_gone) {
+        return Ok(());
+    }
+    let target = real_path(named);
+    refuse_missing(&target)?;
+    Err(StoreError::Dangling { path: named.to_owned(), target })
+}
+
 /// As [`refuse_missing`], of a file that is there and holds no table of ours.
 ///
 /// # Errors
@@ -88,8 +104,15 @@ pub(super) fn refuse_bare(database: &Path) -> Result<(), StoreError> {
 /// With `log`, what waits in the log is a sign too: SQLite would remove it with the first look at an empty file.
 fn missing(database: &Path, what: &'static str, log: bool) -> Result<(), StoreError> {
     let (mut signs, mut files) = (Vec::new(), Vec::new());
-    if let Some(known) = Witness::hear(database).filter(|w| w.marks > 0) {
-        signs.push(format!("its witness knows that it began {} sends, the last at {}", known.marks, known.at));
+    let witnessed = match Witness::hear(database) {
+        Some(w) if w.marks > 0 => {
+            Some(format!("its witness knows that it began {} sends, the last at {}", w.marks, w.at))
+        }
+        Some(_) => None,
+        None => Witness::stands(database).then(|| "its witness is there, but cannot be read".to_owned()),
+    };
+    if let Some(sign) = witnessed {
+        signs.push(sign);
         files.push(beside(database, ".witness").display().to_string());
     }
     let waiting = beside(database, "-wal");
@@ -170,9 +193,27 @@ mod tests {
         std::fs::write(&database, "something").unwrap();
         assert_eq!(refused(), None);
         std::fs::remove_file(&database).unwrap();
+        for line in ["", "torn"] {
+            std::fs::write(beside(&database, ".witness"), line).unwrap();
+            assert!(refused().unwrap().contains("cannot be read"), "a power cut may leave it so");
+        }
         std::fs::remove_file(beside(&database, ".witness")).unwrap();
         std::fs::write(beside(&database, "-wal"), "pages").unwrap();
         assert!(refused().unwrap().contains("db-wal"), "SQLite would remove the log");
+    }
+
+    #[test]
+    fn a_symbolic_link_to_nothing_is_no_place_for_a_new_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let refused = |path: &Path| refuse_dangling(path).map_err(|e| e.to_string()).err();
+        assert!(refused(&link).unwrap().contains("leads to"));
+        assert_eq!(refused(&target), None, "named itself it may be made");
+        std::fs::write(beside(&target, "-wal"), "pages").unwrap();
+        assert!(refused(&link).unwrap().contains("target-wal"), "what stands beside it knows more");
+        std::fs::write(&target, "").unwrap();
+        assert_eq!(refused(&link), None);
     }
 
     #[test]

@@ -53,6 +53,11 @@ impl Witness {
         Testimony::read(&line)
     }
 
+    /// Whether there is one, also one that cannot be read: it is not flushed, and a power cut may leave it empty.
+    pub(super) fn stands(database: &Path) -> bool {
+        beside(database, ".witness").symlink_metadata().is_ok()
+    }
+
     /// Begins to witness, durably.
     pub(super) fn call(database: &Path, testimony: Testimony) -> Result<Witness, StoreError> {
         let path = beside(database, ".witness");
@@ -83,7 +88,7 @@ mod tests {
     fn a_witness_remembers_what_it_was_told_last() {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("db");
-        assert_eq!(Witness::hear(&database), None);
+        assert_eq!((Witness::hear(&database), Witness::stands(&database)), (None, false));
         let one = Testimony { generation: u64::MAX, marks: 1, at: Timestamp(1) };
         let witness = Witness::call(&database, one).unwrap();
         assert_eq!(Witness::hear(&database), Some(one));
@@ -91,6 +96,6 @@ mod tests {
         witness.note(two);
         assert_eq!(Witness::hear(&database), Some(two));
         std::fs::write(beside(&database, ".witness"), "torn").unwrap();
-        assert_eq!(Witness::hear(&database), None);
+        assert_eq!((Witness::hear(&database), Witness::stands(&database)), (None, true));
     }
 }
