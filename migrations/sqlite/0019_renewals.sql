@@ -5,6 +5,7 @@ ALTER TABLE occurrences ADD COLUMN renew INTEGER NOT NULL DEFAULT 0;
 -- When its job was removed while something of it was undone: what comes back from a try is not tried again.
 ALTER TABLE occurrences ADD COLUMN removed_at INTEGER;
 CREATE INDEX occurrences_to_renew ON occurrences (renew, job) WHERE renew > 0;
+CREATE INDEX occurrences_planning ON occurrences (job) WHERE state = 'planning';
 
 -- What a person said of a message that was replaced. Its successor takes it over, and then it is forgotten here.
 CREATE TABLE kept_words (

@@ -120,6 +120,11 @@ const BELIEVED: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=253_402_300_
 
 /// When a message was sent, as the network says: in seconds, of some engines in ms, as a number or a text.
 pub(super) fn instant(message: &Value) -> Option<Timestamp> {
+    stamp(message).filter(|at| BELIEVED.contains(&at.0))
+}
+
+/// As [`instant`], but of any time after 1970: what a gateway says to be old is old, whatever it calls that. 0 is no stamp.
+pub(super) fn stamp(message: &Value) -> Option<Timestamp> {
     let told = match message.get("timestamp").or_else(|| message.get("messageTimestamp"))? {
         Value::String(text) => text.trim().to_owned(),
         other => other.to_string(),
@@ -127,7 +132,7 @@ pub(super) fn instant(message: &Value) -> Option<Timestamp> {
     let whole: i64 = told.split('.').next()?.parse().ok()?;
     // Ten digits are seconds until the year 2286, and as ms long past.
     let ms = if (0..10_000_000_000).contains(&whole) { whole * 1_000 } else { whole };
-    Some(Timestamp(ms)).filter(|at| BELIEVED.contains(&at.0))
+    Some(Timestamp(ms)).filter(|at| (1..=*BELIEVED.end()).contains(&at.0))
 }
 
 #[cfg(test)]

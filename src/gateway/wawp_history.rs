@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::domain::doubt::{History, HistoryMessage};
 use crate::domain::recipient::{Chat, parse_whatsapp_told};
-use crate::gateway::wawp_answer::{ack, gateway_id, instant};
+use crate::gateway::wawp_answer::{ack, gateway_id, stamp};
 
 /// Digits at the end of a number that its country does not write in two ways, as Brazil, Mexico and Argentina do before them.
 const SUBSCRIBER_DIGITS: usize = 8;
@@ -31,7 +31,7 @@ fn message(entry: &Value, chat: &Chat) -> Option<HistoryMessage> {
     }
     let from_me = from_me(entry);
     let text = from_me.and_then(|_| text(entry)).unwrap_or_default().to_owned();
-    let (gateway_id, at) = (gateway_id(entry)?, instant(entry)?);
+    let (gateway_id, at) = (gateway_id(entry)?, stamp(entry)?);
     Some(HistoryMessage { gateway_id, from_me: from_me.unwrap_or(true), text, at, ack: ack(entry) })
 }
 

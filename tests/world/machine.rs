@@ -270,7 +270,7 @@ impl World {
         while self.now < end {
             steps += 1;
             let last = self.log.last().map(|e| &e.fact);
-            assert!(steps < 200_000, "the history does not come to rest at {} ms: {last:?}", self.now.0 - BEGIN);
+            assert!(steps < 40_000, "the history does not come to rest at {} ms: {last:?}", self.now.0 - BEGIN);
             clock::show(self.now);
             self.gateway.known().now = self.now;
             if let Some(effect) = self.engine.poll_effect(self.now) {

@@ -279,7 +279,8 @@ impl World {
     fn imports(&mut self) {
         let (n, now) = (self.dice.roll(0, 2), self.now);
         let file = self.path.with_file_name(format!("import-{}.csv", now.0));
-        let rows: Vec<String> = (0..CHATS).filter(|_| self.dice.chance(60)).map(number).collect();
+        let drawn: Vec<String> = (0..CHATS).filter(|_| self.dice.chance(60)).map(number).collect();
+        let rows = if drawn.is_empty() { vec![number(0)] } else { drawn };
         std::fs::write(&file, format!("to\n{}\n", rows.join("\n"))).unwrap();
         let at = self.dice.chance(50).then(|| now + Millis(self.dice.roll(2_000, 20_000)));
         let store = Arc::clone(&self.store);

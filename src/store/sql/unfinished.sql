@@ -1,6 +1,7 @@
 -- Occurrences that a command is at: a change of their job, its removal, or a call beside its schedule; with how far it is.
 SELECT o.id, o.job, o.nominal_at,
-       (SELECT count(*) FROM messages AS m WHERE m.occurrence = o.id),
+       (SELECT count(*) FROM messages AS m WHERE m.occurrence = o.id AND m.reason IS NOT 'replaced')
+           + (SELECT count(*) FROM messages AS m WHERE m.occurrence = o.id AND m.reason = 'replaced'),
        (SELECT count(*) FROM messages AS m
         WHERE m.occurrence = o.id AND m.state IN ('scheduled', 'typing', 'held') AND m.reason IS NOT 'replaced')
 FROM occurrences AS o
