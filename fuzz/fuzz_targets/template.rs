@@ -38,5 +38,12 @@ fuzz_target!(|text: &str| {
 fn moments() -> Moments {
     let due = Timestamp(1_796_115_600_000);
     let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("the zone can be read");
-    Moments { due, nominal: Some(due), event: Some(due + Millis::seconds(3_600)), late_by: Millis(1_500), zone, pick: Draw::new(1, "fuzz") }
+    Moments {
+        due,
+        nominal: Some(due),
+        event: Some(due + Millis::seconds(3_600)),
+        late_by: Millis(1_500),
+        zone,
+        pick: Draw::new(1, "fuzz"),
+    }
 }

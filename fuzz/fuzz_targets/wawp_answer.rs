@@ -2,19 +2,14 @@
 
 #![no_main]
 
-// The reader is private to the program, so its file is compiled in here too.
-#[expect(dead_code, reason = "errors are read by way of their outcome")]
-#[path = "../../src/gateway/wawp_answer.rs"]
-mod wawp_answer;
-
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use onthedot::domain;
 use onthedot::domain::outcome::Outcome;
+use onthedot::domain::recipient::Chat;
 use onthedot::domain::time::Millis;
 use onthedot::gateway::redact::Redactor;
-use onthedot::gateway::wawp::classify;
+use onthedot::gateway::wawp::{classify, read_history};
 use secrecy::SecretString;
 
 const TOKEN: &str = "to\"ken/+1";
@@ -34,7 +29,8 @@ fuzz_target!(|bytes: &[u8]| {
         Outcome::NotSent { .. } => panic!("what was answered was sent"),
         other => assert!(!other.why().is_empty(), "it says why"),
     }
-    for message in wawp_answer::history(body).into_iter().flatten() {
+    let chat = Chat::from_stored("5511987654321@c.us");
+    for message in read_history(body, &chat).into_iter().flat_map(|history| history.messages) {
         assert!(!message.gateway_id.is_empty(), "a message has an id");
     }
     assert!(!REDACTOR.bytes(body.to_vec()).contains(TOKEN), "no secret is kept");

@@ -208,7 +208,7 @@ impl Gateway for Wawp {
         let url = format!("{}/v2/chats/messages?{query}", self.account.base_url);
         match self.client.get(&url, self.headers(), self.account.timeouts.typing).await {
             HttpOutcome::Answer { status: 200..=299, body, .. } => {
-                wawp_history::read(&body, chat).ok_or_else(|| "the history could not be read".to_owned())
+                read_history(&body, chat).ok_or_else(|| "the history could not be read".to_owned())
             }
             HttpOutcome::Answer { status, body, .. } => {
                 Err(format!("the history was refused with {status}: {}", self.redactor.bytes(body)))
@@ -255,6 +255,11 @@ impl Wawp {
             Outcome::Accepted { .. } | Outcome::NotNow { .. } => outcome,
         }
     }
+}
+
+/// Reads what Wawp answers when it is asked for the history of `chat`. `None` for what holds no list.
+pub fn read_history(body: &[u8], chat: &Chat) -> Option<History> {
+    wawp_history::read(body, chat)
 }
 
 /// The table at the top of this file.
