@@ -115,7 +115,7 @@ impl DoubtSeeker {
     async fn look_at(&self, doubt: &Doubt, now: Timestamp) -> Result<(), StoreError> {
         let due = &doubt.claimed.due;
         let Some((gateway, quarantine)) = self.accounts.get(&due.instance) else { return Ok(()) };
-        let (look, note) = self.see(doubt, gateway.as_ref()).await?;
+        let (look, note) = self.see(doubt, gateway.as_ref(), *quarantine).await?;
         let policy = doubt.claimed.content.manner.on_doubt;
         let ruling = doubt::rule(&look, doubt.looks, policy, (doubt.marked_at, *quarantine, now));
         let next_look_at = match ruling {
@@ -152,7 +152,12 @@ impl DoubtSeeker {
     }
 
     /// Asks the history of the chat, and says what it shows in words too.
-    async fn see(&self, doubt: &Doubt, gateway: &dyn Gateway) -> Result<(Look, String), StoreError> {
+    async fn see(
+        &self,
+        doubt: &Doubt,
+        gateway: &dyn Gateway,
+        shown_after: Millis,
+    ) -> Result<(Look, String), StoreError> {
         let due = &doubt.claimed.due;
         let Ok(rendered) = Renderer::default().render(&doubt.claimed, doubt.slot_at) else {
             return Ok((Look::Indistinct, "its text cannot be rendered again".to_owned()));
@@ -166,7 +171,7 @@ impl DoubtSeeker {
             Err(why) => return Ok((Look::Unavailable, why)),
         };
         let sent = history.messages.iter().filter(|m| m.from_me).map(|m| m.gateway_id.clone()).collect();
-        let known = self.store.known_sends(&due.instance, sent, (due.id, doubt.number)).await?;
+        let known = self.store.known_sends(&due.instance, sent, (due.id, doubt.number), shown_after).await?;
         let rivals =
             self.store.rivals(&due.instance, due.id, &due.chat, body_hash(&due.chat, &rendered.content)).await?;
         let look = doubt::look(&history, text, doubt.marked_at, rivals, |id| known.get(id).copied());

@@ -192,11 +192,12 @@ fn a_recall_killed_in_the_middle_is_finished_by_the_next_daemon_and_deletes_each
 
 #[test]
 fn a_message_in_doubt_at_the_recall_is_deleted_once_it_proves_sent() {
-    // One was not carried out, one was, and nobody knows which: the histories of their chats tell it later.
+    // One was not carried out, one was, and nobody knows which: the histories of their chats tell it later. What came before
+    // stands longer than the quarantine.
     let scenario = "faults:\n  - { text: price, chat: \"201000000001*\", times: 1, answer: { status: 502 } }\n  \
                     - { text: price, chat: \"201000000002*\", times: 1, do: before, reset: true }\n";
     let jobs = "  before: { in: 0s, to: \"201000000001\", text: hello }\n  \
-                launch: { in: 1s, to: [\"201000000001\", \"201000000002\"], text: \"wrong price\" }\n";
+                launch: { in: 4s, to: [\"201000000001\", \"201000000002\"], text: \"wrong price\" }\n";
     let (bench, _gateway) = prepare(scenario, "pacing: { concurrency: 4 }", jobs);
     let _daemon = start(&bench);
     until("both are in doubt", LIMIT, || {

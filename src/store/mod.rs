@@ -400,12 +400,14 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Doubt>, StoreError>;
 
-    /// Which of these ids belong to messages of ours already, and how each stands to an attempt: its message and number.
+    /// Which of these ids belong to messages of ours already, and how each stands to an attempt: its message and number. One is
+    /// before it where its answer came longer ago than a history needs to show a message.
     async fn known_sends(
         &self,
         instance: &InstanceName,
         gateway_ids: Vec<String>,
         attempt: (MessageId, u32),
+        shown_after: Millis,
     ) -> Result<HashMap<String, KnownSend>, StoreError>;
 
     /// How many other messages said the same in a chat through an instance, and may have gone out without anybody knowing:

@@ -19,7 +19,7 @@ use crate::domain::message::{Change, Departure, Facts, Verdict};
 use crate::domain::recipient::Chat;
 use crate::domain::sender::Senders;
 use crate::domain::state::Event;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Millis, Timestamp};
 use crate::store::ack_queue::AckQueue;
 use crate::store::error::sqlite_code;
 use crate::store::names::real_path;
@@ -431,8 +431,9 @@ impl Store for SqliteStore {
         instance: &InstanceName,
         gateway_ids: Vec<String>,
         attempt: (MessageId, u32),
+        shown_after: Millis,
     ) -> Result<HashMap<String, KnownSend>, StoreError> {
-        sqlite_doubt::known_sends(self, instance, gateway_ids, attempt).await
+        sqlite_doubt::known_sends(self, instance, gateway_ids, attempt, shown_after).await
     }
 
     async fn rivals(

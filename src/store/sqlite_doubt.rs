@@ -11,7 +11,7 @@ use crate::domain::doubt::{CLOCK_SLACK, KnownSend, Looks};
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::recipient::Chat;
 use crate::domain::state::StateName;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_apply::insert;
 use crate::store::sqlite_claim::{claimed, get, id, with_numbers};
 use crate::store::view::DoubtAttemptView;
@@ -67,12 +67,14 @@ pub(super) async fn known_sends(
     instance: &InstanceName,
     gateway_ids: Vec<String>,
     (of, number): (MessageId, u32),
+    shown_after: Millis,
 ) -> Result<HashMap<String, KnownSend>, StoreError> {
     let rows: Vec<(String, bool)> = sqlx::query_as(include_str!("sql/known_sends.sql"))
         .bind(&*instance.0)
         .bind(Value::from(gateway_ids).to_string())
         .bind(of.0.to_vec())
         .bind(number)
+        .bind(shown_after.0)
         .fetch_all(&store.readers)
         .await
         .map_err(StoreError::database("look up message ids"))?;
