@@ -159,6 +159,12 @@ async fn remove_leftovers(connection: &mut SqliteConnection) -> Result<u64, Stor
             .map_err(StoreError::database(doing))?;
     let Some((occurrence, audience)) = left else { return Ok(0) };
     let steps = [
+        // A person may have cancelled or held some of it: their word goes with it.
+        (
+            "DELETE FROM events WHERE rowid IN (SELECT e.rowid FROM messages AS m CROSS JOIN events AS e ON e.message = m.id
+             WHERE m.occurrence = ?1 LIMIT ?2)",
+            occurrence,
+        ),
         ("DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE occurrence = ?1 LIMIT ?2)", occurrence),
         (
             "DELETE FROM recipients WHERE audience = ?1 AND place IN
