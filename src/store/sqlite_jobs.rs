@@ -49,14 +49,23 @@ impl SqliteStore {
 /// Jobs (a JSON list of names) that were removed and are declared again: what their removal cancelled makes room for its
 /// successors. Answers how many rows of this step.
 pub(super) async fn make_room(connection: &mut SqliteConnection, jobs: String) -> Result<u64, StoreError> {
-    sqlx::query(
+    let steps = [
+        // What may have gone out before the removal is not tried again: its sender was told that it was called off. The three
+        // states are those of the index.
+        "UPDATE messages SET withdrawn = 1
+         WHERE state IN ('typing', 'sending', 'in_doubt') AND state <> 'typing'
+           AND job IN (SELECT value FROM json_each(?1)) AND job NOT IN (SELECT name FROM jobs)
+           AND occurrence IN (SELECT id FROM occurrences WHERE removed_at IS NOT NULL)",
         "UPDATE occurrences SET removed_at = NULL
          WHERE removed_at IS NOT NULL AND job IN (SELECT value FROM json_each(?1)) AND job NOT IN (SELECT name FROM jobs)",
-    )
-    .bind(jobs.clone())
-    .execute(&mut *connection)
-    .await
-    .map_err(StoreError::database("make room for a job's messages"))?;
+    ];
+    for step in steps {
+        sqlx::query(step)
+            .bind(jobs.clone())
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database("make room for a job's messages"))?;
+    }
     let done = sqlx::query(include_str!("sql/make_room.sql"))
         .bind(jobs)
         .bind(ROOM_CHUNK)

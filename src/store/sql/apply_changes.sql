@@ -21,7 +21,8 @@ UPDATE messages SET
     due_at          = coalesce(v.due_at, messages.due_at),
     -- What came to an end, or was let go by a person, begins to be counted anew.
     crashes         = iif(v.accepts IN (',sending,', ',held,'), 0, messages.crashes),
-    -- What a person gives another chance is followed anew.
+    -- What a person gives another chance is withdrawn no more, and followed anew.
+    withdrawn       = iif(v.afresh = 1, 0, messages.withdrawn),
     followed        = iif(v.afresh = 1 AND messages.followed IS NOT NULL, 'waiting', messages.followed),
     follow_at       = iif(v.afresh = 1 AND messages.followed IS NOT NULL, 0, messages.follow_at)
 FROM (

@@ -8,7 +8,7 @@ SELECT m.id, m.chat,
         WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict IN ('out_of_reach', 'unclear', 'earlier', 'shared')),
        (SELECT count(*) FROM evidence AS e
         WHERE e.message = m.id AND e.number = a.number AND e.kind = 'history' AND e.verdict = 'unavailable'),
-       EXISTS (SELECT 1 FROM recalls AS x WHERE x.message = m.id AND x.state = 'open')
+       m.withdrawn = 1 OR EXISTS (SELECT 1 FROM recalls AS x WHERE x.message = m.id AND x.state = 'open')
            OR coalesce(o.cancelled_at, o.removed_at) IS NOT NULL
 FROM messages AS m
 JOIN attempts AS a ON a.message = m.id AND a.number = m.attempts

@@ -1,0 +1,1 @@
+UPDATE messages SET withdrawn = 1 WHERE state = 'in_doubt';
