@@ -31,6 +31,8 @@ pub struct Rescuer {
     /// What was found at the look before.
     motion: HashSet<InMotion>,
     unfinished: HashSet<Unfinished>,
+    /// Since when every look found something overdue.
+    overdue_since: Option<Timestamp>,
     trouble: watch::Sender<Option<String>>,
 }
 
@@ -38,7 +40,7 @@ impl Rescuer {
     /// A rescuer that found nothing yet.
     pub fn new(store: Arc<SqliteStore>, quarantine: Millis) -> Rescuer {
         let trouble = watch::Sender::new(None);
-        Rescuer { store, quarantine, motion: HashSet::new(), unfinished: HashSet::new(), trouble }
+        Rescuer { store, quarantine, motion: HashSet::new(), unfinished: HashSet::new(), overdue_since: None, trouble }
     }
 
     /// What it found and cannot mend, in words.
@@ -131,9 +133,12 @@ impl Rescuer {
     }
 
     /// What should have been looked at long ago cannot be mended here: whoever looks at it stands still.
-    async fn tell_overdue(&self, now: Timestamp) -> Result<(), StoreError> {
+    async fn tell_overdue(&mut self, now: Timestamp) -> Result<(), StoreError> {
         let overdue = self.store.overdue(now - OVERDUE_AFTER).await?;
-        let words = (!overdue.is_empty()).then(|| overdue.join("; "));
+        // What is planned late is overdue from its first moment: it counts where the look after finds it too.
+        self.overdue_since = (!overdue.is_empty()).then(|| self.overdue_since.unwrap_or(now));
+        let lasts = self.overdue_since.is_some_and(|since| now.since(since) >= LOOK_EVERY);
+        let words = lasts.then(|| overdue.join("; "));
         if let Some(words) = &words {
             tracing::error!("nobody looks at what should have been looked at {OVERDUE_AFTER} ago: {words}");
         }
