@@ -1,6 +1,9 @@
 //! What a person may do to a message that has not gone out: take it back, give it another chance or instant, hold it
 //! and let it go. Each is one guarded change, so an answer is never a guess.
 
+use std::collections::HashSet;
+
+use crate::domain::id::MessageId;
 use crate::domain::message::{Change, Facts, Verdict};
 use crate::domain::state::{self, Event, Reason, State, StateName};
 use crate::domain::time::{Millis, Timestamp};
@@ -188,11 +191,20 @@ pub async fn repair(
 ) -> Result<Vec<Repaired>, StoreError> {
     let mut answers: Vec<Option<Repaired>> = vec![None; messages.len()];
     let mut open: Vec<(usize, MessageView)> = messages.iter().cloned().enumerate().collect();
+    let behind = if matches!(how, Repair::Retry | Repair::Release) {
+        behind_ended(store, messages).await?
+    } else {
+        HashSet::new()
+    };
     for look in 0..LOOKS {
         let mut changes = Vec::new();
         let mut asked = Vec::new();
         for (i, m) in open.drain(..) {
-            match how.change(&m, now) {
+            let change = how.change(&m, now).and_then(|change| match behind.contains(&m.id) {
+                true => Err(BEHIND_ENDED.to_owned()),
+                false => Ok(change),
+            });
+            match change {
                 Err(why) => answers[i] = Some(Repaired::Refused { state: m.state, why }),
                 Ok((_, state, due_at)) if dry_run => answers[i] = Some(Repaired::Done { state, due_at }),
                 Ok((change, state, due_at)) => {
@@ -221,6 +233,17 @@ pub async fn repair(
         }
     }
     Ok(answers.into_iter().map(|a| a.unwrap_or(Repaired::NotFound)).collect())
+}
+
+/// Why what follows in a broken-off sequence gets no other chance by itself.
+const BEHIND_ENDED: &str = "the message before it in its sequence did not go out, so this one would wait for ever; retry that one, or both at once";
+
+/// Those of these messages that would wait for an earlier one of their sequence that ended, and is not among them.
+async fn behind_ended(store: &SqliteStore, messages: &[MessageView]) -> Result<HashSet<MessageId>, StoreError> {
+    let ids: Vec<MessageId> = messages.iter().map(|m| m.id).collect();
+    let asked: HashSet<MessageId> = ids.iter().copied().collect();
+    let behind = store.behind_ended(ids).await?;
+    Ok(behind.into_iter().filter(|(_, before)| !asked.contains(before)).map(|(id, _)| id).collect())
 }
 
 /// Messages of a campaign cancelled in one step: some milliseconds of the writer.

@@ -161,7 +161,9 @@ async fn run(global: &Global, which: Selection, how: Repair, out: &Out) -> anyho
 
 type Results = (Vec<(MessageId, Repaired)>, bool);
 
-async fn by_ids(store: &SqliteStore, how: Repair, ids: Vec<MessageId>, dry_run: bool) -> anyhow::Result<Results> {
+async fn by_ids(store: &SqliteStore, how: Repair, mut ids: Vec<MessageId>, dry_run: bool) -> anyhow::Result<Results> {
+    // The first of a sequence comes before what follows it, which waits for it.
+    ids.sort_unstable();
     let mut results = Vec::with_capacity(ids.len());
     for id in ids {
         let answer = match store.show(id).await? {
@@ -201,6 +203,8 @@ async fn by_filter(
     if !which.yes && !which.dry_run && !agreed(how, found.len(), out)? {
         return Err(told(Exit::Refused, "nothing was done"));
     }
+    // The first of a sequence comes before what follows it, which waits for it.
+    found.reverse();
     let mut results = Vec::with_capacity(found.len());
     for chunk in found.chunks(AT_ONCE as usize) {
         let answers = repair::repair(store, how, chunk, which.dry_run, clock::now()).await?;

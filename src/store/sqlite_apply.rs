@@ -37,6 +37,7 @@ pub(super) async fn apply_changes(
             }
         }
     }
+    skip_behind_ended(connection, changes).await?;
     Ok(verdicts)
 }
 
@@ -120,13 +121,49 @@ async fn break_sequences(connection: &mut SqliteConnection, done: &[&Change]) ->
         done.iter().filter(|c| [Failed, Cancelled, Expired, Skipped].contains(&c.transition.to().name())).collect();
     let Some(at) = lost.first().map(|c| c.at) else { return Ok(()) };
     let ids: Vec<Value> = lost.iter().map(|c| json!(hex(c.id))).collect();
-    let skipped: Vec<String> = sqlx::query_scalar(include_str!("sql/break_sequences.sql"))
+    let behind: Vec<(String, String)> = sqlx::query_as(include_str!("sql/break_sequences.sql"))
         .bind(Value::Array(ids).to_string())
         .fetch_all(&mut *connection)
         .await
         .map_err(StoreError::database("end a sequence"))?;
+    skip(connection, behind, at).await
+}
+
+/// Skips what a person gave another chance though an earlier message of its sequence ended: it would wait for ever.
+async fn skip_behind_ended(connection: &mut SqliteConnection, changes: &[Change]) -> Result<(), StoreError> {
+    let moved: Vec<&Change> = changes.iter().filter(|c| matches!(c.facts, Facts::Moved { .. })).collect();
+    let Some(at) = moved.first().map(|c| c.at) else { return Ok(()) };
+    let ids: Vec<Value> = moved.iter().map(|c| json!(hex(c.id))).collect();
+    let behind: Vec<(String, String)> = sqlx::query_as(include_str!("sql/behind_ended.sql"))
+        .bind(Value::Array(ids).to_string())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(StoreError::database("look whether a sequence ended"))?;
+    skip(connection, behind.into_iter().map(|(id, _)| (id, "scheduled".to_owned())).collect(), at).await
+}
+
+/// Skips waiting messages (their ids, and the states they are in) whose sequence ended, with a word in their timelines.
+pub(super) async fn skip(
+    connection: &mut SqliteConnection,
+    behind: Vec<(String, String)>,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let doing = "end a sequence";
+    let states: std::collections::BTreeMap<String, String> = behind.into_iter().collect();
+    if states.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&String> = states.keys().collect();
+    let skipped: Vec<String> = sqlx::query_scalar(
+        "UPDATE messages SET state = 'skipped', reason = 'sequence'
+         WHERE state IN ('scheduled', 'held') AND id IN (SELECT unhex(value) FROM json_each(?1)) RETURNING hex(id)",
+    )
+    .bind(json!(ids).to_string())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
     let note = "an earlier message of its sequence did not go out";
-    let events = skipped.iter().map(|id| json!([id, at, "scheduled", "skipped", note])).collect();
+    let events = skipped.iter().map(|id| json!([id, at, states.get(id), "skipped", note])).collect();
     insert(connection, include_str!("sql/insert_events.sql"), events, "write events").await?;
     Ok(())
 }

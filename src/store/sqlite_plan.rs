@@ -11,7 +11,7 @@ use crate::domain::state::{Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::get;
 use crate::store::sqlite_insert::insert_rows;
-use crate::store::sqlite_renew::take_over_words;
+use crate::store::sqlite_renew::{end_broken_sequences, take_over_words};
 use crate::store::{Making, NewMessages, Publish, SqliteStore, StoreError, StoredJob};
 
 impl SqliteStore {
@@ -203,7 +203,11 @@ pub(super) async fn insert(connection: &mut SqliteConnection, mut messages: NewM
     };
     let new = insert_rows(connection, &messages, occurrence).await?;
     if let (Some(occurrence), Making::Renewal | Making::Next) = (occurrence, messages.making) {
-        take_over_words(connection, occurrence, messages.publish.is_some()).await?;
+        let last = messages.publish.is_some();
+        take_over_words(connection, occurrence, last).await?;
+        if last && messages.making == Making::Renewal && messages.steps > 1 {
+            end_broken_sequences(connection, occurrence, messages.now).await?;
+        }
     }
     if let (Some(job), Some(nominal), Some(publish)) = (&messages.job, messages.nominal_at, messages.publish) {
         publish_occurrence(connection, occurrence, &messages, publish).await?;

@@ -8,6 +8,7 @@ use crate::domain::class::Class;
 use crate::domain::id::MessageId;
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp};
+use crate::store::sqlite_apply::{hex, parse_hex};
 use crate::store::sqlite_claim::{get, id, read_vars};
 use crate::store::sqlite_doubt::next_look;
 use crate::store::sqlite_plan::state_list;
@@ -188,6 +189,20 @@ impl SqliteStore {
             })
         };
         rows.iter().map(view).collect()
+    }
+
+    /// Of these messages those that stand behind an earlier one of their sequence that ended without going out, each with that one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn behind_ended(&self, of: Vec<MessageId>) -> Result<Vec<(MessageId, MessageId)>, StoreError> {
+        let ids: Vec<String> = of.into_iter().map(hex).collect();
+        let rows: Vec<(String, String)> = sqlx::query_as(include_str!("sql/behind_ended.sql"))
+            .bind(serde_json::json!(ids).to_string())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("look whether a sequence ended"))?;
+        rows.iter().map(|(id, before)| Ok((parse_hex(id)?, parse_hex(before)?))).collect()
     }
 
     /// How many messages are in a state.

@@ -9,6 +9,7 @@ use sqlx::SqliteConnection;
 
 use crate::domain::job::Job;
 use crate::domain::time::Timestamp;
+use crate::store::sqlite_apply::skip;
 use crate::store::sqlite_claim::get;
 use crate::store::sqlite_plan::{occurrence, stored_job};
 use crate::store::{SqliteStore, StoreError, StoredJob};
@@ -472,6 +473,26 @@ pub(super) async fn take_over_words(
             .map_err(StoreError::database(doing))?;
     }
     Ok(())
+}
+
+/// Skips what was planned anew behind a message of its sequence that had ended without going out before its job was changed.
+pub(super) async fn end_broken_sequences(
+    connection: &mut SqliteConnection,
+    occurrence: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let behind: Vec<(String, String)> = sqlx::query_as(
+        "SELECT hex(m.id), m.state FROM messages AS p CROSS JOIN messages AS m
+           ON m.occurrence = p.occurrence AND m.chat = p.chat AND m.step > p.step
+         WHERE p.occurrence = ?1 AND p.step >= 0 AND p.reason IS NOT 'replaced'
+           AND p.state IN ('failed', 'cancelled', 'expired', 'skipped')
+           AND m.reason IS NOT 'replaced' AND m.state IN ('scheduled', 'held')",
+    )
+    .bind(occurrence)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::database("look whether a sequence ended"))?;
+    skip(connection, behind, now).await
 }
 
 /// The first instant of a changed job's schedule from `first` on that is not among those being planned anew.
