@@ -72,7 +72,8 @@ impl World {
             self.looks.broken.push(format!("the rescuer was needed: {before:?} became {after:?}"));
         }
         if let Some(stuck) = rescuer.trouble().borrow().clone() {
-            self.looks.broken.push(format!("nobody looks any more: {stuck}"));
+            let doing = self.doing();
+            self.looks.broken.push(format!("nobody looks any more: {stuck}; at work: {doing}"));
         }
         self.rescuer = Some(rescuer);
     }
@@ -184,6 +185,7 @@ pub(crate) async fn broken(world: &World) -> Broken {
     broken.extend(one_message_a_step(world, c).await);
     broken.extend(nothing_hidden_for_ever(world, c).await);
     broken.extend(nothing_overdue(world, c).await);
+    broken.extend(sequences_go_on(c).await);
     broken.extend(gates_pass(world, c).await);
     broken.extend(occurrences_run(world, c).await);
     broken.extend(everybody_has_a_row(c).await);
@@ -203,8 +205,17 @@ type Place = (Option<i64>, String, i64, Option<String>);
 /// person gave another chance, may come again.
 async fn one_message_a_step(world: &World, connection: &mut SqliteConnection) -> Broken {
     let again: BTreeSet<String> =
-        sqlx::query_scalar("SELECT hex(message) FROM doubts WHERE verdict IN ('resent', 'dropped')")
-            .fetch_all(&mut *connection)
+        // What was sent again by its policy never had a proof of silence.
+        sqlx::query_scalar(
+            "SELECT hex(m.id) FROM messages AS m JOIN contents AS c ON c.id = m.content
+             WHERE EXISTS (SELECT 1 FROM events AS e WHERE e.message = m.id AND e.note GLOB 'due again by command*')
+                OR EXISTS (SELECT 1 FROM doubts AS d
+                           WHERE d.message = m.id
+                             AND (d.verdict IN ('resent', 'dropped') OR c.manner ->> '$.on_doubt' = 'resend')
+                             AND (SELECT count(*) FROM evidence AS e WHERE e.message = d.message AND e.number = d.number
+                                  AND e.verdict = 'not_found') < 2)",
+        )
+        .fetch_all(&mut *connection)
             .await
             .unwrap()
             .into_iter()
@@ -237,7 +248,8 @@ async fn one_message_a_step(world: &World, connection: &mut SqliteConnection) ->
 async fn nothing_hidden_for_ever(world: &World, connection: &mut SqliteConnection) -> Broken {
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
         "SELECT job, nominal_at, renew FROM occurrences AS o
-         WHERE (state = 'planning' AND gate_at IS NULL OR renew > 0) AND nominal_at < ?1
+         -- An import that a crash cut off was never told to be done: the next one removes what it left.
+         WHERE o.id NOT IN (SELECT occurrence FROM imports WHERE done_at IS NULL) AND (state = 'planning' AND gate_at IS NULL OR renew > 0) AND nominal_at < ?1
            AND EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.reason IS NOT 'replaced'
                        AND m.state IN ('scheduled', 'typing', 'held'))",
     )
@@ -283,6 +295,20 @@ async fn nothing_overdue(world: &World, connection: &mut SqliteConnection) -> Br
         }
     }
     broken
+}
+
+/// Nothing waits for an earlier message of its sequence that ended without going out.
+async fn sequences_go_on(connection: &mut SqliteConnection) -> Broken {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT hex(m.id), p.state FROM messages AS m
+         JOIN messages AS p ON p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1
+         WHERE m.state IN ('scheduled', 'held') AND m.reason IS NOT 'replaced' AND m.step > 0 AND p.reason IS NOT 'replaced'
+           AND p.state IN ('failed', 'cancelled', 'expired', 'skipped')",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    rows.into_iter().map(|(hex, state)| format!("{} waits behind one that is {state}", id(&hex))).collect()
 }
 
 /// Who waits at a gate waits for somebody.

@@ -290,7 +290,8 @@ impl World {
                 self.step(k).await;
                 continue;
             }
-            if !lifted && !self.busy() {
+            // What somebody began while it was busy comes to its end first.
+            if !lifted && !self.busy() && self.actors.iter().all(|a| a.name.starts_with("the ")) {
                 lifted = true;
                 self.lift().await;
                 continue;
@@ -320,7 +321,7 @@ impl World {
                 .chain(person)
                 .chain((!self.is_at("the planner")).then_some(self.planner_at))
                 .chain((!self.is_at("the parts")).then_some(self.parts_at))
-                .chain((!lifted).then_some(Timestamp(BEGIN) + BUSY))
+                .chain(self.busy().then_some(Timestamp(BEGIN) + BUSY))
                 .chain(self.engine.poll_wakeup())
                 .chain(self.pending.keys().next().map(|(at, _)| *at))
                 .chain(self.actors.iter().map(|a| a.at))
@@ -373,6 +374,13 @@ impl World {
 
     fn is_at(&self, name: &str) -> bool {
         self.actors.iter().any(|a| a.name == name)
+    }
+
+    /// What is being done, and when the planner looks next, in words.
+    pub(crate) fn doing(&self) -> String {
+        let names = self.actors.iter().map(|a| a.name.lines().next().unwrap_or_default());
+        let planner = self.planner_at.0 - BEGIN;
+        format!("{:?}; the planner looks at {planner} ms", names.collect::<Vec<_>>())
     }
 
     pub(crate) fn act(&mut self, name: String, doing: impl Future<Output = Ended> + 'static) {

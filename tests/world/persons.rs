@@ -233,8 +233,14 @@ impl World {
                     2 => _ = repair::approve(&store, &view, false, clock::now).await?,
                     3 => {
                         let only = [Unreached::Failed, Unreached::Undelivered];
+                        // What failed gets another chance, also in a campaign that was called off.
+                        let of_it = |m: &MessageView| m.campaign.as_ref() == Some(&view.name);
+                        let known =
+                            all(&store, MessageFilter { job: Some(job.clone()), ..MessageFilter::default() }).await?;
+                        let done = known.iter().filter(|m| of_it(m)).map(|m| m.id).collect();
                         match resend::resend(&store, &view, &only, false).await {
-                            Ok(_) | Err(StoreError::Importing { .. }) => {}
+                            Ok(_) => return Ok(Ended::Person(Told::Repaired { how: Repair::Retry, done })),
+                            Err(StoreError::Importing { .. }) => {}
                             Err(e) => return Err(e),
                         }
                     }
