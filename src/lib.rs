@@ -24,6 +24,7 @@ pub mod daemon;
 pub mod domain;
 pub mod doubt;
 pub mod engine;
+pub mod erasure;
 pub mod explain;
 pub mod feed;
 pub mod follower;

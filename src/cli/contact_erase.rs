@@ -8,12 +8,8 @@ use crate::cli::out::{Out, counted, safe};
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::recipient::Chat;
-use crate::repair::{Repair, repair};
-use crate::store::view::MessageView;
-use crate::store::{Opening, SqliteStore, Traces};
-
-/// Messages cancelled in one commit.
-const CANCELLED_AT_ONCE: usize = 200;
+use crate::erasure::{self, Erasure};
+use crate::store::{Opening, SqliteStore};
 
 #[derive(clap::Args, Debug)]
 #[command(
@@ -75,59 +71,32 @@ fn words(done: &Value, would: &str) -> String {
     format!("{}: {} {would}forgotten{cancelled}{kept}", safe(done["chat"].as_str().unwrap_or("")), parts.join(" and "))
 }
 
-/// Looks for what was planned for them meanwhile.
-const LOOKS: usize = 5;
-
 async fn erase(store: &SqliteStore, chat: &Chat, dry_run: bool) -> anyhow::Result<Value> {
-    let mut all = erase_once(store, chat, dry_run).await?;
-    for _ in 1..LOOKS {
-        if dry_run || store.traces(chat).await?.messages.is_empty() {
-            break;
+    let (erased, cancelled) = if dry_run {
+        let traces = store.traces(chat).await?;
+        if traces.open > 0 {
+            return Err(on_the_way(chat, traces.open));
         }
-        let more = erase_once(store, chat, dry_run).await?;
-        for count in ["messages", "cancelled"] {
-            all[count] = json!(all[count].as_u64().unwrap_or(0) + more[count].as_u64().unwrap_or(0));
+        (store.would_erase(chat, traces.messages.len()).await?, traces.waiting)
+    } else {
+        match erasure::erase(store, chat, clock::now).await? {
+            Erasure::Done { erased, cancelled } => (erased, u64::try_from(cancelled.len()).unwrap_or(u64::MAX)),
+            Erasure::Open { messages, .. } => return Err(on_the_way(chat, messages)),
         }
-    }
-    Ok(all)
-}
-
-async fn erase_once(store: &SqliteStore, chat: &Chat, dry_run: bool) -> anyhow::Result<Value> {
-    let mut traces = store.traces(chat).await?;
-    let mut cancelled = traces.waiting;
-    if !dry_run && traces.waiting > 0 {
-        cancelled = cancel(store, &traces).await?;
-        traces = store.traces(chat).await?;
-    }
-    if traces.open > 0 {
-        let what = counted(traces.open, "message");
-        return Err(told(
-            Exit::Refused,
-            format!(
-                "{chat}: {what} to them on the way, in doubt or being recalled: what became of it is found by their chat. \
-                 Settle it first (`onthedot doubt list`), or let the recall end, then run this again"
-            ),
-        ));
-    }
-    let known = traces.messages.len();
-    let done = if dry_run { store.would_erase(chat, known).await? } else { store.erase(chat, traces).await? };
+    };
     Ok(json!({
-        "chat": chat.as_str(), "contact": done.contact, "lists": done.lists, "messages": done.messages,
-        "cancelled": cancelled, "suppressed": done.suppressed,
+        "chat": chat.as_str(), "contact": erased.contact, "lists": erased.lists, "messages": erased.messages,
+        "cancelled": cancelled, "suppressed": erased.suppressed,
     }))
 }
 
-async fn cancel(store: &SqliteStore, traces: &Traces) -> anyhow::Result<u64> {
-    let mut cancelled = 0;
-    for ids in traces.messages.chunks(CANCELLED_AT_ONCE) {
-        let mut messages: Vec<MessageView> = Vec::with_capacity(ids.len());
-        for id in ids {
-            messages.extend(store.show(*id).await?.map(|m| m.message));
-        }
-        messages.retain(|m| Repair::Cancel.states().contains(&m.state));
-        let answers = repair(store, Repair::Cancel, &messages, false, clock::now()).await?;
-        let done = answers.iter().filter(|a| matches!(a, crate::repair::Repaired::Done { .. }));
-        cancelled += u64::try_from(done.count()).unwrap_or(0);
-    }
-    Ok(cancelled)
+fn on_the_way(chat: &Chat, messages: u64) -> anyhow::Error {
+    let what = counted(messages, "message");
+    told(
+        Exit::Refused,
+        format!(
+            "{chat}: {what} to them on the way, in doubt or being recalled: what became of it is found by their chat. \
+             Settle it first (`onthedot doubt list`), or let the recall end, then run this again"
+        ),
+    )
 }

@@ -144,7 +144,21 @@ async fn nameless(c: &mut SqliteConnection, ids: Vec<Value>) -> Result<u64, Stor
         // An occurrence has a chat once.
         "UPDATE messages SET chat = 'erased-' || lower(hex(id)) WHERE id IN (SELECT unhex(value) FROM json_each(?1))",
     ];
-    run(c, &statements, &ids).await
+    // What was given another chance meanwhile, or is on its way, needs its name still.
+    let doing = "look what of a contact's messages has ended";
+    let ended: Vec<String> = sqlx::query_scalar(
+        "SELECT hex(id) FROM messages AS m WHERE id IN (SELECT unhex(value) FROM json_each(?1))
+           AND state NOT IN ('scheduled', 'claimed', 'typing', 'sending', 'in_doubt', 'held')
+           AND NOT EXISTS (SELECT 1 FROM recalls AS r WHERE r.message = m.id AND r.state = 'open')",
+    )
+    .bind(json!(ids).to_string())
+    .fetch_all(&mut *c)
+    .await
+    .map_err(StoreError::database(doing))?;
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    run(c, &statements, &ended.into_iter().map(Value::from).collect::<Vec<_>>()).await
 }
 
 async fn forget_places(c: &mut SqliteConnection, places: Vec<Value>) -> Result<u64, StoreError> {

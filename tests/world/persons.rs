@@ -12,6 +12,7 @@ use onthedot::domain::job::Manner;
 use onthedot::domain::recipient::Chat;
 use onthedot::domain::state::StateName;
 use onthedot::domain::time::{Millis, Timestamp};
+use onthedot::erasure::{self, Erasure};
 use onthedot::gateway::Kind;
 use onthedot::import::{self, Import, ImportError};
 use onthedot::intake;
@@ -325,20 +326,9 @@ impl World {
             format!("contact erase {chat}"),
             failing(async move {
                 let of = Chat::from_stored(&chat);
-                let waiting = MessageFilter {
-                    chat: Some(chat),
-                    states: Repair::Cancel.states().to_vec(),
-                    ..MessageFilter::default()
+                let done = match erasure::erase(&store, &of, clock::now).await? {
+                    Erasure::Done { cancelled, .. } | Erasure::Open { cancelled, .. } => cancelled,
                 };
-                let found = all(&store, waiting).await?;
-                let answers = repair::repair(&store, Repair::Cancel, &found, false, clock::now()).await?;
-                let done = found.iter().zip(answers).filter(|(_, a)| matches!(a, Repaired::Done { .. }));
-                let done = done.map(|(m, _)| m.id).collect();
-                let traces = store.traces(&of).await?;
-                // What is on the way or in doubt is refused: what became of it is found by the chat.
-                if traces.open == 0 && traces.waiting == 0 {
-                    store.erase(&of, traces).await?;
-                }
                 Ok(Ended::Person(Told::Repaired { how: Repair::Cancel, done }))
             }),
         );
