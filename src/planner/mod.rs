@@ -300,6 +300,12 @@ impl Planner {
         let contents = self.contents(&stored).await?;
         let max_lateness = contents.first().map_or(DEFAULT_MAX_LATENESS, |c| c.max_lateness);
         let decision = decide(&stored, max_lateness, &zone, now);
+        let serves_next = decision.serve.is_some_and(|(nominal, _)| Some(nominal) == stored.next_at);
+        if let (false, Some(next)) = (serves_next, stored.next_at)
+            && let Some(begun) = self.store.begun_planning(&stored.job.name, next).await?
+        {
+            return self.record_begun(&stored, (begun, next), &contents, now).await;
+        }
         for run in decision.missed.into_iter().flatten() {
             tracing::warn!(
                 job = stored.job.name,
@@ -334,6 +340,32 @@ impl Planner {
             tracing::warn!(job = stored.job.name, nominal = %nominal, "an occurrence is too late and recorded as expired");
         }
         unless_changed(self.insert(&stored, &contents, Occurrence::OfSchedule(nominal, state), publish, now).await)
+    }
+
+    /// An occurrence was being planned when the daemon died, and its time has passed: each recipient has a row that says so, and
+    /// nothing of it stays hidden, where later occurrences would wait for it.
+    async fn record_begun(
+        &self,
+        stored: &StoredJob,
+        (begun, nominal): (i64, Timestamp),
+        contents: &[Arc<StoredContent>],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(TimeZone::UTC);
+        let note = "its time passed while the daemon was away, before all of its occurrence was planned";
+        self.store.settle_waiting(begun, Event::TooLate { reason: Reason::Misfire }, note, now).await?;
+        tracing::warn!(job = stored.job.name, %nominal, "an occurrence passed half planned and is recorded as expired");
+        let next_at = stored.job.schedule.next_after(nominal, stored.first_applied_at, &zone);
+        let publish = Publish {
+            next_at,
+            plan_at: next_at.map(|_| now),
+            missed: [None; 2],
+            gate_at: None,
+            event_at: stored.job.schedule.event_at(),
+            extra: false,
+        };
+        let expired = Occurrence::OfSchedule(nominal, StateName::Expired);
+        unless_changed(self.insert(stored, contents, expired, publish, now).await)
     }
 
     async fn insert(

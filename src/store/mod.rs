@@ -502,6 +502,9 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<u64, StoreError>;
 
+    /// The occurrence of a job at an instant where its planning was begun and not finished.
+    async fn begun_planning(&self, job: &str, nominal: Timestamp) -> Result<Option<i64>, StoreError>;
+
     /// The occurrences of a job that were planned in time, passed before `before` while nobody worked, and of which
     /// nothing was begun: the latest first, each with its nominal instant.
     async fn untouched_since_outage(&self, job: &str, before: Timestamp) -> Result<Vec<(i64, Timestamp)>, StoreError>;

@@ -174,6 +174,22 @@ pub(super) async fn jobs_passed(
     rows.iter().map(stored_job).collect()
 }
 
+pub(super) async fn begun_planning(
+    store: &SqliteStore,
+    job: &str,
+    nominal: Timestamp,
+) -> Result<Option<i64>, StoreError> {
+    sqlx::query_scalar(
+        "SELECT id FROM occurrences WHERE job = ?1 AND nominal_at = ?2
+           AND state = 'planning' AND planned_at IS NULL AND gate_at IS NULL AND renew = 0",
+    )
+    .bind(job.to_owned())
+    .bind(nominal.0)
+    .fetch_optional(&store.readers)
+    .await
+    .map_err(StoreError::database("look whether an occurrence is half planned"))
+}
+
 pub(super) async fn next_plan_at(store: &SqliteStore) -> Result<Option<Timestamp>, StoreError> {
     let at: Option<i64> = sqlx::query_scalar("SELECT min(plan_at) FROM jobs WHERE plan_at IS NOT NULL")
         .fetch_one(&store.readers)
@@ -205,7 +221,8 @@ pub(super) async fn insert(connection: &mut SqliteConnection, mut messages: NewM
     if let (Some(occurrence), Making::Renewal | Making::Next) = (occurrence, messages.making) {
         let last = messages.publish.is_some();
         take_over_words(connection, occurrence, last).await?;
-        if last && messages.making == Making::Renewal && messages.steps > 1 {
+        // A person may have ended some of it before all of it was there.
+        if last && messages.steps > 1 {
             end_broken_sequences(connection, occurrence, messages.now).await?;
         }
     }
