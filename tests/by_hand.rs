@@ -200,7 +200,7 @@ fn a_sequence_goes_out_in_order_and_ends_where_one_of_it_fails() {
     bench.write("scenario.yaml", "faults:\n  - { on: send, chat: \"2020*\", text: two, answer: { status: 400 } }\n");
     bench.write(
         "jobs.yaml",
-        &jobs("  a: { in: 500ms, to: [\"201000000001\", \"202000000001\"], typing: { lead: 300ms }, messages: [{ text: one }, { text: two }, { text: three }] }\n"),
+        &jobs("  a: { in: 3s, to: [\"201000000001\", \"202000000001\"], typing: { lead: 300ms }, messages: [{ text: one }, { text: two }, { text: three }] }\n"),
     );
     let output = bench.run(&[
         "run",
