@@ -82,19 +82,37 @@ impl World {
     async fn foresee(&mut self, connection: &mut SqliteConnection) {
         let waiting: Vec<String> =
             sqlx::query_scalar("SELECT hex(id) FROM messages WHERE state = 'scheduled' ORDER BY wake_at, id LIMIT 12")
-                .fetch_all(connection)
+                .fetch_all(&mut *connection)
                 .await
                 .unwrap();
         if waiting.is_empty() {
             return;
         }
         let of = id(&waiting[usize::try_from(self.dice.roll(0, 99)).unwrap() % waiting.len()]);
+        if takes_turns(connection, of).await {
+            return;
+        }
         let Some(detail) = self.store.show(of).await.unwrap() else { return };
         let said = explain::of(&self.store, &detail, self.now).await.unwrap();
         if let Some(earliest) = said.earliest {
             self.looks.foreseen.insert(of, Foreseen { at: self.now, earliest });
         }
     }
+}
+
+/// Whether a message takes turns with another class in its lane, or waits for an earlier occurrence of its job: where the turns
+/// stand, and when the gate is asked, the running daemon alone knows.
+async fn takes_turns(connection: &mut SqliteConnection, of: MessageId) -> bool {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM messages AS m JOIN messages AS x
+                        ON x.state IN ('scheduled', 'typing', 'sending') AND x.id <> m.id
+                        WHERE m.id = ?1 AND (x.instance = m.instance AND x.class <> m.class
+                                             OR x.job = m.job AND x.occurrence <> m.occurrence AND x.due_at <= m.due_at))",
+    )
+    .bind(of.0.to_vec())
+    .fetch_one(connection)
+    .await
+    .unwrap()
 }
 
 /// The rows at the end of a history, in lines.
@@ -279,8 +297,11 @@ async fn nothing_overdue(world: &World, connection: &mut SqliteConnection) -> Br
     let mut broken = Broken::new();
     for row in &rows {
         let instance: String = row.get(1);
+        let through = |id: &MessageId| world.instance_of(*id).as_deref() == Some(instance.as_str());
+        // An account that was down is asked again some seconds later.
         let sent = |e: &&crate::machine::Entry| match &e.fact {
-            Fact::Left { id, .. } if e.at > lately => world.instance_of(*id).as_deref() == Some(instance.as_str()),
+            Fact::Left { id, .. } => e.at > lately && through(id),
+            Fact::Answered(id, "instance_down") => e.at > lately - Millis(15_000) && through(id),
             _ => false,
         };
         if world.log.iter().find(sent).is_none() && world.can_send() {
@@ -321,7 +342,8 @@ async fn gates_pass(world: &World, connection: &mut SqliteConnection) -> Broken 
                            WHERE b.job = o.job AND b.nominal_at < o.nominal_at AND b.id <> o.id
                              AND m.reason IS NOT 'replaced' AND m.state IN ('scheduled', 'typing'))",
     )
-    .bind(world.now.0 - 1_500)
+    // The planner is at work on others for some seconds where the disk is slow.
+    .bind(world.now.0 - 5_000)
     .fetch_all(connection)
     .await
     .unwrap();
@@ -386,6 +408,7 @@ fn cancelled_stays_unsent(world: &World) -> Broken {
     // Of what was on its way, so many may still go out.
     let mut may_leave: HashMap<String, (u64, BTreeSet<MessageId>)> = HashMap::new();
     let mut of: HashMap<MessageId, String> = HashMap::new();
+    let chances = chances(world);
     for entry in &world.log {
         match &entry.fact {
             Fact::Told(Told::Repaired { how: Repair::Cancel, done }) => {
@@ -409,6 +432,12 @@ fn cancelled_stays_unsent(world: &World) -> Broken {
                 of.extend(known.iter().map(|id| (*id, key.clone())));
             }
             Fact::Left { id, .. } => {
+                if chances
+                    .get(id)
+                    .is_some_and(|all| all.iter().any(|(began, told)| (*began..=*told).contains(&entry.at)))
+                {
+                    continue;
+                }
                 if let Some((at, what)) = off.get(id) {
                     broken.push(format!("{id} leaves although it was {what} {} ms before", entry.at.since(*at).0));
                 }
@@ -425,6 +454,24 @@ fn cancelled_stays_unsent(world: &World) -> Broken {
         }
     }
     broken
+}
+
+/// While which persons were giving messages another chance: each has its effect before its person is told.
+fn chances(world: &World) -> HashMap<MessageId, Vec<(Timestamp, Timestamp)>> {
+    let mut began = Timestamp(BEGIN);
+    let mut chances: HashMap<MessageId, Vec<(Timestamp, Timestamp)>> = HashMap::new();
+    for entry in &world.log {
+        match &entry.fact {
+            Fact::Began(what) if ["retry", "release", "snooze", "campaign"].iter().any(|w| what.starts_with(w)) => {
+                began = entry.at;
+            }
+            Fact::Told(Told::Repaired { how, done }) if !matches!(how, Repair::Cancel | Repair::Hold) => {
+                done.iter().for_each(|id| chances.entry(*id).or_default().push((began, entry.at)));
+            }
+            _ => {}
+        }
+    }
+    chances
 }
 
 /// A word about being written to: when it was said, and what.
@@ -449,10 +496,13 @@ async fn suppressed_gets_nothing(world: &World, connection: &mut SqliteConnectio
                 let said = all.iter().map(|w| w.said + 1).max().unwrap_or(0).max(at.0);
                 all.push(Word { said, out: *verdict == Consent::Out, by_person: true, id: String::new() });
             }
-            Fact::Told(Told::Hook { body, taken: Taken::Recorded }) => {
+            // A word has its effect before its sender is answered: speech counts from when it came, silence once it was taken in.
+            Fact::Hook(body) | Fact::Told(Told::Hook { body, taken: Taken::Recorded }) => {
                 let v: Value = serde_json::from_str(body).unwrap();
                 let (payload, says) = (&v["payload"], v["payload"]["body"].as_str().unwrap_or(""));
-                if v["event"] == "message" && ["STOP", "START"].contains(&says) {
+                let counts =
+                    ["STOP", "START"].contains(&says) && (says == "START" || !matches!(entry.fact, Fact::Hook(_)));
+                if v["event"] == "message" && counts {
                     let chat = payload["id"].as_str().unwrap().split('_').nth(1).unwrap().to_owned();
                     // A stamp of whole seconds: an opt-out is taken to be said at the end of its second.
                     let end = if says == "STOP" { 999 } else { 0 };
