@@ -254,7 +254,7 @@ async fn keep_short(
 }
 
 async fn store_audience(store: &SqliteStore, job: &JobSettings) -> Result<i64, IntakeError> {
-    let audience = store.begin_audience(job.recipients.fingerprint.clone()).await?;
+    let audience = store.begin_audience(clock::now()).await?;
     // The file is read on a thread of its own, a chunk at a time, so that neither memory nor the runtime suffers.
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<Vec<Recipient>>(4);
     let recipients = job.recipients.clone();
@@ -272,7 +272,7 @@ async fn store_audience(store: &SqliteStore, job: &JobSettings) -> Result<i64, I
     let mut place = 0_i64;
     while let Some(chunk) = receiver.recv().await {
         let length = i64::try_from(chunk.len()).unwrap_or(0);
-        store.add_recipients(audience, place, chunk).await?;
+        store.add_recipients(audience.clone(), place, chunk).await?;
         place += length;
     }
     match reading.await {
@@ -280,8 +280,8 @@ async fn store_audience(store: &SqliteStore, job: &JobSettings) -> Result<i64, I
         Ok(Err(finding)) => return Err(ConfigError(vec![finding]).into()),
         Err(_) => return Err(StoreError::Closed.into()),
     }
-    store.complete_audience(audience, u64::try_from(place).unwrap_or(0)).await?;
-    Ok(audience)
+    let size = u64::try_from(place).unwrap_or(0);
+    Ok(store.complete_audience(audience, job.recipients.fingerprint.clone(), size).await?)
 }
 
 /// What commands without a file take from the latest applied one.

@@ -13,7 +13,8 @@ use onthedot::domain::recipient::Chat;
 use onthedot::domain::state::{self, Event, Reason, State, StateName};
 use onthedot::domain::time::{Millis, Timestamp};
 use onthedot::store::{
-    AckNews, Making, NewMessage, NewMessages, Opening, Pause, PauseScope, SqliteStore, Store, guard,
+    AckNews, Making, NewMessage, NewMessages, Opening, Pause, PauseScope, Recipient, SqliteStore, Store, StoreError,
+    guard,
 };
 use tempfile::TempDir;
 
@@ -590,5 +591,36 @@ async fn a_message_whose_content_cannot_be_read_ends_as_damaged_and_keeps_no_oth
         let m = store.show(id(n)).await.unwrap().unwrap().message;
         assert_eq!((m.state, m.reason.as_deref()), (StateName::Skipped, Some("damaged")), "{n}");
     }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn two_commands_that_store_the_same_recipients_do_not_mix_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    let some = |from: u8, to: u8| -> Vec<Recipient> {
+        (from..to)
+            .map(|n| Recipient { chat: Chat::from_stored(&format!("{n}@c.us")), vars: Default::default() })
+            .collect()
+    };
+    let print = vec![7; 32];
+    // The second begins while the first is at work, and the first ends while the second is.
+    let first = store.begin_audience(Timestamp(1_000)).await.unwrap();
+    store.add_recipients(first.clone(), 0, some(0, 2)).await.unwrap();
+    let second = store.begin_audience(Timestamp(1_001)).await.unwrap();
+    store.add_recipients(second.clone(), 0, some(0, 1)).await.unwrap();
+    store.add_recipients(first.clone(), 2, some(2, 4)).await.unwrap();
+    let stored = store.complete_audience(first, print.clone(), 4).await.unwrap();
+    store.add_recipients(second.clone(), 1, some(1, 4)).await.unwrap();
+    assert_eq!(store.complete_audience(second, print.clone(), 4).await.unwrap(), stored, "it is one audience");
+    assert_eq!(store.find_audience(&print).await.unwrap(), Some(stored));
+    let all = store.recipients(stored, -1, 100).await.unwrap();
+    let chats: Vec<&str> = all.iter().map(|(_, r)| r.chat.as_str()).collect();
+    assert_eq!(chats, ["0@c.us", "1@c.us", "2@c.us", "3@c.us"]);
+    // Whoever was taken to be dead is told so, and mixes into nothing.
+    let late = store.begin_audience(Timestamp(1_000)).await.unwrap();
+    store.begin_audience(Timestamp(1_000 + 3_600_001)).await.unwrap();
+    let told = store.add_recipients(late, 0, some(0, 1)).await;
+    assert!(matches!(told, Err(StoreError::AudienceAbandoned)), "{told:?}");
     store.close().await;
 }

@@ -129,8 +129,10 @@ fn of_store(error: &StoreError) -> Exit {
         | StoreError::OtherName { .. }
         | StoreError::Absent { .. } => Exit::Config,
         StoreError::OtherSeed { .. } => Exit::Usage,
-        StoreError::JobChanged { .. } | StoreError::OldSqlite(_) | StoreError::Database { .. } | StoreError::Closed => {
-            Exit::Failed
-        }
+        StoreError::JobChanged { .. }
+        | StoreError::AudienceAbandoned
+        | StoreError::OldSqlite(_)
+        | StoreError::Database { .. }
+        | StoreError::Closed => Exit::Failed,
     }
 }

@@ -143,6 +143,9 @@ pub enum StoreError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// A list of recipients was stored so slowly that it was taken to be one whose command died.
+    #[error("the recipients were being stored for more than an hour, and nothing was changed; run the command again")]
+    AudienceAbandoned,
     /// A job was changed while messages were made of it.
     #[error(
         "the job '{job}' was changed or removed while its messages were made, and none of them is sent; look at it with `onthedot job show {job}`, then try again"

@@ -85,6 +85,7 @@ pub use names::real_path;
 pub use new_messages::{Making, NewMessage, NewMessages, Publish};
 pub use news::{AckNews, AckTally, Confirmation, ConsentNews, ReplyNews};
 pub use sqlite::{Opening, SqliteStore};
+pub use sqlite_audience::OpenAudience;
 pub(crate) use sqlite_audience::vars_json;
 pub use sqlite_care::Folded;
 pub use sqlite_chores::ChoreRow;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 
 use crate::domain::recipient::Chat;
+use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::{get, read_vars};
 use crate::store::{Recipient, SqliteStore, StoreError};
 
@@ -14,6 +15,18 @@ pub(super) const LEFT: &str = "~";
 
 /// Holds of a recipient `r` where somebody is written to: an import needs no chats beside its messages, and some left.
 pub(super) const STANDS: &str = "r.chat <> '' AND r.chat NOT GLOB '~*'";
+
+/// Since when an audience that is not complete is taken to be one whose command died: storing a million recipients takes some ten
+/// seconds.
+const ABANDONED: Millis = Millis::seconds(3_600);
+
+/// An audience that is being stored. Nobody finds it until it is complete.
+#[derive(Clone, Debug)]
+pub struct OpenAudience {
+    id: i64,
+    /// Stands in place of its fingerprint.
+    mark: Vec<u8>,
+}
 
 impl SqliteStore {
     /// The audience with this fingerprint, if it is complete.
@@ -64,63 +77,129 @@ impl SqliteStore {
             .await
     }
 
-    /// Begins an audience anew: what an interrupted attempt left is dropped. Nobody uses it until it is complete.
+    /// Begins to store an audience step by step. Whoever stores the same one at the same time has another row.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn begin_audience(&self, fingerprint: Vec<u8>) -> Result<i64, StoreError> {
+    pub async fn begin_audience(&self, now: Timestamp) -> Result<OpenAudience, StoreError> {
         self.writer()?
             .run(move |c| {
                 Box::pin(async move {
                     let doing = "begin an audience";
-                    sqlx::query("DELETE FROM audiences WHERE fingerprint = ?1 AND complete = 0")
-                        .bind(fingerprint.clone())
-                        .execute(&mut *c)
-                        .await
-                        .map_err(StoreError::database(doing))?;
-                    sqlx::query_scalar("INSERT INTO audiences (fingerprint, size) VALUES (?1, 0) RETURNING id")
-                        .bind(fingerprint)
-                        .fetch_one(c)
-                        .await
-                        .map_err(StoreError::database(doing))
+                    // Pruning empties it step by step.
+                    sqlx::query(
+                        "UPDATE audiences SET complete = 2, fingerprint = CAST('forgotten ' || id AS BLOB)
+                         WHERE complete = 0 AND fingerprint >= CAST('being stored ' AS BLOB)
+                           AND fingerprint < CAST(format('being stored %015d', ?1) AS BLOB)",
+                    )
+                    .bind(now.0 - ABANDONED.0)
+                    .execute(&mut *c)
+                    .await
+                    .map_err(StoreError::database(doing))?;
+                    let row = sqlx::query(
+                        "INSERT INTO audiences (fingerprint, size)
+                         VALUES (CAST(format('being stored %015d %s', ?1, hex(randomblob(16))) AS BLOB), 0)
+                         RETURNING id, fingerprint",
+                    )
+                    .bind(now.0)
+                    .fetch_one(c)
+                    .await
+                    .map_err(StoreError::database(doing))?;
+                    Ok(OpenAudience { id: get(&row, 0)?, mark: get(&row, 1)? })
                 })
             })
             .await
     }
 
-    /// Adds recipients to an audience that is not complete, the first at `from_place`.
+    /// Adds recipients to an audience that is being stored, the first at `from_place`.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// When the database cannot be written, or storing it took so long that it was taken to be abandoned.
     pub async fn add_recipients(
         &self,
-        audience: i64,
+        audience: OpenAudience,
         from_place: i64,
         recipients: Vec<Recipient>,
     ) -> Result<(), StoreError> {
         let rows = rows_from(from_place, &recipients);
-        self.writer()?.run(move |c| Box::pin(async move { insert_recipients(c, audience, rows).await })).await
-    }
-
-    /// Completes an audience.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn complete_audience(&self, audience: i64, size: u64) -> Result<(), StoreError> {
         self.writer()?
             .run(move |c| {
                 Box::pin(async move {
-                    sqlx::query("UPDATE audiences SET complete = 1, size = ?2 WHERE id = ?1")
-                        .bind(audience)
-                        .bind(i64::try_from(size).unwrap_or(i64::MAX))
-                        .execute(c)
-                        .await
-                        .map_err(StoreError::database("complete an audience"))?;
-                    Ok(())
+                    still_open(c, &audience).await?;
+                    insert_recipients(c, audience.id, rows).await
                 })
             })
             .await
     }
+
+    /// Completes an audience: it is found by its fingerprint from now on. Answers its id; where somebody else stored the same one
+    /// meanwhile, the id of theirs.
+    ///
+    /// # Errors
+    /// When the database cannot be written, or storing it took so long that it was taken to be abandoned.
+    pub async fn complete_audience(
+        &self,
+        audience: OpenAudience,
+        fingerprint: Vec<u8>,
+        size: u64,
+    ) -> Result<i64, StoreError> {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        self.writer()?
+            .run(move |c| {
+                Box::pin(async move {
+                    still_open(c, &audience).await?;
+                    complete(c, audience.id, fingerprint, size).await
+                })
+            })
+            .await
+    }
+}
+
+/// Fails where an audience was taken to be abandoned.
+async fn still_open(connection: &mut SqliteConnection, audience: &OpenAudience) -> Result<(), StoreError> {
+    let open: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM audiences WHERE id = ?1 AND fingerprint = ?2 AND complete = 0)",
+    )
+    .bind(audience.id)
+    .bind(audience.mark.clone())
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::database("look whether an audience is being stored"))?;
+    if open { Ok(()) } else { Err(StoreError::AudienceAbandoned) }
+}
+
+async fn complete(
+    connection: &mut SqliteConnection,
+    id: i64,
+    fingerprint: Vec<u8>,
+    size: i64,
+) -> Result<i64, StoreError> {
+    let doing = "complete an audience";
+    let known: Option<(i64, i64)> = sqlx::query_as("SELECT id, complete FROM audiences WHERE fingerprint = ?1")
+        .bind(fingerprint.clone())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    // Pruning empties step by step what nobody needs.
+    let forgotten = known.map(|(other, state)| if state == 1 { id } else { other });
+    if let Some(forgotten) = forgotten {
+        sqlx::query("UPDATE audiences SET complete = 2, fingerprint = CAST('forgotten ' || id AS BLOB) WHERE id = ?1")
+            .bind(forgotten)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database(doing))?;
+    }
+    if let Some((theirs, 1)) = known {
+        return Ok(theirs);
+    }
+    sqlx::query("UPDATE audiences SET complete = 1, size = ?2, fingerprint = ?3 WHERE id = ?1")
+        .bind(id)
+        .bind(size)
+        .bind(fingerprint)
+        .execute(connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    Ok(id)
 }
 
 fn hex_of(bytes: &[u8]) -> String {

@@ -206,12 +206,14 @@ pub(crate) async fn broken(world: &World) -> Broken {
     broken.extend(sequences_go_on(c).await);
     broken.extend(gates_pass(world, c).await);
     broken.extend(occurrences_run(world, c).await);
-    broken.extend(everybody_has_a_row(c).await);
+    broken.extend(everybody_has_a_row(world, c).await);
     broken.extend(cancelled_stays_unsent(world));
     broken.extend(suppressed_gets_nothing(world, c).await);
     broken.extend(carried_is_known(world, c).await);
     broken.extend(a_reply_ends_a_drip(world, c).await);
     broken.extend(foreseen_happens(world, c).await);
+    broken.extend(lists_are_followed(c).await);
+    broken.extend(forged_is_refused(world));
     connection.close().await.unwrap();
     broken
 }
@@ -386,15 +388,18 @@ async fn occurrences_run(world: &World, connection: &mut SqliteConnection) -> Br
 }
 
 /// Counts add up to the recipients: whoever is in a job's list has a row in each occurrence planned with it.
-async fn everybody_has_a_row(connection: &mut SqliteConnection) -> Broken {
+async fn everybody_has_a_row(world: &World, connection: &mut SqliteConnection) -> Broken {
     let rows: Vec<(String, i64, String)> = sqlx::query_as(
         "SELECT o.job, o.nominal_at, r.chat FROM occurrences AS o
          JOIN jobs AS j ON j.name = o.job
          JOIN recipients AS r ON r.audience = j.audience
-         WHERE o.state = 'planned' AND o.planned_at >= j.applied_at AND o.extra = 0 AND o.event_at IS NULL
+         WHERE o.state = 'planned' AND r.chat NOT GLOB '~*' AND o.planned_at >= j.applied_at AND o.extra = 0 AND o.event_at IS NULL
+           -- Who joins a list gets what is to come.
+           AND (j.definition ->> '$.live' IS NULL OR o.nominal_at > ?1)
            AND EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.audience = j.audience AND m.reason IS NOT 'replaced')
            AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.chat = r.chat AND m.reason IS NOT 'replaced')",
     )
+    .bind(world.now.0)
     .fetch_all(connection)
     .await
     .unwrap();
@@ -472,6 +477,38 @@ fn chances(world: &World) -> HashMap<MessageId, Vec<(Timestamp, Timestamp)>> {
         }
     }
     chances
+}
+
+/// Who is in a list is in the jobs that follow it, with a message in each occurrence that is to come; nothing waits for who left.
+async fn lists_are_followed(connection: &mut SqliteConnection) -> Broken {
+    let following = "FROM jobs AS j JOIN lists AS l ON l.name = j.definition ->> '$.live.list'";
+    let member = "joining NOT IN (SELECT id FROM joinings WHERE done_at IS NULL)";
+    let lacks = format!(
+        "SELECT format('%s is in the list of %s and not in the job', m.chat, j.name) {following}
+         JOIN members AS m ON m.list = l.id AND m.{member}
+         WHERE NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.audience = j.audience AND r.chat = m.chat)"
+    );
+    let waits = format!(
+        "SELECT format('%s of %s waits for %s, who left the list', lower(hex(m.id)), j.name, m.chat) {following}
+         JOIN messages AS m ON m.job = j.name AND m.audience = j.audience
+         WHERE m.state IN ('scheduled', 'held', 'typing') AND m.reason IS NOT 'replaced'
+           AND NOT EXISTS (SELECT 1 FROM members AS x WHERE x.list = l.id AND x.chat = m.chat AND x.{member})"
+    );
+    let mut broken = Broken::new();
+    for statement in [lacks, waits] {
+        let rows = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(statement)).fetch_all(&mut *connection).await;
+        broken.extend(rows.unwrap());
+    }
+    broken
+}
+
+/// What is not signed by the gateway is let in nowhere.
+fn forged_is_refused(world: &World) -> Broken {
+    let taken = world.log.iter().filter_map(|e| match &e.fact {
+        Fact::Told(Told::Forged(taken)) if *taken != Taken::Forbidden => Some(*taken),
+        _ => None,
+    });
+    taken.map(|taken| format!("a forged webhook is {taken:?}")).collect()
 }
 
 /// A word about being written to: when it was said, and what.

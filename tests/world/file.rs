@@ -9,6 +9,9 @@ use crate::dice::Dice;
 /// Chats that are written to.
 pub(crate) const CHATS: usize = 6;
 
+/// The list that jobs follow.
+pub(crate) const LIST: &str = "customers";
+
 /// When a job is due.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum When {
@@ -25,6 +28,8 @@ pub(crate) struct Declared {
     pub(crate) name: String,
     pub(crate) when: When,
     pub(crate) to: Vec<usize>,
+    /// Its recipients are those of the list `customers`, as it changes.
+    pub(crate) live: bool,
     pub(crate) text: u32,
     pub(crate) instance: &'static str,
     /// Ms; none = off.
@@ -84,6 +89,7 @@ impl File {
             name,
             when,
             to: recipients(dice),
+            live: dice.chance(25),
             text: self.versions,
             instance: pick(dice, &["shop", "shop", "desk"]),
             lead: pick(dice, &[Some(1_500), Some(2_500), Some(5_000), Some(400), None]),
@@ -114,7 +120,7 @@ impl File {
             self.versions += 1;
             let version = self.versions;
             let job = &mut self.jobs[k];
-            match dice.roll(0, 14) {
+            match dice.roll(0, 15) {
                 0..=4 => job.text = version,
                 5 | 6 => job.to = recipients(dice),
                 7 => {
@@ -129,6 +135,7 @@ impl File {
                     self.jobs.remove(k);
                 }
                 13 => self.jobs.rotate_left(1),
+                14 => job.live = !job.live,
                 _ => job.hold = !job.hold && !matches!(job.when, When::Cron(_) | When::Every(_)),
             }
         }
@@ -166,18 +173,13 @@ impl Declared {
             When::Every(seconds) => format!("every: {seconds}s"),
             When::Event(at, before) => format!("event: \"{}\"\n    remind: [-{before}s, -1s]", at.to_rfc3339()),
         };
-        let to: Vec<String> = self.to.iter().map(|k| format!("\"{}\"", number(*k))).collect();
+        let some: Vec<String> = self.to.iter().map(|k| format!("\"{}\"", number(*k))).collect();
+        let to = if self.live { format!("{{ list: {LIST}, live: true }}") } else { format!("[{}]", some.join(", ")) };
         let lead = self.lead.map_or("off".to_owned(), |ms| format!("{{ lead: {ms}ms }}"));
         let _ = write!(
             text,
-            "  {}:\n    {when}\n    to: [{}]\n    instance: {}\n    typing: {lead}\n    overlap: {}\n    on_doubt: {}\n    hold: {}\n    class: {}\n",
-            self.name,
-            to.join(", "),
-            self.instance,
-            self.overlap,
-            self.on_doubt,
-            self.hold,
-            self.class
+            "  {}:\n    {when}\n    to: {to}\n    instance: {}\n    typing: {lead}\n    overlap: {}\n    on_doubt: {}\n    hold: {}\n    class: {}\n",
+            self.name, self.instance, self.overlap, self.on_doubt, self.hold, self.class
         );
         match self.drip {
             Some(after) => {

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use onthedot::clock;
-use onthedot::config::{self, InstanceSettings};
+use onthedot::config::InstanceSettings;
 use onthedot::domain::id::{InstanceName, MessageId};
 use onthedot::domain::message::{Change, Due, Facts, SendFacts, Verdict};
 use onthedot::domain::outcome::{DownCause, Outcome};
@@ -20,22 +20,24 @@ use onthedot::engine::{Effect, Engine, Input, LaneStart, Standing};
 use onthedot::feed::Feed;
 use onthedot::follower::Follower;
 use onthedot::gateway::Gateway;
-use onthedot::gateway::signature::HookProof;
+use onthedot::gateway::signature::{self, Algorithm, DEFAULT_HEADER, HookProof};
 use onthedot::intake::{IdMaker, SharedIds};
+use onthedot::live_lists::LiveLists;
 use onthedot::planner::Planner;
 use onthedot::receipts::{Inbox, Receipts};
 use onthedot::rendering::Renderer;
 use onthedot::rescuer::Rescuer;
 use onthedot::store::{Claimed, Opening, SqliteStore, Store, StoreError, body_hash};
 use onthedot::yield_point::{self, Step};
+use secrecy::SecretString;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::claims::Looks;
 use crate::dice::Dice;
-use crate::file::File;
+use crate::file::{CHATS, File};
 use crate::outside::{self, Carried, LATENCY, Lying};
-use crate::persons::Told;
+use crate::persons::{self, Told};
 
 /// Where virtual time begins: 2030-01-01.
 pub(crate) const BEGIN: i64 = 1_893_456_000_000;
@@ -54,13 +56,19 @@ enum Pending {
     Input(Box<Input>),
     Nudge,
     Write(Box<Change>),
-    Hook { instance: &'static str, body: String },
+    /// Signed with the account's key, or by somebody who has another one.
+    Hook {
+        instance: &'static str,
+        body: String,
+        forged: bool,
+    },
 }
 
 /// What somebody is doing.
 pub(crate) enum Ended {
     Planner(Option<Timestamp>),
     Part,
+    Lists(LiveLists),
     Settled,
     Person(Told),
     Failed(StoreError),
@@ -91,6 +99,7 @@ pub(crate) enum Fact {
     Ended(String),
     Told(Told),
     Hook(String),
+    Forged(String),
     Crash,
     Slept(Timestamp),
 }
@@ -120,6 +129,8 @@ pub(crate) struct World {
     pub(crate) path: PathBuf,
     pub(crate) looks: Looks,
     pub(crate) rescuer: Option<Rescuer>,
+    /// None while it is at work.
+    live_lists: Option<LiveLists>,
     engine: Engine,
     instances: Vec<InstanceSettings>,
     cargo: HashMap<MessageId, Cargo>,
@@ -143,6 +154,11 @@ pub(crate) struct World {
     heartbeat_at: Timestamp,
 }
 
+/// With which the gateway signs what it posts.
+fn key() -> SecretString {
+    SecretString::from("a key")
+}
+
 fn text_of(rendered: &Rendered) -> String {
     rendered.text().unwrap_or_default().to_owned()
 }
@@ -155,24 +171,26 @@ impl World {
         onthedot::intake::count_ids_anew();
         let path = folder.join("db");
         let store = Arc::new(SqliteStore::open_with_seed(&path, Opening::Beside, Some(seed)).await.unwrap());
+        let members: Vec<usize> = (0..CHATS).filter(|_| dice.chance(50)).chain([0]).collect();
+        onthedot::contacts::import_contacts(&store, persons::contacts(&path, now, &members), now).await.unwrap();
         let ids: SharedIds = Arc::new(IdMaker::default());
         let file = File::drawn(&mut dice, now);
-        let settings = config::parse(&path, &file.text(), &|_| None, (true, None), now).unwrap();
+        let settings = persons::read(&path, &file, now).unwrap();
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let planner = Planner::new(shared, Arc::clone(&ids), seed).one_by_one();
         let cap = [1, 2, 3, 5, 50, 50][usize::try_from(dice.roll(0, 5)).unwrap()];
         let gateway = Lying::new(cap, if dice.chance(20) { now } else { Timestamp(0) });
         let news = Arc::new(Notify::new());
+        let proof = HookProof::Signature {
+            secret: key(),
+            header: DEFAULT_HEADER.to_owned(),
+            algorithm: Algorithm::Sha512,
+            prefix: String::new(),
+        };
         let inbox = |settings: &InstanceSettings| {
             let gateway: Arc<dyn Gateway> = Arc::new(gateway.clone());
             let keywords = settings.opt_out.keywords.clone();
-            Inbox {
-                gateway,
-                proof: HookProof::Unsigned,
-                keywords,
-                lifts_manual: false,
-                confirm: Arc::new(|_, _, _| None),
-            }
+            Inbox { gateway, proof: proof.clone(), keywords, lifts_manual: false, confirm: Arc::new(|_, _, _| None) }
         };
         let inboxes = settings.instances.iter().map(|s| (s.name.clone(), inbox(s))).collect();
         let receipts = Receipts::new(Arc::clone(&store), inboxes, Feed::default(), Arc::clone(&news));
@@ -192,6 +210,7 @@ impl World {
             path,
             looks: Looks::default(),
             rescuer: None,
+            live_lists: None,
             went_through: HashMap::new(),
             cargo: HashMap::new(),
             renderer: Renderer::default(),
@@ -258,6 +277,7 @@ impl World {
         }
         self.engine = Engine::new(lanes, self.now);
         self.rescuer = Some(Rescuer::new(Arc::clone(&self.store), QUARANTINE));
+        self.live_lists = Some(LiveLists::new(Arc::clone(&self.store), self.planner.clone()));
         self.store.say_served(&self.instances.iter().map(|i| i.name.clone()).collect::<Vec<_>>()).await.unwrap();
         self.planner_at = self.now;
     }
@@ -410,6 +430,7 @@ impl World {
                 self.planner_at = next.map_or(cap, |t| t.min(cap)).max(self.now + Millis(1));
             }
             Ended::Part => {}
+            Ended::Lists(lists) => self.live_lists = Some(lists),
             Ended::Settled => self.engine.handle(Input::Settled, self.now),
             Ended::Person(told) => {
                 self.note(Fact::Told(told));
@@ -457,6 +478,15 @@ impl World {
                 Ok(Ended::Part)
             };
             self.actors.push(Actor { name: "the parts".into(), doing: failing(parts), at: self.now });
+            if let Some(mut lists) = self.live_lists.take() {
+                let look = async move {
+                    if let Err(e) = lists.look(clock::now()).await {
+                        panic!("a list could not be followed: {e}");
+                    }
+                    Ok(Ended::Lists(lists))
+                };
+                self.actors.push(Actor { name: "the lists".into(), doing: failing(look), at: self.now });
+            }
             return true;
         }
         false
@@ -484,19 +514,27 @@ impl World {
                     self.engine.handle(Input::Persisted { id, verdict }, self.now);
                 }
             }
-            Pending::Hook { instance, body } => {
-                self.note(Fact::Hook(body.clone()));
+            Pending::Hook { instance, body, forged } => {
+                self.note(if forged { Fact::Forged(body.clone()) } else { Fact::Hook(body.clone()) });
                 let receipts = self.receipts.clone();
+                let key = if forged { SecretString::from("another key") } else { key() };
+                let signed = signature::sign(Algorithm::Sha512, &key, body.as_bytes());
                 self.act("a webhook".to_owned(), async move {
-                    let taken = receipts.take(instance, |_| None, None, body.as_bytes()).await;
-                    Ended::Person(Told::Hook { body, taken })
+                    let header = |name: &str| (name == DEFAULT_HEADER).then_some(signed.as_str());
+                    let taken = receipts.take(instance, header, None, body.as_bytes()).await;
+                    Ended::Person(if forged { Told::Forged(taken) } else { Told::Hook { body, taken } })
                 });
             }
         }
     }
 
     pub(crate) fn post(&mut self, after: i64, instance: &'static str, body: String) {
-        self.later(after, Pending::Hook { instance, body });
+        self.later(after, Pending::Hook { instance, body, forged: false });
+    }
+
+    /// Somebody who does not have the account's key posts what the gateway could have posted.
+    pub(crate) fn forge(&mut self, body: String) {
+        self.later(0, Pending::Hook { instance: "desk", body, forged: true });
     }
 
     async fn perform(&mut self, effect: Effect) {

@@ -1,9 +1,11 @@
 //! What persons do while messages are in motion, each by the very function its command calls.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use onthedot::clock;
-use onthedot::config;
+use onthedot::config::{self, ConfigError, Settings};
+use onthedot::contacts::ContactImport;
 use onthedot::domain::campaign::CampaignName;
 use onthedot::domain::consent::Consent;
 use onthedot::domain::content::Content;
@@ -22,8 +24,9 @@ use onthedot::resend::{self, Unreached};
 use onthedot::store::view::{MessageFilter, MessageView};
 use onthedot::store::{ConsentNews, Pause, PauseScope, RecallWish, SqliteStore, Store, StoreError};
 
-use crate::file::{CHATS, chat, number};
+use crate::file::{CHATS, File, LIST, chat, number};
 use crate::machine::{Ended, World, failing};
+use crate::outside;
 
 /// What somebody was told.
 #[derive(Clone, Debug)]
@@ -35,6 +38,7 @@ pub(crate) enum Told {
     CalledOff { campaign: CampaignName, known: Vec<MessageId>, out: u64 },
     Suppressed { chat: String, verdict: Consent, at: Timestamp },
     Hook { body: String, taken: Taken },
+    Forged(Taken),
     Nothing,
 }
 
@@ -52,6 +56,33 @@ async fn all(store: &SqliteStore, filter: MessageFilter) -> Result<Vec<MessageVi
     }
 }
 
+/// Reads a jobs file as a command does, on a thread of its own: the lists in the database are waited for.
+pub(crate) fn read(path: &Path, file: &File, now: Timestamp) -> Result<Settings, ConfigError> {
+    let parse = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let _inside = runtime.enter();
+        config::parse(path, &file.text(), &|_| None, (true, Some(path)), now)
+    };
+    std::thread::scope(|scope| scope.spawn(parse).join().unwrap())
+}
+
+/// A file of contacts who join the list.
+pub(crate) fn contacts(path: &Path, now: Timestamp, some: &[usize]) -> ContactImport {
+    let file = path.with_file_name(format!("contacts-{}.csv", now.0));
+    let rows: Vec<String> = some.iter().map(|k| number(*k)).collect();
+    std::fs::write(&file, format!("to\n{}\n", rows.join("\n"))).unwrap();
+    ContactImport {
+        file,
+        chat_column: "to".to_owned(),
+        list: Some(LIST.to_owned()),
+        kind: Kind::Sandbox,
+        country: None,
+        opted_in: false,
+        allow_partial: false,
+        dry_run: false,
+    }
+}
+
 impl World {
     fn draw<T: Clone>(&mut self, of: &[T]) -> Option<T> {
         let last = i64::try_from(of.len()).unwrap() - 1;
@@ -60,7 +91,7 @@ impl World {
 
     /// Somebody does something, whatever else goes on.
     pub(crate) fn person(&mut self) {
-        match self.dice.roll(0, 21) {
+        match self.dice.roll(0, 24) {
             0..=6 => self.edits(),
             7..=10 => self.repairs(),
             11 => self.removes(),
@@ -71,6 +102,7 @@ impl World {
             18 => self.moves_event(),
             19 => self.imports(),
             20 => self.erases(),
+            21..=23 => self.changes_list(),
             _ => self.resolves(),
         }
     }
@@ -84,7 +116,7 @@ impl World {
     }
 
     fn applies(&mut self, prune: bool) {
-        let settings = config::parse(&self.path, &self.file.text(), &|_| None, (true, None), self.now);
+        let settings = read(&self.path, &self.file, self.now);
         let settings = settings.unwrap_or_else(|e| panic!("{e:?}\n{}", self.file.text()));
         let store = Arc::clone(&self.store);
         self.act(
@@ -201,6 +233,11 @@ impl World {
         if self.dice.chance(60) {
             let says = if self.dice.chance(60) { "STOP" } else { "START" };
             let said = self.now - Millis(self.dice.roll(0, 5_000));
+            if self.dice.chance(20) {
+                let body = outside::reply_body(&chat, &chat, "F", says, said);
+                self.forge(body);
+                return;
+            }
             self.writes("shop", &chat, says, said);
             return;
         }
@@ -310,6 +347,41 @@ impl World {
                     dry_run: false,
                 };
                 match import::import(&store, import, clock::now()).await {
+                    Ok(_) | Err(ImportError::Store(StoreError::Importing { .. })) => Ok(Ended::Person(Told::Nothing)),
+                    Err(ImportError::Store(e)) => Err(e),
+                    Err(e) => panic!("{e}"),
+                }
+            }),
+        );
+    }
+
+    /// Contacts join the list, or leave it.
+    fn changes_list(&mut self) {
+        let drawn: Vec<usize> = (0..CHATS).filter(|_| self.dice.chance(40)).collect();
+        let some = if drawn.is_empty() { vec![0] } else { drawn };
+        if self.dice.chance(50) {
+            self.joins(&some);
+            return;
+        }
+        let chats: Vec<Chat> = some.iter().map(|k| Chat::from_stored(&chat(*k))).collect();
+        let store = Arc::clone(&self.store);
+        self.act(
+            format!("contact leave {some:?}"),
+            failing(async move {
+                if let Some(list) = store.find_list(LIST).await? {
+                    store.leave_list(list, chats).await?;
+                }
+                Ok(Ended::Person(Told::Nothing))
+            }),
+        );
+    }
+
+    fn joins(&mut self, some: &[usize]) {
+        let (import, store) = (contacts(&self.path, self.now, some), Arc::clone(&self.store));
+        self.act(
+            format!("contact import {some:?}"),
+            failing(async move {
+                match onthedot::contacts::import_contacts(&store, import, clock::now()).await {
                     Ok(_) | Err(ImportError::Store(StoreError::Importing { .. })) => Ok(Ended::Person(Told::Nothing)),
                     Err(ImportError::Store(e)) => Err(e),
                     Err(e) => panic!("{e}"),
