@@ -191,6 +191,35 @@ fn three_days_down_are_made_up_for_as_each_policy_says() {
 }
 
 #[test]
+fn an_occurrence_that_passed_half_planned_is_told_whole_and_keeps_no_later_one_waiting() {
+    let bench = Bench::new();
+    let Some(clock) = FakedClock::new(bench.folder.path()) else { return };
+    let rows: String = (0..700).map(|n| format!("2010000{n:05}\n")).collect();
+    bench.write("people.csv", &format!("phone\n{rows}"));
+    let job = "a: { cron: \"0 * * * *\", to: { csv: people.csv, chat: phone }, text: hi, typing: off, overlap: queue, misfire: skip, max_lateness: 20m }";
+    bench.write(
+        "jobs.yaml",
+        &format!("version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox }} }}\njobs:\n  {job}\n"),
+    );
+    // The daemon dies when the first five hundred of noon are planned.
+    clock.off_by(ms(NOON) - 10_000 - now_ms());
+    let mut command = bench.command(&["run", "jobs.yaml", "--sandbox", "--listen", "off", "--journal", "journal"]);
+    clock.give(&mut command);
+    let said = std::fs::File::create(bench.path("died")).unwrap();
+    let mut dying = process::Running(command.env("ONTHEDOT_CRASH_AT", "plan_begins:2").stderr(said).spawn().unwrap());
+    until("the daemon dies", LIMIT, || dying.0.try_wait().unwrap().is_some());
+    assert_eq!(bench.json(&["stats"])["states"]["scheduled"], 500);
+    // It comes back too late for noon, and for one.
+    let states = |b: &Bench| b.json(&["stats"])["states"].clone();
+    run(&bench, &clock, ms(NOON) + HOUR * 3 / 2, |b| states(b)["expired"] == 700 && states(b)["scheduled"] == 700);
+    run(&bench, &clock, ms(NOON) + 2 * HOUR - 2_000, |b| states(b)["sent"] == 700);
+    let told = table(&bench, &["a".to_owned()], ms(NOON) + HOUR);
+    let expired = told["a"].matches("0 expired misfire").count();
+    assert_eq!(told["a"].replace("0 expired misfire, ", ""), "60..60 1 late");
+    assert_eq!(expired, 700);
+}
+
+#[test]
 fn an_occurrence_that_comes_before_the_last_is_finished_is_handled_as_the_job_says() {
     // Every second two messages, through lanes that take 1.1 s for each: every other occurrence comes too early. It is looked
     // at a quarter of a second before each, a third of a second away from any send.

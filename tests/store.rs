@@ -12,6 +12,8 @@ use onthedot::domain::message::{Change, DoubtVerdict, Facts, SendFacts, TypingFa
 use onthedot::domain::recipient::Chat;
 use onthedot::domain::state::{self, Event, Reason, State, StateName};
 use onthedot::domain::time::{Millis, Timestamp};
+use onthedot::erasure::{self, Erasure};
+use onthedot::repair::{Repair, repair};
 use onthedot::store::{
     AckNews, Making, NewMessage, NewMessages, Opening, Pause, PauseScope, Recipient, SqliteStore, Store, StoreError,
     guard,
@@ -622,5 +624,28 @@ async fn two_commands_that_store_the_same_recipients_do_not_mix_theirs() {
     store.begin_audience(Timestamp(1_000 + 3_600_001)).await.unwrap();
     let told = store.add_recipients(late, 0, some(0, 1)).await;
     assert!(matches!(told, Err(StoreError::AudienceAbandoned)), "{told:?}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_gets_another_chance_while_its_recipient_is_forgotten_keeps_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 1, Class::Normal).await;
+    let chat = Chat::from_stored("201000000001@c.us");
+    store.apply(vec![cancel(1, 0)]).await.unwrap();
+    let traces = store.traces(&chat).await.unwrap();
+    assert_eq!((traces.messages.len(), traces.waiting, traces.open), (1, 0, 0));
+    // Somebody retries it between the look and the forgetting.
+    let message = store.show(id(1)).await.unwrap().unwrap().message;
+    repair(&store, Repair::Retry, &[message], false, Timestamp(9_600)).await.unwrap();
+    assert_eq!(store.erase(&chat, traces).await.unwrap().messages, 0);
+    let kept = store.show(id(1)).await.unwrap().unwrap().message;
+    assert_eq!((kept.state, kept.chat), (StateName::Scheduled, chat.as_str().to_owned()));
+    // Forgetting goes on until nothing of them is left.
+    let done = erasure::erase(&store, &chat, || Timestamp(9_700)).await.unwrap();
+    let Erasure::Done { erased, cancelled } = done else { unreachable!("{done:?}") };
+    assert_eq!((erased.messages, cancelled), (1, vec![id(1)]));
+    assert!(store.show(id(1)).await.unwrap().unwrap().message.chat.starts_with("erased-"));
     store.close().await;
 }

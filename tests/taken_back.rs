@@ -139,3 +139,29 @@ async fn what_a_person_cancelled_of_an_import_that_ended_halfway_is_removed_by_t
         ["scheduled", "scheduled"]
     );
 }
+
+#[test]
+fn a_sequence_that_is_cancelled_while_the_rest_is_planned_ends() {
+    let bench = Bench::new();
+    let rows: String = (0..700).map(|n| format!("4917{n:08}\n")).collect();
+    bench.write("people.csv", &format!("phone\n{rows}"));
+    let pair = "  pair: { at: 2099-01-01T00:00, to: { csv: people.csv, chat: phone }, messages: [{ text: one }, { after: 2s, text: two }] }\n";
+    bench.write("jobs.yaml", &file(pair));
+    // The daemon stands still when the first part is planned: one message of each of some recipients is there.
+    let mut command = bench.command(&["run", "jobs.yaml", "--sandbox", "--listen", "off"]);
+    let planning =
+        Running(command.env("ONTHEDOT_HANG_AT", "plan_begins:2").stderr(std::process::Stdio::null()).spawn().unwrap());
+    until("there is a database", LIMIT, || bench.run(&["stats"]).status.success());
+    until("some are planned", LIMIT, || !bench.messages().is_empty());
+    let first = of(&bench, |m| m["to"] == "491700000000@c.us");
+    assert!(bench.run(&["cancel", id(&first)]).status.success());
+    drop(planning);
+    let _daemon = start(&bench, "{}");
+    let theirs =
+        || bench.json(&["list", "--to", "491700000000", "--limit", "10"])["messages"].as_array().unwrap().clone();
+    until("all of it is planned", LIMIT, || bench.json(&["stats"])["states"]["scheduled"] == 1_398);
+    let mut told: Vec<String> =
+        theirs().iter().map(|m| format!("{} {}", m["state"], m["reason"]).replace('"', "")).collect();
+    told.sort();
+    assert_eq!(told, ["cancelled cancelled_by_person", "skipped sequence"]);
+}
