@@ -165,3 +165,26 @@ fn a_sequence_that_is_cancelled_while_the_rest_is_planned_ends() {
     told.sort();
     assert_eq!(told, ["cancelled cancelled_by_person", "skipped sequence"]);
 }
+
+#[test]
+fn who_is_held_waits_on_and_a_paused_campaign_stays_paused_when_the_file_moves_it() {
+    let bench = Bench::new();
+    let news =
+        |at: &str| file(&format!("  news: {{ at: {at}, to: [\"491701234001\", \"491701234002\"], text: hi }}\n"));
+    bench.write("jobs.yaml", &news("2099-01-01T00:00"));
+    let _daemon = start(&bench, "{}");
+    until("both are planned", LIMIT, || bench.messages().len() == 2);
+    let held = of(&bench, |m| m["to"] == "491701234001@c.us");
+    assert!(bench.run(&["hold", id(&held)]).status.success());
+    assert!(bench.run(&["campaign", "pause", "news"]).status.success());
+    bench.write("jobs.yaml", &news("2099-02-01T00:00"));
+    assert!(bench.run(&["job", "apply", "jobs.yaml", "--sandbox"]).status.success());
+    let moved = |to: &str| {
+        of(&bench, |m| m["to"] == format!("{to}@c.us") && m["due_at"].as_str().unwrap().starts_with("2099-02"))
+    };
+    until("both are planned anew", LIMIT, || moved("491701234002") != Value::Null);
+    assert_eq!(moved("491701234001")["state"], "held");
+    assert_eq!(moved("491701234001")["reason"], "held_by_person");
+    assert_eq!(moved("491701234002")["state"], "scheduled");
+    assert_eq!(bench.json(&["campaign", "show", "news"])["state"], "paused");
+}

@@ -268,11 +268,25 @@ impl Schedule {
         }
     }
 
-    /// The instants of its reminders, rising, where it has an event.
-    pub fn reminders(&self, zone: &TimeZone) -> Vec<Timestamp> {
-        match self {
-            Schedule::Event { at, remind } => event::instants(*at, remind, zone),
-            Schedule::At(_) | Schedule::In(_) | Schedule::Every { .. } | Schedule::Cron { .. } => Vec::new(),
+    /// Which of its instants take the place of which ones of a schedule that the same job had before: its reminders one by one
+    /// where it has an event, and where it names as many new instants as it names old ones no more, those in their order.
+    pub fn moved_from(
+        &self,
+        before: &Schedule,
+        zone_before: &TimeZone,
+        zone: &TimeZone,
+    ) -> Vec<(Timestamp, Timestamp)> {
+        match (before, self) {
+            (Schedule::Event { at: from, remind: before }, Schedule::Event { at, remind }) => {
+                let before = event::instants(*from, before, zone_before);
+                before.into_iter().zip(event::instants(*at, remind, zone)).collect()
+            }
+            (Schedule::At(before), Schedule::At(after)) => {
+                let gone: Vec<Timestamp> = before.iter().filter(|t| after.binary_search(t).is_err()).copied().collect();
+                let new: Vec<Timestamp> = after.iter().filter(|t| before.binary_search(t).is_err()).copied().collect();
+                if gone.len() == new.len() { gone.into_iter().zip(new).collect() } else { Vec::new() }
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -340,6 +354,18 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_file_names_instead_of_an_instant_takes_its_place() {
+        let ms = |all: &[i64]| Schedule::At(all.iter().map(|t| Timestamp(*t)).collect());
+        let moved = |before: &[i64], after: &[i64]| ms(after).moved_from(&ms(before), &TimeZone::UTC, &TimeZone::UTC);
+        let pairs = |all: &[(i64, i64)]| all.iter().map(|(a, b)| (Timestamp(*a), Timestamp(*b))).collect::<Vec<_>>();
+        assert_eq!(moved(&[10], &[20]), pairs(&[(10, 20)]));
+        assert_eq!(moved(&[10, 20], &[20, 30]), pairs(&[(10, 30)]), "what is named still stays itself");
+        assert_eq!(moved(&[10, 20], &[15, 25]), pairs(&[(10, 15), (20, 25)]));
+        assert_eq!(moved(&[10], &[20, 30]), [], "which of them it would be nobody knows");
+        assert_eq!(Schedule::In(Millis(5)).moved_from(&ms(&[10]), &TimeZone::UTC, &TimeZone::UTC), []);
+    }
 
     /// New York's rule, written out: the floor knows no names of zones.
     fn new_york() -> TimeZone {

@@ -36,6 +36,7 @@ mod sqlite_insert;
 mod sqlite_jobs;
 mod sqlite_list;
 mod sqlite_live;
+mod sqlite_moved;
 mod sqlite_overlap;
 mod sqlite_overview;
 mod sqlite_pause;

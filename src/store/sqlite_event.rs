@@ -4,9 +4,9 @@ use sqlx::SqliteConnection;
 
 use crate::domain::state::{Event, Reason};
 use crate::domain::time::{Millis, Timestamp};
+use crate::store::sqlite_moved::carry_words;
 use crate::store::sqlite_overlap::{Whom, settle_waiting};
 use crate::store::sqlite_plan::stored_job;
-use crate::store::sqlite_renew::carry_holds;
 use crate::store::{SqliteStore, StoreError};
 
 /// The planner takes up a moved event by itself after so long, should the move be cut off before its end.
@@ -83,12 +83,12 @@ async fn note_move(
         return Ok(false);
     }
     let zone = crate::clock::zone(stored.job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
-    let before = stored.job.schedule.reminders(&zone);
+    let before = stored.job.schedule.clone();
     let next_at = to.and_then(|to| {
         stored.job.schedule.move_event(to);
         stored.job.schedule.first(stored.first_applied_at, &zone)
     });
-    carry_holds(connection, name, before.into_iter().zip(stored.job.schedule.reminders(&zone)), now).await?;
+    carry_words(connection, name, stored.job.schedule.moved_from(&before, &zone, &zone), now).await?;
     sqlx::query(
         "UPDATE jobs SET event_moved_to = coalesce(?2, event_moved_to), event_cancelled = ?3, next_at = ?4, plan_at = ?5
          WHERE name = ?1",

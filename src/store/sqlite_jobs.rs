@@ -11,6 +11,7 @@ use crate::domain::occurrence::to_be_planned;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::get;
+use crate::store::sqlite_moved::carry_words;
 use crate::store::sqlite_plan::{fingerprint, store_content};
 use crate::store::{Applied, JobApply, SqliteStore, StoreError, sqlite_renew};
 
@@ -152,9 +153,9 @@ pub(super) async fn apply_job(
         None => now,
     };
     let zone = crate::clock::zone(job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
-    if let Some(before) = known.as_ref().map(reminders).transpose()? {
-        sqlite_renew::carry_holds(connection, &job.name, before.into_iter().zip(job.schedule.reminders(&zone)), now)
-            .await?;
+    if let Some((before, zone_before)) = known.as_ref().map(schedule).transpose()?.flatten() {
+        let moved = job.schedule.moved_from(&before, &zone_before, &zone);
+        carry_words(connection, &job.name, moved, now).await?;
     }
     let next = match &known {
         None => job.first(first_applied_at, &zone).map(|next| (next, now)),
@@ -193,14 +194,14 @@ async fn still_complete(connection: &mut SqliteConnection, audience: i64, job: &
     Ok(())
 }
 
-/// The instants of a known job's reminders, rising.
-fn reminders(row: &SqliteRow) -> Result<Vec<Timestamp>, StoreError> {
-    let Ok(mut job) = serde_json::from_str::<Job>(&get::<String>(row, 3)?) else { return Ok(Vec::new()) };
+/// The schedule of a known job as it stands, and its zone.
+fn schedule(row: &SqliteRow) -> Result<Option<(Schedule, jiff::tz::TimeZone)>, StoreError> {
+    let Ok(mut job) = serde_json::from_str::<Job>(&get::<String>(row, 3)?) else { return Ok(None) };
     if let Some(moved) = get::<Option<i64>>(row, 4)? {
         job.schedule.move_event(Timestamp(moved));
     }
     let zone = crate::clock::zone(job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
-    Ok(job.schedule.reminders(&zone))
+    Ok(Some((job.schedule, zone)))
 }
 
 /// Where a person moved the event of a job to, and whether it was called off, if the file still says what it said.

@@ -11,7 +11,7 @@ use crate::domain::job::Job;
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_apply::skip;
 use crate::store::sqlite_claim::get;
-use crate::store::sqlite_plan::{occurrence, stored_job};
+use crate::store::sqlite_plan::stored_job;
 use crate::store::{SqliteStore, StoreError, StoredJob};
 
 /// An occurrence that is to be planned anew, since its job was changed.
@@ -246,37 +246,6 @@ pub(super) async fn hide_removed(
     .execute(connection)
     .await
     .map_err(StoreError::database("hide what waits of a removed job"))?;
-    Ok(())
-}
-
-/// Has whom a person keeps waiting of a job's reminders wait in the reminders that take their place: pairs of instants, before
-/// and after their event was moved.
-pub(super) async fn carry_holds(
-    connection: &mut SqliteConnection,
-    job: &str,
-    moved: impl IntoIterator<Item = (Timestamp, Timestamp)>,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    for (before, after) in moved.into_iter().filter(|(before, after)| before != after && *after > now) {
-        let held: Option<i64> = sqlx::query_scalar(
-            "SELECT o.id FROM occurrences AS o WHERE o.job = ?1 AND o.nominal_at = ?2 AND EXISTS (
-                 SELECT 1 FROM messages AS m
-                 WHERE m.occurrence = o.id AND m.state = 'held' AND m.reason IN ('held_by_person', 'repeated'))",
-        )
-        .bind(job.to_owned())
-        .bind(before.0)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(StoreError::database("find whom a person keeps waiting"))?;
-        let Some(held) = held else { continue };
-        let (next, _) = occurrence(connection, job, after, false).await?;
-        sqlx::query(include_str!("sql/carry_holds.sql"))
-            .bind(held)
-            .bind(next)
-            .execute(&mut *connection)
-            .await
-            .map_err(StoreError::database("keep whom a person keeps waiting"))?;
-    }
     Ok(())
 }
 
