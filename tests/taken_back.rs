@@ -188,3 +188,16 @@ fn who_is_held_waits_on_and_a_paused_campaign_stays_paused_when_the_file_moves_i
     assert_eq!(moved("491701234002")["state"], "scheduled");
     assert_eq!(bench.json(&["campaign", "show", "news"])["state"], "paused");
 }
+
+#[test]
+fn what_a_later_message_of_a_sequence_waits_behind_is_not_pruned() {
+    let bench = Bench::new();
+    let pair = "  pair: { in: 100ms, to: \"491701234001\", messages: [{ text: one }, { after: 6s, text: two }] }\n";
+    bench.write("jobs.yaml", &file(pair));
+    let _daemon = start(&bench, "{}");
+    until("the first is sent", LIMIT, || of(&bench, |m| m["state"] == "sent") != Value::Null);
+    assert_eq!(bench.json(&["db", "prune", "--older-than", "0s"])["messages"], 0);
+    until("the second is sent", LIMIT, || sends(&bench) == 2);
+    until("both are known as sent", LIMIT, || bench.messages().iter().all(|m| m["state"] == "sent"));
+    assert_eq!(bench.json(&["db", "prune", "--older-than", "0s"])["messages"], 2);
+}

@@ -14,6 +14,17 @@ const FORGOTTEN_AT_ONCE: i64 = 500;
 /// Fewest rows forgotten in one transaction.
 const FORGOTTEN_AT_LEAST: i64 = 25;
 
+/// Holds of a message that was settled before ?1 (before ?2 where it failed or expired), that is followed no more, and that nothing
+/// waits behind: in its sequence, or as its follower.
+const SETTLED: &str = "(state IN ('cancelled', 'skipped') AND due_at < ?1 AND created_at < ?1
+        OR state = 'sent' AND follow_at IS NULL AND due_at < ?1 AND created_at < ?1
+        OR state IN ('failed', 'expired') AND follow_at IS NULL AND due_at < ?2 AND created_at < ?2)
+   AND NOT EXISTS (SELECT 1 FROM messages AS n
+                   WHERE n.occurrence = messages.occurrence AND n.chat = messages.chat AND n.step > messages.step
+                     AND n.reason IS NOT 'replaced' AND n.state IN ('scheduled', 'typing', 'sending', 'in_doubt', 'held'))
+   AND NOT EXISTS (SELECT 1 FROM messages AS n
+                   WHERE n.follows = messages.id AND n.state IN ('scheduled', 'typing', 'sending', 'in_doubt', 'held'))";
+
 /// What one step may take: less than the time by which a mark is begun before its slot, even twice in a row.
 const STEP: Millis = Millis(5);
 
@@ -72,7 +83,8 @@ impl SqliteStore {
     /// When the database cannot be written; what was forgotten so far stays forgotten.
     pub async fn prune(&self, forget: Forget, dry_run: bool, now: Timestamp) -> Result<Pruned, StoreError> {
         if dry_run {
-            let messages: i64 = sqlx::query_scalar(include_str!("sql/prunable.sql"))
+            let statement = format!("SELECT count(*) FROM messages WHERE id < unhex(?3) AND {SETTLED}");
+            let messages: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
                 .bind(forget.before.0)
                 .bind(forget.failed_before.0)
                 .bind(forget.below())
@@ -85,7 +97,10 @@ impl SqliteStore {
         let mut after = String::new();
         let mut rows = FORGOTTEN_AT_LEAST;
         loop {
-            let ids: Vec<String> = sqlx::query_scalar(include_str!("sql/prunable_some.sql"))
+            let statement = format!(
+                "SELECT hex(id) FROM messages WHERE id < unhex(?3) AND id > unhex(?4) AND {SETTLED} ORDER BY id LIMIT ?5"
+            );
+            let ids: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
                 .bind(forget.before.0)
                 .bind(forget.failed_before.0)
                 .bind(forget.below())
@@ -97,7 +112,7 @@ impl SqliteStore {
             let Some(last) = ids.last() else { break };
             after = last.clone();
             let took = Stopwatch::start();
-            pruned.messages += self.writer()?.run(move |c| Box::pin(forget_some(c, ids))).await?;
+            pruned.messages += self.writer()?.run(move |c| Box::pin(forget_some(c, ids, forget))).await?;
             rows = next_step(rows, took.elapsed());
             clock::sleep(took.elapsed().max(PAUSE)).await;
         }
@@ -160,18 +175,20 @@ impl SqliteStore {
     }
 }
 
-async fn forget_some(connection: &mut SqliteConnection, ids: Vec<String>) -> Result<u64, StoreError> {
+async fn forget_some(connection: &mut SqliteConnection, ids: Vec<String>, forget: Forget) -> Result<u64, StoreError> {
     let doing = "forget old messages";
     // Somebody may have given one another chance meanwhile. What is to be deleted for everyone is still needed.
-    let settled: Vec<String> = sqlx::query_scalar(
-        "SELECT hex(id) FROM messages WHERE id IN (SELECT unhex(value) FROM json_each(?1))
-         AND state IN ('sent', 'failed', 'cancelled', 'expired', 'skipped')
-         AND NOT EXISTS (SELECT 1 FROM recalls AS r WHERE r.message = messages.id AND r.state = 'open')",
-    )
-    .bind(json!(ids).to_string())
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(StoreError::database(doing))?;
+    let statement = format!(
+        "SELECT hex(id) FROM messages WHERE id IN (SELECT unhex(value) FROM json_each(?3)) AND {SETTLED}
+         AND NOT EXISTS (SELECT 1 FROM recalls AS r WHERE r.message = messages.id AND r.state = 'open')"
+    );
+    let settled: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+        .bind(forget.before.0)
+        .bind(forget.failed_before.0)
+        .bind(json!(ids).to_string())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
     let list = json!(settled).to_string();
     for statement in [
         "DELETE FROM recalls WHERE message IN (SELECT unhex(value) FROM json_each(?1))",

@@ -1,5 +1,0 @@
-SELECT count(*) FROM messages
-WHERE id < unhex(?3)
-  AND (state IN ('cancelled', 'skipped') AND due_at < ?1 AND created_at < ?1
-       OR state = 'sent' AND follow_at IS NULL AND due_at < ?1 AND created_at < ?1
-       OR state IN ('failed', 'expired') AND follow_at IS NULL AND due_at < ?2 AND created_at < ?2)
