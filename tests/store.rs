@@ -366,7 +366,7 @@ async fn what_three_starts_in_a_row_find_in_dead_hands_is_held_and_a_release_cou
 }
 
 #[tokio::test]
-async fn what_was_out_at_three_starts_in_a_row_is_held_too_and_stays_an_open_doubt() {
+async fn what_was_out_at_three_starts_in_a_row_is_held_too_and_stays_an_open_doubt_until_one_is_proved() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder).await;
     insert(&store, 1, Class::Normal).await;
@@ -388,6 +388,15 @@ async fn what_was_out_at_three_starts_in_a_row_is_held_too_and_stays_an_open_dou
     assert_eq!((shown.message.state, shown.message.reason.as_deref()), (StateName::Held, Some("poison")));
     let figures = store.doubt_figures().await.unwrap();
     assert_eq!((figures.open, figures.resent), (1, 2));
+    // The first turns out to have gone out: nobody looks for the others any more.
+    let proved = Event::ProvedSent { sent_at: Timestamp(10_001), reason: Reason::ToldSent };
+    let transition = state::apply(&State::Held, &proved).unwrap();
+    let (verdict, gateway_id) = (DoubtVerdict::Sent, Some("3EB0".to_owned()));
+    let facts = Facts::Verdict { number: 1, verdict, tries: 0, gateway_id, note: "told".into() };
+    let change = Change { id: id(1), attempts: 3, at: Timestamp(30_000), transition, facts };
+    assert_eq!(store.apply(vec![change]).await.unwrap(), [Verdict::Applied]);
+    let figures = store.doubt_figures().await.unwrap();
+    assert_eq!((figures.open, figures.sent, figures.resent, figures.dropped), (0, 1, 1, 1));
     store.close().await;
 }
 

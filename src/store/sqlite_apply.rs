@@ -279,7 +279,8 @@ async fn insert_facts(connection: &mut SqliteConnection, done: &[&Change]) -> Re
     insert(connection, include_str!("sql/insert_attempts.sql"), attempts, "write attempts").await?;
     insert(connection, include_str!("sql/insert_results.sql"), results, "write results").await?;
     insert(connection, include_str!("sql/open_doubts.sql"), opened, "open doubts").await?;
-    insert(connection, include_str!("sql/close_doubts.sql"), closed, "close doubts").await?;
+    insert(connection, include_str!("sql/close_doubts.sql"), closed.clone(), "close doubts").await?;
+    insert(connection, include_str!("sql/give_up_beside.sql"), closed, "close doubts").await?;
     // Typing that no attempt tells of is told by an event of its own.
     insert(connection, include_str!("sql/insert_typing_events.sql"), taken_back, "write events").await?;
     insert(connection, include_str!("sql/insert_events.sql"), events, "write events").await?;
