@@ -91,8 +91,8 @@ impl Repair {
         if !self.states().contains(&m.state) {
             return Err(self.instead(m));
         }
-        if self == Repair::Retry && matches!(m.reason.as_deref(), Some("replaced" | "removed")) {
-            return Err("its job was changed or removed: another message took its place, or none shall".to_owned());
+        if self == Repair::Retry && m.reason.as_deref() == Some(Reason::Removed.name()) {
+            return Err("its job was removed; what is declared again has messages of its own".to_owned());
         }
         let soonest = now + m.lead;
         let due_at = match self {
@@ -200,6 +200,10 @@ pub async fn repair(
         let mut changes = Vec::new();
         let mut asked = Vec::new();
         for (i, m) in open.drain(..) {
+            if is_replaced(&m) {
+                answers[i] = Some(Repaired::Refused { state: m.state, why: whats_now(store, &m).await? });
+                continue;
+            }
             let change = how.change(&m, now).and_then(|change| match behind.contains(&m.id) {
                 true => Err(BEHIND_ENDED.to_owned()),
                 false => Ok(change),
@@ -235,6 +239,18 @@ pub async fn repair(
     Ok(answers.into_iter().map(|a| a.unwrap_or(Repaired::NotFound)).collect())
 }
 
+fn is_replaced(m: &MessageView) -> bool {
+    m.reason.as_deref() == Some(Reason::Replaced.name())
+}
+
+/// What became of a message whose job was changed, for whoever has its id still.
+async fn whats_now(store: &SqliteStore, m: &MessageView) -> Result<String, StoreError> {
+    Ok(match store.in_place_of(m.id).await? {
+        Some(id) => format!("its job was changed, and {id} took its place"),
+        None => "its job was changed, and nothing took its place".to_owned(),
+    })
+}
+
 /// Why what follows in a broken-off sequence gets no other chance by itself.
 const BEHIND_ENDED: &str = "the message before it in its sequence did not go out, so this one would wait for ever; retry that one, or both at once";
 
@@ -258,7 +274,7 @@ pub struct CalledOff {
     pub out: u64,
 }
 
-/// Calls a campaign off: whatever has not left is cancelled. It stays paused until the last of its messages is, so that nothing leaves
+/// Calls a campaign off: whatever has not left is cancelled, with what follows others of its messages. It stays paused until the last of its messages is, so that nothing leaves
 /// meanwhile, also where this ends halfway: then it is to be called off again.
 ///
 /// # Errors
@@ -286,7 +302,7 @@ pub async fn call_off(
     Ok(done)
 }
 
-/// Cancels what of a campaign waits.
+/// Cancels what of a campaign waits, and what follows it.
 async fn cancel_all(
     store: &SqliteStore,
     campaign: &CampaignView,
@@ -297,7 +313,7 @@ async fn cancel_all(
     let mut after = Place::START;
     loop {
         let states = Repair::Cancel.states();
-        let page = store.campaign_messages(campaign.occurrence, states, &after, AT_ONCE).await?;
+        let page = store.campaign_messages_and_followers(campaign.occurrence, states, &after, AT_ONCE).await?;
         let Some(last) = page.last() else { break };
         after = last.place.clone();
         let messages: Vec<MessageView> = page.into_iter().map(|m| m.message).collect();

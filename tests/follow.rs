@@ -190,6 +190,24 @@ fn a_failed_message_that_gets_another_chance_is_followed_anew() {
 }
 
 #[test]
+fn a_campaign_that_is_called_off_and_a_person_who_is_forgotten_get_no_nag() {
+    let bench = Bench::new();
+    let nagged = |name: &str, to: &str| {
+        format!("  {name}: {{ in: 100ms, to: [{to}], text: hi, nag: {{ every: 4s, max: 3 }} }}\n")
+    };
+    let jobs = nagged("off", "\"201000000001\", \"201000000002\"") + &nagged("gone", "\"201000000003\"");
+    let _daemon = start(&bench, &jobs, "acks: { levels: [server] }\n");
+    let in_state = |state: &str| bench.messages().iter().filter(|m| m["state"] == state).count();
+    until("all nags wait", LIMIT, || (in_state("sent"), in_state("scheduled")) == (3, 3));
+    assert_eq!(bench.json(&["campaign", "cancel", "off"])["cancelled"], 2);
+    bench.json(&["contact", "erase", "201000000003"]);
+    assert_eq!((in_state("sent"), in_state("cancelled")), (3, 3));
+    // Nobody is followed any more: a second nag would be made long before this.
+    process::pause(Duration::from_secs(5));
+    assert_eq!((in_state("sent"), in_state("cancelled"), bench.messages().len()), (3, 3, 6));
+}
+
+#[test]
 fn kill_9_at_spread_moments_makes_no_nag_twice_and_loses_none() {
     let kills: i64 = std::env::var("KILLS").ok().and_then(|v| v.parse().ok()).unwrap_or(8);
     let bench = Bench::new();

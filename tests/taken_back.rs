@@ -201,3 +201,24 @@ fn what_a_later_message_of_a_sequence_waits_behind_is_not_pruned() {
     until("both are known as sent", LIMIT, || bench.messages().iter().all(|m| m["state"] == "sent"));
     assert_eq!(bench.json(&["db", "prune", "--older-than", "0s"])["messages"], 2);
 }
+
+#[test]
+fn whoever_names_a_replaced_message_learns_what_took_its_place() {
+    let bench = Bench::new();
+    let news = |to: &str, text: &str| file(&format!("  news: {{ at: 2099-01-01T00:00, to: [{to}], text: {text} }}\n"));
+    let apply = || assert!(bench.run(&["job", "apply", "jobs.yaml", "--sandbox"]).status.success());
+    bench.write("jobs.yaml", &news("\"491701234001\", \"491701234002\"", "one"));
+    let _daemon = start(&bench, "{}");
+    until("both are planned", LIMIT, || bench.messages().len() == 2);
+    let old = bench.messages();
+    bench.write("jobs.yaml", &news("\"491701234001\"", "two"));
+    apply();
+    until("one is planned anew", LIMIT, || bench.messages().len() == 3);
+    let new = of(&bench, |m| m["state"] == "scheduled");
+    for m in &old {
+        let told = bench.run(&["cancel", id(m)]);
+        let said = String::from_utf8_lossy(&told.stdout).into_owned() + &String::from_utf8_lossy(&told.stderr);
+        let wanted = if m["to"] == new["to"] { id(&new) } else { "nothing took its place" };
+        assert!(!told.status.success() && said.contains(wanted), "{said}");
+    }
+}

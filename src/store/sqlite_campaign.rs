@@ -166,12 +166,37 @@ impl SqliteStore {
         after: &Place,
         limit: u32,
     ) -> Result<Vec<CampaignMessage>, StoreError> {
+        self.messages_of(occurrence, states, (after, limit), false).await
+    }
+
+    /// The same, with what follows these messages.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn campaign_messages_and_followers(
+        &self,
+        occurrence: i64,
+        states: &[StateName],
+        after: &Place,
+        limit: u32,
+    ) -> Result<Vec<CampaignMessage>, StoreError> {
+        self.messages_of(occurrence, states, (after, limit), true).await
+    }
+
+    async fn messages_of(
+        &self,
+        occurrence: i64,
+        states: &[StateName],
+        (after, limit): (&Place, u32),
+        followers: bool,
+    ) -> Result<Vec<CampaignMessage>, StoreError> {
         let rows = sqlx::query(include_str!("sql/campaign_messages.sql"))
             .bind(occurrence)
             .bind(after.chat.clone())
             .bind(after.step)
             .bind(state_list(states))
             .bind(limit)
+            .bind(followers)
             .fetch_all(&self.readers)
             .await
             .map_err(StoreError::database("read the messages of a campaign"))?;

@@ -141,8 +141,8 @@ async fn nameless(c: &mut SqliteConnection, ids: Vec<Value>) -> Result<u64, Stor
         "DELETE FROM acks WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "UPDATE evidence SET note = NULL WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "UPDATE doubts SET chat = 'erased', body = NULL WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
-        // An occurrence has a chat once.
-        "UPDATE messages SET chat = 'erased-' || lower(hex(id)) WHERE id IN (SELECT unhex(value) FROM json_each(?1))",
+        // An occurrence has a chat once. Nobody is there to be reminded.
+        "UPDATE messages SET chat = 'erased-' || lower(hex(id)), followed = NULL, follow_at = NULL WHERE id IN (SELECT unhex(value) FROM json_each(?1))",
     ];
     // What was given another chance meanwhile, or is on its way, needs its name still.
     let doing = "look what of a contact's messages has ended";

@@ -19,6 +19,23 @@ use crate::store::view::{
 use crate::store::{SqliteStore, StoreError};
 
 impl SqliteStore {
+    /// The message that took the place of one that was replaced.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn in_place_of(&self, replaced: MessageId) -> Result<Option<MessageId>, StoreError> {
+        let hex: Option<String> = sqlx::query_scalar(
+            "SELECT hex(n.id) FROM messages AS m
+             JOIN messages AS n ON n.occurrence = m.occurrence AND n.chat = m.chat AND n.step = m.step
+             WHERE m.id = ?1 AND n.reason IS NOT 'replaced'",
+        )
+        .bind(replaced.0.to_vec())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(StoreError::database("find what took the place of a message"))?;
+        Ok(hex.and_then(|hex| hex.parse().ok()))
+    }
+
     /// Messages, newest first, and the id to continue after when there are more.
     ///
     /// # Errors

@@ -294,7 +294,8 @@ impl World {
                             repair::recall(&store, &view, &wish, false, clock::now).await?.0
                         };
                         let name = view.name.clone();
-                        let of_it = |m: &MessageView| m.campaign.as_ref() == Some(&name) && m.state != StateName::Sent;
+                        // With what follows others of it.
+                        let of_it = |m: &MessageView| m.occurrence == Some(name.nominal) && m.state != StateName::Sent;
                         let known =
                             all(&store, MessageFilter { job: Some(job.clone()), ..MessageFilter::default() }).await?;
                         let known = known.iter().filter(|m| of_it(m)).map(|m| m.id).collect();
