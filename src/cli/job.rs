@@ -278,6 +278,7 @@ async fn remove(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyhow
         said += &format!("; {} on the way already and cannot be taken back", counted(removed.leaving, "message"));
     }
     out.data(&said)?;
+    out.note("a file that declares it brings it back when it is applied");
     Ok(Exit::Ok)
 }
 
