@@ -98,6 +98,7 @@ const ALLOWED: [(&str, &[&str]); 40] = [
             "intake",
             "planner",
             "repair",
+            "erasure",
             "rendering",
             "resend",
             "report",
