@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::{PlannedOccurrence, Planner};
+use super::Planner;
+use super::making::PlannedOccurrence;
 use crate::clock;
 use crate::domain::job::Expires;
 use crate::domain::recipient::Chat;
