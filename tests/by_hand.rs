@@ -212,7 +212,7 @@ fn a_sequence_goes_out_in_order_and_ends_where_one_of_it_fails() {
         "off",
         "--journal",
         "journal",
-        "--until-idle=1s",
+        "--until-idle=4s",
     ]);
     assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
     let mut by_chat: Vec<(String, String, String)> = bench

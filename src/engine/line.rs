@@ -295,8 +295,10 @@ impl Walk {
         // The lane was full when it should have begun, or had planned it later and another's place fell free, or no
         // walk was to come by when it should have begun, since one ahead of it in the line is to leave later.
         let begin = begins(&leave, mark_ahead);
+        // One that came late would have begun when it came.
+        let could_begin = if hand.would_begin() < hand.arrived_at { begin.min(hand.arrived_at) } else { begin };
         let passed_by = lane.pacing.spaces_sends() && begin.max(hand.arrived_at) < self.planned;
-        match !hand.held_by_lane && (begin <= lane.full_at || (hand.was_paced && begin < now) || passed_by) {
+        match !hand.held_by_lane && (could_begin <= lane.full_at || (hand.was_paced && begin < now) || passed_by) {
             true => timeline::leave(hand.facts(true), now, earliest),
             false => leave,
         }
