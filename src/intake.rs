@@ -99,17 +99,29 @@ pub enum IntakeError {
     Config(#[from] ConfigError),
 }
 
+impl IntakeError {
+    /// Whether what was read is not what is there any more: the jobs, or the recipients, were changed meanwhile.
+    pub fn is_outdated(&self) -> bool {
+        matches!(self, IntakeError::Config(_) | IntakeError::Store(StoreError::Overtaken))
+    }
+}
+
+/// How often a file is read anew where others change the jobs or its recipients while it is read.
+pub const READINGS: usize = 10;
+
 /// Applies a file: stores its lists of recipients, which nothing uses yet, then swaps in its instances (references,
 /// never secrets), defaults, chores and jobs in one transaction. The jobs come apart from the rest, so that who goes on with the
 /// rest need not keep them. Applying the same file again changes nothing.
 ///
+/// `revision` is that of the jobs when the file began to be read: what somebody did since is not undone by an older reading.
+///
 /// # Errors
-/// [`IntakeError`]; then nothing was changed.
+/// [`IntakeError`]; then nothing was changed. Where [`IntakeError::is_outdated`] the file is to be read again.
 pub async fn apply_file(
     store: &SqliteStore,
     settings: &Settings,
     jobs: Vec<JobSettings>,
-    prune: bool,
+    (prune, revision): (bool, Option<i64>),
     now: Timestamp,
 ) -> Result<AppliedFile, IntakeError> {
     let audiences = store_audiences(store, &jobs).await?;
@@ -126,6 +138,7 @@ pub async fn apply_file(
         zone: settings.zone.clone(),
         jobs,
         prune,
+        revision,
     };
     let (jobs, vanished) = store.apply_jobs_file(file, now).await?;
     Ok(AppliedFile { jobs, vanished })

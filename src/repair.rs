@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use crate::domain::id::MessageId;
 use crate::domain::message::{Change, Facts, Verdict};
+use crate::domain::recipient::is_forgotten;
 use crate::domain::state::{self, Event, Reason, State, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::view::{CampaignView, MessageView, Place};
@@ -90,6 +91,9 @@ impl Repair {
     fn change(self, m: &MessageView, now: Timestamp) -> Result<(Change, StateName, Timestamp), String> {
         if !self.states().contains(&m.state) {
             return Err(self.instead(m));
+        }
+        if is_forgotten(&m.chat) {
+            return Err("its recipient was forgotten".to_owned());
         }
         if self == Repair::Retry && m.reason.as_deref() == Some(Reason::Removed.name()) {
             return Err("its job was removed; what is declared again has messages of its own".to_owned());
@@ -201,7 +205,7 @@ pub async fn repair(
         let mut asked = Vec::new();
         for (i, m) in open.drain(..) {
             if is_replaced(&m) {
-                answers[i] = Some(Repaired::Refused { state: m.state, why: whats_now(store, &m).await? });
+                answers[i] = Some(Repaired::Refused { state: m.state, why: whats_now(store, &m, now).await? });
                 continue;
             }
             let change = how.change(&m, now).and_then(|change| match behind.contains(&m.id) {
@@ -244,9 +248,12 @@ fn is_replaced(m: &MessageView) -> bool {
 }
 
 /// What became of a message whose job was changed, for whoever has its id still.
-async fn whats_now(store: &SqliteStore, m: &MessageView) -> Result<String, StoreError> {
+async fn whats_now(store: &SqliteStore, m: &MessageView, now: Timestamp) -> Result<String, StoreError> {
     Ok(match store.in_place_of(m.id).await? {
         Some(id) => format!("its job was changed, and {id} took its place"),
+        None if store.is_planning(now).await? => {
+            "its job was changed, and what takes its place is being made; try again in a moment".to_owned()
+        }
         None => "its job was changed, and nothing took its place".to_owned(),
     })
 }

@@ -2,13 +2,13 @@
 //! delivered, or not read, becomes a campaign of its own, so that the first one keeps saying what happened. Who opted out meanwhile is
 //! skipped in it when its time comes, as everywhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::clock;
 use crate::domain::ack::Ack;
 use crate::domain::campaign::CampaignName;
 use crate::domain::id::MessageId;
-use crate::domain::recipient::Chat;
+use crate::domain::recipient::{Chat, is_forgotten};
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
 use crate::intake::IdMaker;
@@ -84,13 +84,19 @@ pub async fn resend(
         place: 0,
         made: Vec::new(),
     };
+    // Who left the list that the job follows is written to no more.
+    let left = match store.job(&campaign.name.job).await? {
+        Some(stored) if stored.job.live.is_some() => store.left(stored.audience).await?,
+        _ => HashSet::new(),
+    };
     let mut after = Place::START;
     loop {
         let states = [StateName::Failed, StateName::Sent];
         let page = store.campaign_messages(campaign.occurrence, &states, &after, AT_ONCE).await?;
         let Some(last) = page.last() else { break };
         after = last.place.clone();
-        let chosen = page.into_iter().filter(|m| only.iter().any(|o| o.is(&m.message)));
+        let wanted = |m: &MessageView| !is_forgotten(&m.chat) && !left.contains(&Chat::from_stored(&m.chat));
+        let chosen = page.into_iter().filter(|m| only.iter().any(|o| o.is(&m.message)) && wanted(&m.message));
         let (failed, sent): (Vec<_>, Vec<_>) = chosen.partition(|m| m.message.state == StateName::Failed);
         let failed: Vec<MessageView> = failed.into_iter().map(|m| m.message).collect();
         let answers = repair(store, Repair::Retry, &failed, dry_run, now).await?;

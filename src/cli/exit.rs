@@ -131,6 +131,7 @@ fn of_store(error: &StoreError) -> Exit {
         StoreError::OtherSeed { .. } => Exit::Usage,
         StoreError::JobChanged { .. }
         | StoreError::AudienceAbandoned
+        | StoreError::Overtaken
         | StoreError::OldSqlite(_)
         | StoreError::Database { .. }
         | StoreError::Closed => Exit::Failed,

@@ -11,7 +11,6 @@ use crate::cli::out::{Out, counted, safe, table};
 use crate::cli::pause::{PauseHow, pause_scope, resume_scope};
 use crate::cli::{Global, event, place, plan};
 use crate::clock;
-use crate::config;
 use crate::config::read::suggest;
 use crate::domain::schedule::Schedule;
 use crate::domain::state::StateName;
@@ -106,8 +105,7 @@ pub(super) async fn job(global: &Global, command: JobCommand, out: &Out) -> anyh
         JobCommand::List => list(global, out).await,
         JobCommand::Show { name, missed } => show(global, &name, missed, out).await,
         JobCommand::Apply { file, prune, sandbox, dry_run } => {
-            let settings = config::load(&file, sandbox, place::lists(global).as_deref(), clock::now())?;
-            plan::apply(global, &settings, prune, dry_run, out).await
+            plan::apply_file(global, &file, (sandbox, prune, dry_run), out).await
         }
         JobCommand::Pause { name, how } => pause_scope(global, PauseScope::Job(name), how, out).await,
         JobCommand::Resume { name, dry_run } => resume_scope(global, PauseScope::Job(name), dry_run, out).await,

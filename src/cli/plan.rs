@@ -1,6 +1,6 @@
 //! `plan`: what applying a file would do to the database; `job apply`: doing it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::cli::{Global, place, replan};
 use crate::clock;
 use crate::config::{self, InstanceSettings, Settings};
 use crate::domain::time::Timestamp;
-use crate::intake::{self, Planned};
+use crate::intake::{self, IntakeError, Planned, READINGS};
 use crate::store::{Applied, Opening, SqliteStore};
 use crate::zones;
 
@@ -39,14 +39,41 @@ pub(super) async fn plan(global: &Global, args: &PlanArgs, out: &Out) -> anyhow:
         return Err(told(Exit::Usage, "which file? `onthedot plan jobs.yaml`"));
     };
     let settings = config::load(path, args.sandbox, place::lists(global).as_deref(), clock::now())?;
-    apply(global, &settings, args.prune, true, out).await
+    apply(global, &settings, (args.prune, None), true, out).await
+}
+
+/// Reads a file and applies it, again where others changed the jobs or its recipients meanwhile; or says what applying it would do.
+pub(super) async fn apply_file(
+    global: &Global,
+    file: &Path,
+    (sandbox, prune, dry_run): (bool, bool, bool),
+    out: &Out,
+) -> anyhow::Result<Exit> {
+    let mut readings = 1;
+    loop {
+        let revision = revision(global).await;
+        let settings = config::load(file, sandbox, place::lists(global).as_deref(), clock::now())?;
+        let applied = apply(global, &settings, (prune, revision), dry_run, out).await;
+        match applied {
+            Err(e) if readings < READINGS && e.downcast_ref().is_some_and(IntakeError::is_outdated) => readings += 1,
+            applied => return applied,
+        }
+    }
+}
+
+/// The revision of the jobs; none where there is no database that could be read.
+pub(super) async fn revision(global: &Global) -> Option<i64> {
+    let store = place::open_if_there(global).await.ok().flatten()?;
+    let revision = store.jobs_revision().await;
+    store.close().await;
+    revision.ok()
 }
 
 /// Applies settings, or says what applying them would do.
 pub(super) async fn apply(
     global: &Global,
     settings: &Settings,
-    prune: bool,
+    (prune, revision): (bool, Option<i64>),
     dry_run: bool,
     out: &Out,
 ) -> anyhow::Result<Exit> {
@@ -62,7 +89,8 @@ pub(super) async fn apply(
     if !dry_run {
         let store = Arc::new(place::open(global, Opening::Beside).await?);
         let before = store.instances().await?;
-        let applied = intake::apply_file(&store, settings, settings.jobs.clone(), prune, clock::now()).await;
+        let applied =
+            intake::apply_file(&store, settings, settings.jobs.clone(), (prune, revision), clock::now()).await;
         let moved = if applied.is_ok() { zones::settle(&store, clock::now()).await } else { Ok(Vec::new()) };
         let replanned = if applied.is_ok() { replan::settled(&store).await } else { Ok(()) };
         store.close().await;

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::exit::{Exit, told};
 use crate::cli::live::{self, Live};
 use crate::cli::out::{Out, counted};
-use crate::cli::{Global, place};
+use crate::cli::{Global, place, plan};
 use crate::clock;
 use crate::config;
 use crate::daemon::{self, DaemonOptions, RunEnd, SandboxRun};
@@ -61,6 +61,8 @@ pub(super) struct RunArgs {
 }
 
 pub(super) async fn run(global: &Global, args: RunArgs, out: &Out) -> anyhow::Result<Exit> {
+    // A hangup that comes while it starts is no reason to end, but to read the file again.
+    let hangup = daemon::hangups()?;
     let until_idle = match args.until_idle.as_deref().map(parse_duration) {
         None => None,
         Some(Ok(span)) => Some(span),
@@ -70,6 +72,7 @@ pub(super) async fn run(global: &Global, args: RunArgs, out: &Out) -> anyhow::Re
         return Err(told(Exit::Usage, format!("--listen cannot be '{listen}'; such as 127.0.0.1:8080, or off")));
     }
     let file = args.file.clone().or_else(|| global.config.clone());
+    let revision = if file.is_some() { plan::revision(global).await } else { None };
     let settings = match &file {
         Some(path) => Some(config::load(path, args.sandbox, place::lists(global).as_deref(), clock::now())?),
         None => None,
@@ -98,6 +101,8 @@ pub(super) async fn run(global: &Global, args: RunArgs, out: &Out) -> anyhow::Re
         until_idle,
         passive: args.passive,
         prune: args.prune,
+        revision,
+        hangup: Some(hangup),
         seed: args.seed,
         trust_clock: args.trust_clock,
         feed,

@@ -2,6 +2,7 @@
 
 mod lanes;
 mod parts;
+mod reading;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use crate::receipts::Receipts;
 use crate::sandbox::scenario::Scenario;
 use crate::sandbox::{Sandbox, SandboxError, SandboxOptions};
 use crate::store::view::RunSummary;
-use crate::store::{self, DaemonLock, InstanceRow, Opening, SqliteStore, StoreError};
+use crate::store::{self, DaemonLock, Opening, SqliteStore, StoreError};
 use crate::upkeep;
 use crate::worker::Activity;
 use crate::zones;
@@ -45,7 +46,7 @@ const IDLE_LOOK: Millis = Millis(100);
 const ACKS_AWAITED: Millis = Millis::seconds(10);
 
 /// How the daemon is run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct DaemonOptions {
     /// The database file.
     pub database: PathBuf,
@@ -61,6 +62,10 @@ pub struct DaemonOptions {
     pub passive: bool,
     /// Remove jobs that the file no longer declares.
     pub prune: bool,
+    /// The revision of the jobs when the file began to be read; with none nobody could change them.
+    pub revision: Option<i64>,
+    /// Hangups from the program's first moment on.
+    pub hangup: Option<Signal>,
     /// The seed of every draw of a new database; one that exists must have it.
     pub seed: Option<u64>,
     /// Do not doubt the clock.
@@ -178,15 +183,21 @@ pub async fn run(mut options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     store.finish_replacing(clock::now()).await?;
     if let Some(settings) = &mut options.settings {
         let jobs = std::mem::take(&mut settings.jobs);
-        let applied = intake::apply_file(&store, settings, jobs, options.prune, clock::now()).await?;
-        tell_applied(&applied, options.prune);
+        let how = (options.prune, options.revision);
+        match intake::apply_file(&store, settings, jobs, how, clock::now()).await {
+            Err(e) if e.is_outdated() => {
+                tracing::warn!("{e}; the file is read again");
+                reading::apply(&options, &store).await?;
+            }
+            applied => tell_applied(&applied?, options.prune),
+        }
     }
     tracing::info!(zones = clock::zones_version(), "time zones");
     zones::settle(&store, clock::now()).await?;
     let parts = Parts { store: Arc::clone(&store), instances, accounts, stop: stop.clone() };
     // Before the first message is taken into hand: from then on a signal must find somebody who takes back what is typed. Not
     // earlier, so that a start that takes long can be ended.
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(options.hangup.take())?;
     let mut running = parts.start(listener, &options, took).await?;
     let waited = wait(&options, &store, &mut running, signals, started_at).await;
     if let Err(DaemonError::Store(e)) = &waited
@@ -315,14 +326,22 @@ struct Signals {
     hangup: Signal,
 }
 
+/// Keeps hangups from now on.
+///
+/// # Errors
+/// When the system does not let it.
+pub fn hangups() -> Result<Signal, DaemonError> {
+    signal(SignalKind::hangup()).map_err(DaemonError::Signals)
+}
+
 impl Signals {
     /// From now on they are kept until somebody asks for them.
-    fn listen() -> Result<Signals, DaemonError> {
+    fn listen(hangup: Option<Signal>) -> Result<Signals, DaemonError> {
         let listen = |kind| signal(kind).map_err(DaemonError::Signals);
         Ok(Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
-            hangup: listen(SignalKind::hangup())?,
+            hangup: hangup.map_or_else(hangups, Ok)?,
         })
     }
 }
@@ -367,7 +386,7 @@ async fn wait(
         tokio::select! {
             _ = terminate.recv() => break false,
             _ = interrupt.recv() => break false,
-            _ = hangup.recv() => reload(options, store).await,
+            _ = hangup.recv() => reading::reload(options, store).await,
             () = &mut idle => break true,
             damage = &mut damaged => return Err(damage.into()),
             failure = &mut failed => return Err(failure.into()),
@@ -391,48 +410,6 @@ async fn wait(
         });
     }
     Ok(ended)
-}
-
-/// Reads the jobs file anew and applies its jobs. A file with errors changes nothing.
-async fn reload(options: &DaemonOptions, store: &SqliteStore) {
-    let Some((path, lists)) = options.settings.as_ref().map(|s| (s.path.clone(), s.lists.clone())) else {
-        tracing::warn!("there is no jobs file to read anew: this daemon serves the jobs of its database");
-        return;
-    };
-    clock::forget_zones();
-    let mut settings = match config::load(&path, options.sandbox.is_some(), lists.as_deref(), clock::now()) {
-        Ok(settings) => settings,
-        Err(e) => {
-            for finding in e.0 {
-                tracing::error!("{finding}");
-            }
-            tracing::error!("the jobs file has errors; what was applied before stays");
-            return;
-        }
-    };
-    let before = store.instances().await.unwrap_or_default();
-    let jobs = std::mem::take(&mut settings.jobs);
-    match intake::apply_file(store, &settings, jobs, options.prune, clock::now()).await {
-        Ok(applied) => {
-            tell_applied(&applied, options.prune);
-            tell_restart(options, &settings, &before);
-        }
-        Err(e) => tracing::error!(error = %e, "the jobs file could not be applied; what was applied before stays"),
-    }
-    if let Err(e) = zones::settle(store, clock::now()).await {
-        tracing::error!(error = %e, "it could not be found out whether the time zones changed");
-    }
-}
-
-/// Says what of a file read anew counts only after a restart.
-fn tell_restart(options: &DaemonOptions, settings: &Settings, before: &[InstanceRow]) {
-    for row in intake::changed_instances(settings, before) {
-        tracing::warn!(instance = %row.name, "the instance is new or changed: it is served so after a restart");
-    }
-    let began = options.settings.as_ref().map(|s| (&s.daemon.listen, s.daemon.shutdown));
-    if began != Some((&settings.daemon.listen, settings.daemon.shutdown)) {
-        tracing::warn!("`daemon` of the jobs file changed: it counts after a restart");
-    }
 }
 
 async fn until_idle(

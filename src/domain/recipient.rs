@@ -32,6 +32,14 @@ impl fmt::Display for Chat {
     }
 }
 
+/// Begins what stands in place of a chat that was forgotten.
+pub const FORGOTTEN: &str = "erased-";
+
+/// Whether a stored chat stands for somebody who was forgotten.
+pub fn is_forgotten(chat: &str) -> bool {
+    chat.starts_with(FORGOTTEN)
+}
+
 /// Why an address was refused, with what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{given}' is not an address this gateway can take: {reason}")]

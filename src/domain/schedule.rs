@@ -273,20 +273,30 @@ impl Schedule {
     pub fn moved_from(
         &self,
         before: &Schedule,
-        zone_before: &TimeZone,
-        zone: &TimeZone,
+        (zone_before, zone): (&TimeZone, &TimeZone),
+        first_applied: Timestamp,
     ) -> Vec<(Timestamp, Timestamp)> {
         match (before, self) {
             (Schedule::Event { at: from, remind: before }, Schedule::Event { at, remind }) => {
                 let before = event::instants(*from, before, zone_before);
                 before.into_iter().zip(event::instants(*at, remind, zone)).collect()
             }
-            (Schedule::At(before), Schedule::At(after)) => {
+            (Schedule::At(_) | Schedule::In(_), Schedule::At(_) | Schedule::In(_)) => {
+                let (before, after) = (before.fixed(first_applied), self.fixed(first_applied));
                 let gone: Vec<Timestamp> = before.iter().filter(|t| after.binary_search(t).is_err()).copied().collect();
                 let new: Vec<Timestamp> = after.iter().filter(|t| before.binary_search(t).is_err()).copied().collect();
                 if gone.len() == new.len() { gone.into_iter().zip(new).collect() } else { Vec::new() }
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// The instants of `at`, and that of `in`.
+    fn fixed(&self, first_applied: Timestamp) -> Vec<Timestamp> {
+        match self {
+            Schedule::At(all) => all.clone(),
+            Schedule::In(after) => vec![first_applied + *after],
+            Schedule::Every { .. } | Schedule::Event { .. } | Schedule::Cron { .. } => Vec::new(),
         }
     }
 
@@ -358,13 +368,15 @@ mod tests {
     #[test]
     fn what_a_file_names_instead_of_an_instant_takes_its_place() {
         let ms = |all: &[i64]| Schedule::At(all.iter().map(|t| Timestamp(*t)).collect());
-        let moved = |before: &[i64], after: &[i64]| ms(after).moved_from(&ms(before), &TimeZone::UTC, &TimeZone::UTC);
+        let utc = (&TimeZone::UTC, &TimeZone::UTC);
+        let moved = |before: &[i64], after: &[i64]| ms(after).moved_from(&ms(before), utc, Timestamp(1));
         let pairs = |all: &[(i64, i64)]| all.iter().map(|(a, b)| (Timestamp(*a), Timestamp(*b))).collect::<Vec<_>>();
         assert_eq!(moved(&[10], &[20]), pairs(&[(10, 20)]));
         assert_eq!(moved(&[10, 20], &[20, 30]), pairs(&[(10, 30)]), "what is named still stays itself");
         assert_eq!(moved(&[10, 20], &[15, 25]), pairs(&[(10, 15), (20, 25)]));
         assert_eq!(moved(&[10], &[20, 30]), [], "which of them it would be nobody knows");
-        assert_eq!(Schedule::In(Millis(5)).moved_from(&ms(&[10]), &TimeZone::UTC, &TimeZone::UTC), []);
+        assert_eq!(Schedule::In(Millis(5)).moved_from(&Schedule::In(Millis(3)), utc, Timestamp(1)), pairs(&[(4, 6)]));
+        assert_eq!(Schedule::In(Millis(5)).moved_from(&ms(&[10]), utc, Timestamp(1)), pairs(&[(10, 6)]));
     }
 
     /// New York's rule, written out: the floor knows no names of zones.

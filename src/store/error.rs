@@ -143,6 +143,11 @@ pub enum StoreError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// Somebody else changed the jobs while a file was read.
+    #[error(
+        "the jobs were changed by somebody else while the file was read, and nothing of it is applied; run the command again"
+    )]
+    Overtaken,
     /// A list of recipients was stored so slowly that it was taken to be one whose command died.
     #[error("the recipients were being stored for more than an hour, and nothing was changed; run the command again")]
     AudienceAbandoned,

@@ -88,7 +88,13 @@ async fn note_move(
         stored.job.schedule.move_event(to);
         stored.job.schedule.first(stored.first_applied_at, &zone)
     });
-    carry_words(connection, name, stored.job.schedule.moved_from(&before, &zone, &zone), now).await?;
+    carry_words(
+        connection,
+        name,
+        stored.job.schedule.moved_from(&before, (&zone, &zone), stored.first_applied_at),
+        now,
+    )
+    .await?;
     sqlx::query(
         "UPDATE jobs SET event_moved_to = coalesce(?2, event_moved_to), event_cancelled = ?3, next_at = ?4, plan_at = ?5
          WHERE name = ?1",

@@ -154,7 +154,7 @@ pub(super) async fn apply_job(
     };
     let zone = crate::clock::zone(job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
     if let Some((before, zone_before)) = known.as_ref().map(schedule).transpose()?.flatten() {
-        let moved = job.schedule.moved_from(&before, &zone_before, &zone);
+        let moved = job.schedule.moved_from(&before, (&zone_before, &zone), first_applied_at);
         carry_words(connection, &job.name, moved, now).await?;
     }
     let next = match &known {
@@ -227,7 +227,11 @@ async fn goes_on_at(
     hidden.extend(sqlite_renew::come_back(connection, &job.name, known, now).await?);
     hidden.sort_unstable();
     let fired: Option<i64> =
-        sqlx::query_scalar("SELECT max(nominal_at) FROM occurrences WHERE job = ?1 AND nominal_at <= ?2")
+        // One that only keeps what a person said of it has not fired.
+        sqlx::query_scalar(
+            "SELECT max(nominal_at) FROM occurrences AS o WHERE job = ?1 AND nominal_at <= ?2
+               AND (state <> 'planning' OR planned_at IS NOT NULL OR EXISTS (SELECT 1 FROM messages WHERE occurrence = o.id))",
+        )
             .bind(job.name.clone())
             .bind(now.0)
             .fetch_one(connection)

@@ -11,11 +11,13 @@ use crate::domain::message::{Change, Facts, Verdict};
 use crate::domain::recipient::Chat;
 use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::Timestamp;
+use crate::store::sqlite_apply::hex;
 use crate::store::sqlite_audience::{LEFT, STANDS, insert_recipients};
 use crate::store::sqlite_claim::{get, id, read_vars};
 use crate::store::sqlite_insert::insert_rows;
 use crate::store::sqlite_list::VISIBLE;
 use crate::store::sqlite_plan::still_says;
+use crate::store::sqlite_renew::{keep_words, take_over_words};
 use crate::store::{FoundList, NewMessages, Recipient, SqliteStore, StoreError, vars_json};
 
 /// An occurrence that still takes recipients.
@@ -99,6 +101,22 @@ impl SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(StoreError::database("look who left a list before"))?;
+        Ok(chats.iter().map(|chat| Chat::from_stored(chat)).collect())
+    }
+
+    /// Who left the list of an audience, and is not back.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn left(&self, audience: i64) -> Result<HashSet<Chat>, StoreError> {
+        let chats: Vec<String> = sqlx::query_scalar(
+            "SELECT substr(chat, 2) FROM recipients WHERE audience = ?1 AND chat GLOB '~*'
+             EXCEPT SELECT chat FROM recipients WHERE audience = ?1",
+        )
+        .bind(audience)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database("look who left a list"))?;
         Ok(chats.iter().map(|chat| Chat::from_stored(chat)).collect())
     }
 
@@ -229,6 +247,8 @@ impl SqliteStore {
             }
             let writer = self.writer()?;
             let all = changes.len();
+            let ids = json!(changes.iter().map(|c| hex(c.id)).collect::<Vec<_>>()).to_string();
+            writer.run(move |c| Box::pin(keep_words(c, ids))).await?;
             let done = writer.apply(changes).await?.iter().filter(|v| **v == Verdict::Applied).count();
             ended += done;
             if all == 0 || done == 0 {
@@ -332,6 +352,7 @@ async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<Opti
     for (occurrence, messages) in joined.messages.iter().filter(|(o, _)| open.contains(o)) {
         make_room(&mut *connection, *occurrence, messages).await?;
         new += insert_rows(&mut *connection, messages, Some(*occurrence)).await?;
+        take_over_words(&mut *connection, *occurrence).await?;
         let first = messages.rows.iter().filter(|m| m.step <= 0 && !joined.returning.contains(&m.chat)).count();
         *raised.entry(*occurrence).or_default() += first;
     }

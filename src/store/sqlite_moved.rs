@@ -4,9 +4,12 @@
 use sqlx::SqliteConnection;
 
 use crate::domain::campaign::CampaignName;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_plan::occurrence;
 use crate::store::{PauseScope, StoreError};
+
+/// What passed longer ago is served by no `max_lateness` that anybody gives.
+const SERVED_UNTIL: Millis = Millis(7 * 86_400_000);
 
 /// Has what a person said of a job's occurrences count for those that take their place: pairs of instants, before and after.
 pub(super) async fn carry_words(
@@ -15,7 +18,9 @@ pub(super) async fn carry_words(
     moved: impl IntoIterator<Item = (Timestamp, Timestamp)>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    for (before, after) in moved.into_iter().filter(|(before, after)| before != after && *after > now) {
+    // An instant that has just passed is served at once.
+    let served = |after: Timestamp| after > now - SERVED_UNTIL;
+    for (before, after) in moved.into_iter().filter(|(before, after)| before != after && served(*after)) {
         carry_holds(connection, job, (before, after)).await?;
         carry_pause(connection, job, (before, after), now).await?;
     }
@@ -27,20 +32,39 @@ async fn carry_holds(
     job: &str,
     (before, after): (Timestamp, Timestamp),
 ) -> Result<(), StoreError> {
-    let held: Option<i64> = sqlx::query_scalar(
-        "SELECT o.id FROM occurrences AS o WHERE o.job = ?1 AND o.nominal_at = ?2 AND EXISTS (
-             SELECT 1 FROM messages AS m
-             WHERE m.occurrence = o.id AND m.state = 'held' AND m.reason IN ('held_by_person', 'repeated'))",
+    let doing = "find whom a person keeps waiting";
+    let known: Option<(i64, bool)> = sqlx::query_as(
+        "SELECT o.id, EXISTS (SELECT 1 FROM kept_words AS k WHERE k.occurrence = o.id AND k.due_at IS NULL)
+                      OR EXISTS (SELECT 1 FROM messages AS m
+                                 WHERE m.occurrence = o.id AND m.state = 'held' AND m.reason IN ('held_by_person', 'repeated'))
+         FROM occurrences AS o WHERE o.job = ?1 AND o.nominal_at = ?2",
     )
     .bind(job.to_owned())
     .bind(before.0)
     .fetch_optional(&mut *connection)
     .await
-    .map_err(StoreError::database("find whom a person keeps waiting"))?;
-    let Some(held) = held else { return Ok(()) };
+    .map_err(StoreError::database(doing))?;
+    let Some((from, any)) = known else { return Ok(()) };
+    // Whoever was let go since does not wait again where the file names an instant of before.
+    sqlx::query(
+        "DELETE FROM kept_words AS k WHERE k.due_at IS NULL
+           AND k.occurrence IN (SELECT id FROM occurrences WHERE job = ?2 AND nominal_at = ?3)
+           AND EXISTS (SELECT 1 FROM messages AS m
+                       WHERE m.occurrence = ?1 AND m.chat = k.chat AND m.step = k.step AND m.reason IS NOT 'replaced'
+                         AND m.state <> 'held')",
+    )
+    .bind(from)
+    .bind(job.to_owned())
+    .bind(after.0)
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    if !any {
+        return Ok(());
+    }
     let (next, _) = occurrence(connection, job, after, false).await?;
     sqlx::query(include_str!("sql/carry_holds.sql"))
-        .bind(held)
+        .bind(from)
         .bind(next)
         .execute(connection)
         .await

@@ -6,6 +6,7 @@ use crate::domain::id::InstanceName;
 use crate::domain::state::StateName;
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_claim::get;
+use crate::store::sqlite_file::raise_revision;
 use crate::store::sqlite_plan::stored_job;
 use crate::store::sqlite_renew::{Removed, hide_removed};
 use crate::store::view::{InstanceView, JobView};
@@ -71,9 +72,10 @@ impl SqliteStore {
                     hide_removed(c, serde_json::json!([job]).to_string(), now).await?;
                     let done = sqlx::query("DELETE FROM jobs WHERE name = ?1")
                         .bind(job)
-                        .execute(c)
+                        .execute(&mut *c)
                         .await
                         .map_err(StoreError::database("remove a job"))?;
+                    raise_revision(c).await?;
                     Ok(done.rows_affected() > 0)
                 })
             })

@@ -219,10 +219,9 @@ pub(super) async fn insert(connection: &mut SqliteConnection, mut messages: NewM
     };
     let new = insert_rows(connection, &messages, occurrence).await?;
     if let (Some(occurrence), Making::Renewal | Making::Next) = (occurrence, messages.making) {
-        let last = messages.publish.is_some();
-        take_over_words(connection, occurrence, last).await?;
+        take_over_words(connection, occurrence).await?;
         // A person may have ended some of it before all of it was there.
-        if last && messages.steps > 1 {
+        if messages.publish.is_some() && messages.steps > 1 {
             end_broken_sequences(connection, occurrence, messages.now).await?;
         }
     }

@@ -268,11 +268,7 @@ async fn replace_step(
         .await
         .map_err(StoreError::database(doing))?;
     let ids = json!(rows).to_string();
-    sqlx::query(include_str!("sql/keep_words.sql"))
-        .bind(ids.clone())
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::database(doing))?;
+    keep_words(&mut *connection, ids.clone()).await?;
     let done = end(connection, ids, "replaced", note, now).await?;
     if rows.len() < usize::try_from(REPLACE_CHUNK).unwrap_or(usize::MAX) {
         // Whoever is handed back meanwhile is replaced with the next step.
@@ -399,20 +395,16 @@ pub(super) async fn show_as_it_is(store: &SqliteStore, job: &str, nominal: Times
     writer
         .run(move |c| {
             Box::pin(async move {
-                let doing = "show what a job has left";
-                for statement in [
-                    "DELETE FROM kept_words
-                     WHERE occurrence IN (SELECT id FROM occurrences WHERE job = ?1 AND nominal_at = ?2 AND renew IN (2, 4))",
+                // What persons said of its messages stays known: the file may name its instant again.
+                sqlx::query(
                     "UPDATE occurrences SET state = 'planned', renew = 0 WHERE job = ?1 AND nominal_at = ?2
                        AND renew IN (2, 4)",
-                ] {
-                    sqlx::query(statement)
-                        .bind(job.clone())
-                        .bind(nominal.0)
-                        .execute(&mut *c)
-                        .await
-                        .map_err(StoreError::database(doing))?;
-                }
+                )
+                .bind(job)
+                .bind(nominal.0)
+                .execute(c)
+                .await
+                .map_err(StoreError::database("show what a job has left"))?;
                 Ok(())
             })
         })
@@ -421,26 +413,31 @@ pub(super) async fn show_as_it_is(store: &SqliteStore, job: &str, nominal: Times
     Ok(())
 }
 
-/// What persons said of messages that were replaced counts for those that take their place. Called with each chunk of an
-/// occurrence that is planned anew, and ended with its last one.
-pub(super) async fn take_over_words(
-    connection: &mut SqliteConnection,
-    occurrence: i64,
-    last: bool,
-) -> Result<(), StoreError> {
-    let doing = "take over what a person said of a message";
-    sqlx::query(include_str!("sql/take_over_words.sql"))
-        .bind(occurrence)
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::database(doing))?;
-    if last {
-        sqlx::query("DELETE FROM kept_words WHERE occurrence = ?1")
+/// What persons said of messages that were replaced counts for those that take their place, once these are there. What was said of
+/// somebody who gets none now is kept for when they come back.
+pub(super) async fn take_over_words(connection: &mut SqliteConnection, occurrence: i64) -> Result<(), StoreError> {
+    for statement in [
+        include_str!("sql/take_over_words.sql"),
+        "DELETE FROM kept_words AS k WHERE k.occurrence = ?1 AND EXISTS (
+             SELECT 1 FROM messages AS m
+             WHERE m.occurrence = k.occurrence AND m.chat = k.chat AND m.step = k.step AND m.reason IS NOT 'replaced')",
+    ] {
+        sqlx::query(statement)
             .bind(occurrence)
-            .execute(connection)
+            .execute(&mut *connection)
             .await
-            .map_err(StoreError::database(doing))?;
+            .map_err(StoreError::database("take over what a person said of a message"))?;
     }
+    Ok(())
+}
+
+/// Keeps what persons said of messages (a JSON list of ids in hex) that are about to end, for those that take their place.
+pub(super) async fn keep_words(connection: &mut SqliteConnection, ids: String) -> Result<(), StoreError> {
+    sqlx::query(include_str!("sql/keep_words.sql"))
+        .bind(ids)
+        .execute(connection)
+        .await
+        .map_err(StoreError::database("keep what a person said of a message"))?;
     Ok(())
 }
 

@@ -235,7 +235,7 @@ impl World {
         world.store.ensure_mode("sandbox").await.unwrap();
         world.start(true).await;
         let jobs = settings.jobs.clone();
-        onthedot::intake::apply_file(&world.store, &settings, jobs, false, now).await.unwrap();
+        onthedot::intake::apply_file(&world.store, &settings, jobs, (false, None), now).await.unwrap();
         world
     }
 

@@ -123,11 +123,14 @@ impl World {
             format!("apply{}\n{}", if prune { " --prune" } else { "" }, self.file.text()),
             failing(async move {
                 let jobs = settings.jobs.clone();
-                match intake::apply_file(&store, &settings, jobs, prune, clock::now()).await {
+                let revision = store.jobs_revision().await?;
+                match intake::apply_file(&store, &settings, jobs, (prune, Some(revision)), clock::now()).await {
                     Ok(applied) => {
                         let changed = applied.jobs.into_iter().map(|(name, what)| format!("{name} {what:?}"));
                         Ok(Ended::Person(Told::Applied { changed: changed.collect() }))
                     }
+                    // The person is told, and reads what the other one did.
+                    Err(e) if e.is_outdated() => Ok(Ended::Person(Told::Nothing)),
                     Err(intake::IntakeError::Store(e)) => Err(e),
                     Err(e) => panic!("{e}"),
                 }
