@@ -217,6 +217,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, mut messages: NewM
         }
         _ => None,
     };
+    leave_out_forgotten(connection, &mut messages).await?;
     let new = insert_rows(connection, &messages, occurrence).await?;
     if let (Some(occurrence), Making::Renewal | Making::Next) = (occurrence, messages.making) {
         take_over_words(connection, occurrence).await?;
@@ -230,6 +231,25 @@ pub(super) async fn insert(connection: &mut SqliteConnection, mut messages: NewM
         advance_job(connection, job, Some(nominal), publish).await?;
     }
     Ok(new)
+}
+
+/// Who was forgotten while messages were made for them gets none.
+async fn leave_out_forgotten(connection: &mut SqliteConnection, messages: &mut NewMessages) -> Result<(), StoreError> {
+    let places: Vec<i64> = messages.rows.iter().filter_map(|row| row.place).collect();
+    let Some(audience) = messages.audience.filter(|_| !places.is_empty()) else { return Ok(()) };
+    let gone: Vec<i64> = sqlx::query_scalar(
+        "SELECT value FROM json_each(?2)
+         WHERE NOT EXISTS (SELECT 1 FROM recipients WHERE audience = ?1 AND place = value)",
+    )
+    .bind(audience)
+    .bind(serde_json::json!(places).to_string())
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::database("look whether somebody was forgotten"))?;
+    if !gone.is_empty() {
+        messages.rows.retain(|row| row.place.is_none_or(|place| !gone.contains(&place)));
+    }
+    Ok(())
 }
 
 /// Somebody called the campaign off while its messages were made: each has its row all the same.

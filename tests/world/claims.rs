@@ -292,9 +292,16 @@ async fn nothing_overdue(world: &World, connection: &mut SqliteConnection) -> Br
                   AND p.reason IS NOT 'replaced' AND p.state = 'sent'))",
     )
     .bind(world.now.0 - 25_000)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .unwrap();
+    // What is more pressing than anything else may be typed to without end, where each occurrence replaces the one before.
+    let pressing: Vec<(String, String)> =
+        sqlx::query_as("SELECT hex(id), instance FROM messages WHERE class IN ('urgent', 'reminder')")
+            .fetch_all(connection)
+            .await
+            .unwrap();
+    let pressing: HashMap<MessageId, String> = pressing.into_iter().map(|(hex, i)| (id(&hex), i)).collect();
     let lately = world.now - Millis(15_000);
     let mut broken = Broken::new();
     for row in &rows {
@@ -303,6 +310,7 @@ async fn nothing_overdue(world: &World, connection: &mut SqliteConnection) -> Br
         // An account that was down is asked again some seconds later.
         let sent = |e: &&crate::machine::Entry| match &e.fact {
             Fact::Left { id, .. } => e.at > lately && through(id),
+            Fact::Typing(id) => e.at > lately && pressing.get(id) == Some(&instance),
             Fact::Answered(id, "instance_down") => e.at > lately - Millis(15_000) && through(id),
             _ => false,
         };
