@@ -33,6 +33,8 @@ struct Mark {
     revision: i64,
     contents: Vec<i64>,
     open: Vec<OpenOccurrence>,
+    /// Those that take nobody any more included: one that passes its gate late may hold who left meanwhile.
+    visible: Vec<OpenOccurrence>,
 }
 
 /// See the [module](self).
@@ -72,9 +74,10 @@ impl LiveLists {
             let Some(live) = &stored.job.live else { continue };
             // Without its list it keeps who it has.
             let Some(list) = self.store.find_list(&live.list).await? else { continue };
-            let open = self.open(&stored, now).await?;
+            let visible = self.store.occurrences_to_join(&name).await?;
+            let open = open(&stored, visible.clone(), now);
             let (audience, revision, contents) = (stored.audience, list.revision, stored.contents.clone());
-            let mark = Mark { audience, revision, contents, open };
+            let mark = Mark { audience, revision, contents, open, visible };
             let before = self.seen.get(&name);
             if before == Some(&mark) {
                 continue;
@@ -206,18 +209,14 @@ impl LiveLists {
             }
         }
     }
+}
 
-    /// The occurrences that still take recipients: those to come, and of a job that does not recur the latest that has.
-    async fn open(&self, stored: &StoredJob, now: Timestamp) -> Result<Vec<OpenOccurrence>, StoreError> {
-        let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
-        let schedule = &stored.job.schedule;
-        let is_of_schedule = |o: &OpenOccurrence| {
-            schedule.next_after(o.nominal - Millis(1), stored.first_applied_at, &zone) == Some(o.nominal)
-        };
-        let mut open = self.store.occurrences_to_join(&stored.job.name).await?;
-        open.retain(is_of_schedule);
-        let latest = open.iter().find(|o| o.nominal <= now).copied().filter(|_| !schedule.recurs());
-        open.retain(|o| o.nominal > now || Some(*o) == latest);
-        Ok(open)
-    }
+/// The occurrences that still take recipients: those to come, and of a job that does not recur the latest that has.
+fn open(stored: &StoredJob, mut visible: Vec<OpenOccurrence>, now: Timestamp) -> Vec<OpenOccurrence> {
+    let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
+    let schedule = &stored.job.schedule;
+    visible.retain(|o| schedule.next_after(o.nominal - Millis(1), stored.first_applied_at, &zone) == Some(o.nominal));
+    let latest = visible.iter().find(|o| o.nominal <= now).copied().filter(|_| !schedule.recurs());
+    visible.retain(|o| o.nominal > now || Some(*o) == latest);
+    visible
 }
