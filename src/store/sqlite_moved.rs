@@ -63,12 +63,20 @@ async fn carry_holds(
         return Ok(());
     }
     let (next, _) = occurrence(connection, job, after, false).await?;
-    sqlx::query(include_str!("sql/carry_holds.sql"))
-        .bind(from)
-        .bind(next)
-        .execute(connection)
-        .await
-        .map_err(StoreError::database("keep whom a person keeps waiting"))?;
+    for statement in [
+        include_str!("sql/carry_holds.sql"),
+        // Of messages that are not made yet.
+        "INSERT INTO kept_words (occurrence, chat, step, reason, due_at)
+         SELECT ?2, k.chat, k.step, k.reason, NULL FROM kept_words AS k WHERE k.occurrence = ?1 AND k.due_at IS NULL
+         ON CONFLICT DO NOTHING",
+    ] {
+        sqlx::query(statement)
+            .bind(from)
+            .bind(next)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::database("keep whom a person keeps waiting"))?;
+    }
     Ok(())
 }
 
