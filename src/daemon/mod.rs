@@ -24,7 +24,7 @@ use crate::domain::id::InstanceName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::feed::Feed;
 use crate::gateway::{self, Gateway};
-use crate::intake::{self, AppliedFile, IntakeError};
+use crate::intake::{AppliedFile, IntakeError};
 use crate::recall::Recaller;
 use crate::receipts::Receipts;
 use crate::sandbox::scenario::Scenario;
@@ -181,17 +181,7 @@ pub async fn run(mut options: DaemonOptions) -> Result<RunEnd, DaemonError> {
     }
     store.say_served(&instances.iter().map(|i| i.name.clone()).collect::<Vec<_>>()).await?;
     store.finish_replacing(clock::now()).await?;
-    if let Some(settings) = &mut options.settings {
-        let jobs = std::mem::take(&mut settings.jobs);
-        let how = (options.prune, options.revision);
-        match intake::apply_file(&store, settings, jobs, how, clock::now()).await {
-            Err(e) if e.is_outdated() => {
-                tracing::warn!("{e}; the file is read again");
-                reading::apply(&options, &store).await?;
-            }
-            applied => tell_applied(&applied?, options.prune),
-        }
-    }
+    reading::apply_first(&mut options, &store).await?;
     tracing::info!(zones = clock::zones_version(), "time zones");
     zones::settle(&store, clock::now()).await?;
     let parts = Parts { store: Arc::clone(&store), instances, accounts, stop: stop.clone() };

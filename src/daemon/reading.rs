@@ -7,6 +7,23 @@ use crate::intake::{self, AppliedFile, IntakeError, READINGS};
 use crate::store::{InstanceRow, SqliteStore, StoreError};
 use crate::zones;
 
+/// Applies the jobs file as it was read before the database was opened, and reads it again where that is outdated.
+pub(super) async fn apply_first(options: &mut DaemonOptions, store: &SqliteStore) -> Result<(), DaemonError> {
+    let Some(settings) = &mut options.settings else { return Ok(()) };
+    let jobs = std::mem::take(&mut settings.jobs);
+    let how = (options.prune, options.revision);
+    match intake::apply_file(store, settings, jobs, how, clock::now()).await {
+        Err(e) if e.is_outdated() => {
+            tracing::warn!("{e}; the file is read again");
+            apply(options, store).await
+        }
+        applied => {
+            tell_applied(&applied?, options.prune);
+            Ok(())
+        }
+    }
+}
+
 /// Reads the jobs file anew and applies its jobs. A file with errors changes nothing.
 pub(super) async fn reload(options: &DaemonOptions, store: &SqliteStore) {
     clock::forget_zones();
