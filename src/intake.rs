@@ -100,9 +100,13 @@ pub enum IntakeError {
 }
 
 impl IntakeError {
-    /// Whether what was read is not what is there any more: the jobs, or the recipients, were changed meanwhile.
+    /// Whether what was read is not what is there any more: the jobs, or the recipients, were changed meanwhile, or a clock that was
+    /// set ahead had another command give up what this one stored.
     pub fn is_outdated(&self) -> bool {
-        matches!(self, IntakeError::Config(_) | IntakeError::Store(StoreError::Overtaken))
+        matches!(
+            self,
+            IntakeError::Config(_) | IntakeError::Store(StoreError::Overtaken | StoreError::AudienceAbandoned)
+        )
     }
 }
 

@@ -187,6 +187,17 @@ fn who_is_held_waits_on_and_a_paused_campaign_stays_paused_when_the_file_moves_i
     assert_eq!(moved("491701234001")["reason"], "held_by_person");
     assert_eq!(moved("491701234002")["state"], "scheduled");
     assert_eq!(bench.json(&["campaign", "show", "news"])["state"], "paused");
+    // Who resumes it where it is now has resumed it, also when the file names the first instant again.
+    assert!(bench.run(&["campaign", "resume", "news"]).status.success());
+    bench.write("jobs.yaml", &news("2099-01-01T00:00"));
+    assert!(bench.run(&["job", "apply", "jobs.yaml", "--sandbox"]).status.success());
+    until("it is back", LIMIT, || {
+        bench
+            .messages()
+            .iter()
+            .any(|m| m["state"] == "scheduled" && m["due_at"].as_str().unwrap().starts_with("2099-01"))
+    });
+    assert_eq!(bench.json(&["campaign", "show", "news"])["state"], "scheduled");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) async fn carry_words(
     let served = |after: Timestamp| after > now - SERVED_UNTIL;
     for (before, after) in moved.into_iter().filter(|(before, after)| before != after && served(*after)) {
         carry_holds(connection, job, (before, after)).await?;
-        carry_pause(connection, job, (before, after), now).await?;
+        carry_pause(connection, job, (before, after)).await?;
     }
     Ok(())
 }
@@ -80,25 +80,23 @@ async fn carry_holds(
     Ok(())
 }
 
-/// The pause stays with what is being typed of the one before, too.
+/// The pause stays with what is being typed of the one before, too. Where that was paused and goes on by a person's word, so does the
+/// one after, also where that had been paused when the file named it before.
 async fn carry_pause(
     connection: &mut SqliteConnection,
     job: &str,
     (before, after): (Timestamp, Timestamp),
-    now: Timestamp,
 ) -> Result<(), StoreError> {
     let of = |nominal| PauseScope::Campaign(CampaignName { job: job.to_owned(), nominal }).parts();
     let ((scope, from), (_, to)) = (of(before), of(after));
     sqlx::query(
         "INSERT INTO pauses (scope, name, note, since, until)
-         SELECT scope, ?3, note, since, until FROM pauses
-         WHERE scope = ?1 AND name = ?2 AND (until IS NULL OR until > ?4)
-         ON CONFLICT DO NOTHING",
+         SELECT scope, ?3, note, since, until FROM pauses WHERE scope = ?1 AND name = ?2
+         ON CONFLICT (scope, name) DO UPDATE SET note = excluded.note, since = excluded.since, until = excluded.until",
     )
     .bind(scope)
     .bind(from)
     .bind(to)
-    .bind(now.0)
     .execute(connection)
     .await
     .map_err(StoreError::database("keep a campaign paused"))?;
