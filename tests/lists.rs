@@ -457,6 +457,41 @@ fn who_leaves_a_live_list_and_comes_back_before_it_begins_is_written_to_once() {
 }
 
 #[test]
+fn who_is_taken_in_after_their_sequence_broke_off_waits_for_nothing() {
+    let file = |to: &str, steps: &str| {
+        format!(
+            "version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox }} }}\njobs:\n  drip: {{ in: 500ms, to: {to}, \
+             typing: off, messages: [{{ text: one }}, {{ after: 3s, text: two }}, {{ after: 1s, text: three }}{steps}] }}\n"
+        )
+    };
+    let bench = Bench::new();
+    bench.write("jobs.yaml", &file("[\"201000000001\", \"201000000002\"]", ""));
+    let _daemon = bench.start_sandboxed("acks: { levels: [] }\n");
+    until("the daemon is ready", LIMIT, || bench.log().contains(" ready ms="));
+    let of = |chat: &str| {
+        let all = bench.json(&["list", "--job", "drip", "--to", chat, "--limit", "1000"])["messages"].clone();
+        let mut all = all.as_array().unwrap().clone();
+        all.sort_by_key(|m| (m["due_at"].to_string(), m["id"].to_string()));
+        all.iter().map(|m| format!("{} {}", m["state"].as_str().unwrap(), m["reason"])).collect::<Vec<_>>()
+    };
+    until("the first is sent", LIMIT, || sent(&bench, "drip", "201000000001") == 1);
+    bench.json(&["contact", "suppress", "201000000001"]);
+    let broken_off = ["sent null", "skipped \"opted_out\"", "skipped \"sequence\""];
+    until("the rest is skipped", LIMIT, || of("201000000001") == broken_off);
+    bench.json(&["contact", "unsuppress", "201000000001"]);
+    // The job follows a list now, which they are not in, and has another step.
+    join(&bench, "customers", &[("201000000002", "Rome")]);
+    bench.write("jobs.yaml", &file("{ list: customers, live: true }", ", { after: 1s, text: four }"));
+    bench.json(&["job", "apply", "jobs.yaml", "--sandbox"]);
+    until("who is in it has all of it", LIMIT, || sent(&bench, "drip", "201000000002") == 4);
+    join(&bench, "customers", &[("201000000001", "Rome")]);
+    until("they are taken in", LIMIT, || bench.log().contains("they joined the list"));
+    let waits = |row: &String| row.starts_with("scheduled");
+    assert!(!of("201000000001").iter().any(waits), "{:?}", of("201000000001"));
+    assert_eq!(sent(&bench, "drip", "201000000001"), 1);
+}
+
+#[test]
 fn a_followed_list_is_followed_to_the_end_however_often_the_daemon_dies_over_it() {
     let kills = std::env::var("KILLS").ok().and_then(|v| v.parse::<i64>().ok()).unwrap_or(6);
     let seed = std::env::var("SEED").ok().and_then(|v| v.parse().ok()).unwrap_or(3);

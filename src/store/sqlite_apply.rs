@@ -1,6 +1,6 @@
 //! Guarded changes of state, batched: one statement however many messages.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
@@ -133,13 +133,26 @@ async fn break_sequences(connection: &mut SqliteConnection, done: &[&Change]) ->
 async fn skip_behind_ended(connection: &mut SqliteConnection, changes: &[Change]) -> Result<(), StoreError> {
     let moved: Vec<&Change> = changes.iter().filter(|c| matches!(c.facts, Facts::Moved { .. })).collect();
     let Some(at) = moved.first().map(|c| c.at) else { return Ok(()) };
-    let ids: Vec<Value> = moved.iter().map(|c| json!(hex(c.id))).collect();
+    skip_these_behind_ended(connection, moved.iter().map(|c| (hex(c.id), "scheduled")).collect(), at).await
+}
+
+/// Skips those of these waiting messages (their ids, and the states they are in) that follow one which ended without going out.
+pub(super) async fn skip_these_behind_ended(
+    connection: &mut SqliteConnection,
+    these: BTreeMap<String, &'static str>,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let ids: Vec<&String> = these.keys().collect();
     let behind: Vec<(String, String)> = sqlx::query_as(include_str!("sql/behind_ended.sql"))
-        .bind(Value::Array(ids).to_string())
+        .bind(json!(ids).to_string())
         .fetch_all(&mut *connection)
         .await
         .map_err(StoreError::database("look whether a sequence ended"))?;
-    skip(connection, behind.into_iter().map(|(id, _)| (id, "scheduled".to_owned())).collect(), at).await
+    let with_state = |(id, _): (String, String)| {
+        let state = these.get(&id).copied().unwrap_or("scheduled").to_owned();
+        (id, state)
+    };
+    skip(connection, behind.into_iter().map(with_state).collect(), at).await
 }
 
 /// Skips waiting messages (their ids, and the states they are in) whose sequence ended, with a word in their timelines.

@@ -11,7 +11,7 @@ use crate::domain::message::{Change, Facts, Verdict};
 use crate::domain::recipient::Chat;
 use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::Timestamp;
-use crate::store::sqlite_apply::hex;
+use crate::store::sqlite_apply::{hex, skip_these_behind_ended};
 use crate::store::sqlite_audience::{LEFT, STANDS, insert_recipients};
 use crate::store::sqlite_claim::{get, id, read_vars};
 use crate::store::sqlite_insert::insert_rows;
@@ -352,6 +352,11 @@ async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<Opti
     for (occurrence, messages) in joined.messages.iter().filter(|(o, _)| open.contains(o)) {
         make_room(&mut *connection, *occurrence, messages).await?;
         new += insert_rows(&mut *connection, messages, Some(*occurrence)).await?;
+        if messages.steps > 1 {
+            // Who had some of it before may have ended a sequence that goes on now.
+            let made = messages.rows.iter().map(|m| (hex(m.id), m.state.name())).collect();
+            skip_these_behind_ended(&mut *connection, made, messages.now).await?;
+        }
         take_over_words(&mut *connection, *occurrence).await?;
         let first = messages.rows.iter().filter(|m| m.step <= 0 && !joined.returning.contains(&m.chat)).count();
         *raised.entry(*occurrence).or_default() += first;
