@@ -136,7 +136,7 @@ impl LiveLists {
             let page = self.store.joiners(list, stored.audience, &after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(true) };
             after = last.chat.as_str().to_owned();
-            let meant: Vec<(i64, Recipient)> = (place..).zip(page.into_iter().filter_map(|r| reader.read(r))).collect();
+            let meant: Vec<(i64, Recipient)> = (place..).zip(meant(job, &mut reader, page)).collect();
             place += i64::try_from(meant.len()).unwrap_or(0);
             let mut messages = 0;
             for part in meant.chunks(AT_ONCE) {
@@ -209,6 +209,30 @@ impl LiveLists {
             }
         }
     }
+}
+
+/// Those of them whom a job means. Of whom that cannot be said does not join; that is told, not passed over.
+fn meant(job: &str, reader: &mut Joiners, page: Vec<Recipient>) -> Vec<Recipient> {
+    let mut untold = (0_u64, None);
+    let mut read = |recipient: Recipient| {
+        let chat = recipient.chat.clone();
+        reader.read(recipient).unwrap_or_else(|e| {
+            untold.0 += 1;
+            untold.1.get_or_insert((chat, e));
+            None
+        })
+    };
+    let meant = page.into_iter().filter_map(&mut read).collect();
+    if let (people, Some((chat, error))) = untold {
+        tracing::error!(
+            job,
+            people,
+            %chat,
+            %error,
+            "they do not join: what is known of them does not fit its condition. Correct it by `contact import`, or its file"
+        );
+    }
+    meant
 }
 
 /// The occurrences that still take recipients: those to come, and of a job that does not recur the latest that has.

@@ -2,7 +2,7 @@
 
 use crate::config::whereabouts::Whereabouts;
 use crate::domain::job::Job;
-use crate::domain::selection::Selection;
+use crate::domain::selection::{Selection, SelectionError};
 use crate::domain::time::Timestamp;
 use crate::store::Recipient;
 
@@ -25,16 +25,19 @@ impl Joiners {
         Some(Joiners { selection, whereabouts })
     }
 
-    /// A recipient as the job writes to it, if the job means it. One of whom that cannot be said is not meant.
-    pub fn read(&mut self, mut recipient: Recipient) -> Option<Recipient> {
+    /// A recipient as the job writes to it, if the job means it.
+    ///
+    /// # Errors
+    /// [`SelectionError`] where that cannot be said, as of a word that is compared with a number.
+    pub fn read(&mut self, mut recipient: Recipient) -> Result<Option<Recipient>, SelectionError> {
         if let Some(selection) = &self.selection
-            && !selection.takes(&recipient.vars).unwrap_or(false)
+            && !selection.takes(&recipient.vars)?
         {
-            return None;
+            return Ok(None);
         }
         if let Some(w) = &mut self.whereabouts {
             w.fill_in(&recipient.chat, &mut recipient.vars);
         }
-        Some(recipient)
+        Ok(Some(recipient))
     }
 }

@@ -81,7 +81,7 @@ impl Recipients {
     /// A [`Finding`] when the file cannot be read any more, or no longer says what was checked.
     pub fn for_each(&self, mut each: impl FnMut(Recipient)) -> Result<(), Finding> {
         let mut print = Fingerprint::default();
-        self.read(&mut BTreeSet::new(), &mut self.whereabouts.clone(), &mut |_, recipient| {
+        self.read(&mut None, &mut self.whereabouts.clone(), &mut |_, recipient| {
             let recipient = recipient?;
             print.add(&recipient);
             each(recipient);
@@ -96,10 +96,10 @@ impl Recipients {
     }
 
     /// Hands the recipients that are meant to `each`, with their lines, and what is wrong with the others. Where only some are
-    /// meant, `names` gathers the variables that any of them has.
+    /// meant, `known` gathers the variables that any of them has.
     fn read(
         &self,
-        names: &mut BTreeSet<String>,
+        known: &mut Option<BTreeSet<String>>,
         whereabouts: &mut Option<Whereabouts>,
         each: &mut dyn FnMut(u64, Result<Recipient, Finding>) -> Result<(), Finding>,
     ) -> Result<(), Finding> {
@@ -109,8 +109,9 @@ impl Recipients {
                 Err(finding) => return each(line, Err(finding)),
             };
             if let Some(selection) = &self.selection {
-                if !recipient.vars.keys().all(|name| names.contains(name)) {
-                    names.extend(recipient.vars.keys().cloned());
+                let known = known.get_or_insert_default();
+                if !recipient.vars.keys().all(|name| known.contains(name)) {
+                    known.extend(recipient.vars.keys().cloned());
                 }
                 match selection.takes(&recipient.vars) {
                     Ok(true) => {}
@@ -288,8 +289,8 @@ impl Reading<'_> {
         let mut all = Recipients { source, size: 0, fingerprint: Vec::new(), selection, whereabouts: None, only_of };
         let mut met = Met::default();
         let (mut print, mut errors, mut size) = (Fingerprint::default(), Vec::new(), 0);
-        let mut names = BTreeSet::new();
-        let read = all.read(&mut names, &mut learned, &mut |line, recipient| {
+        let mut known = None;
+        let read = all.read(&mut known, &mut learned, &mut |line, recipient| {
             let recipient = match recipient {
                 Ok(recipient) => recipient,
                 Err(finding) => {
@@ -313,8 +314,10 @@ impl Reading<'_> {
         });
         if let Err(finding) = &read {
             errors.push(finding.clone());
+        } else if let Some(finding) = self.unknown(node, &all, known.as_ref()) {
+            errors.push(finding);
         } else if size == 0 && errors.is_empty() {
-            errors.push(self.nobody(node, &all, &names));
+            errors.push(self.nobody(node, &all));
         }
         if all.only_of.is_some() && read.is_ok() {
             // Who is in it may change while it is followed: that keeps no file from being applied.
@@ -339,14 +342,22 @@ impl Reading<'_> {
         clean.then_some(all)
     }
 
-    fn nobody(&self, node: &Node, all: &Recipients, names: &BTreeSet<String>) -> Finding {
+    /// The first name of a condition that none of those who were read has: nobody can have meant it. Where nobody was read
+    /// nothing can be told.
+    fn unknown(&self, node: &Node, all: &Recipients, known: Option<&BTreeSet<String>>) -> Option<Finding> {
+        let (selection, known) = (all.selection.as_ref()?, known?);
+        let name = selection.names().find(|name| !known.contains(*name))?;
+        let message = format!("the condition \"{}\" names '{name}', which nobody has", selection.text());
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let hint = if known.is_empty() { "nothing is known of anybody".to_owned() } else { suggest(name, &known) };
+        Some(self.finding(node.line, node.column, message, Some(hint)))
+    }
+
+    fn nobody(&self, node: &Node, all: &Recipients) -> Finding {
         match (&all.selection, &all.source) {
             (Some(selection), _) => {
                 let message = format!("the condition \"{}\" takes nobody", selection.text());
-                let known: Vec<&str> = names.iter().map(String::as_str).collect();
-                let unknown = selection.names().find(|name| !names.contains(*name));
-                let hint = unknown.map(|name| format!("nobody has '{name}'; {}", suggest(name, &known)));
-                self.finding(node.line, node.column, message, hint)
+                self.finding(node.line, node.column, message, None)
             }
             (None, Source::List(list)) => {
                 let hint = format!("onthedot contact import FILE --list {}", list.name);
