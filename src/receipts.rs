@@ -226,7 +226,7 @@ impl Sorted {
     fn hear(&mut self, inbox: &Inbox, heard: Heard, now: Timestamp) {
         let Heard { instance, chat, lid, gateway_id, text, at } = heard;
         // In a group somebody speaks for himself only.
-        let verdict = inbox.keywords.read(&text).filter(|_| !chat.as_str().ends_with("@g.us"));
+        let verdict = inbox.keywords.read(&text).filter(|_| chat.is_of_two());
         if let Some(verdict) = verdict {
             tracing::info!(gateway_id, "somebody opted {}", verdict.name());
         }
@@ -275,6 +275,7 @@ fn sort(name: &InstanceName, inbox: &Inbox, events: Vec<HookEvent>, now: Timesta
                 tracing::info!(gateway_id, "ack: {}", ack.name());
                 sorted.acks.push(AckNews { instance, gateway_id, participant, ack, at: now, source: "webhook" });
             }
+            HookEvent::Reply { chat, .. } if chat.is_channel() => sorted.others.push("message of a channel".to_owned()),
             HookEvent::Reply { chat, lid, gateway_id, text, at } => {
                 let gateway_id = gateway_id.unwrap_or_else(|| derived_id(&chat, &text, at.unwrap_or(now)));
                 sorted.hear(inbox, Heard { instance, chat, lid, gateway_id, text, at }, now);

@@ -187,15 +187,33 @@ fn an_opt_out_counts_under_every_name_that_its_chat_has() {
 #[test]
 fn an_opt_out_of_nobody_who_can_be_named_is_loud_and_counted() {
     let (bench, _daemon) = begin("");
-    for (n, from) in ["status@broadcast", "0170 1234567", "", "Ada"].iter().enumerate() {
+    for (n, from) in ["1203@broadcasting", "0170 1234567", "", "Ada"].iter().enumerate() {
         assert_eq!(bench.post_hook("shop", &said(from, &format!("A{n}"), "STOP", Some(now_s()))), 200, "{from}");
     }
     assert!(bench.json(&["contact", "list", "--suppressed"])["suppressed"].as_array().unwrap().is_empty());
     assert_eq!(bench.json(&["stats"])["ignored_webhooks"], 4);
     let loud = || bench.log().lines().filter(|l| l.contains("ERROR") && l.contains("nobody is suppressed")).count();
     until("it is told", LIMIT, || loud() == 4);
-    bench.post_hook("shop", &said("status@broadcast", "B", "hello", Some(now_s())));
+    bench.post_hook("shop", &said("Ada", "B", "hello", Some(now_s())));
     assert_eq!((bench.json(&["stats"])["ignored_webhooks"].as_i64(), loud()), (Some(5), 4));
+}
+
+#[test]
+fn who_says_stop_to_everybody_has_not_opted_out_and_is_not_answered() {
+    let (bench, _daemon) = begin("\n  news: { in: 1h, to: \"120363025246125486@newsletter\", text: hi }");
+    for (n, from) in ["status@broadcast", "120363025246125486@newsletter", "120363025246125487@g.us"].iter().enumerate()
+    {
+        assert_eq!(bench.post_hook("shop", &said(from, &format!("A{n}"), "STOP", Some(now_s()))), 200, "{from}");
+    }
+    assert!(bench.json(&["contact", "list", "--suppressed"])["suppressed"].as_array().unwrap().is_empty());
+    assert_eq!(bench.post_hook("shop", &said("201000000001@c.us", "B", "STOP", Some(now_s()))), 200);
+    until("a person is answered", LIMIT, || {
+        bench.json(&["list", "--to", "201000000001"])["messages"].as_array().unwrap().len() == 1
+    });
+    let all = bench.json(&["list"])["messages"].as_array().unwrap().clone();
+    assert_eq!(all.len(), 2, "nobody else is: {all:?}");
+    assert_eq!(bench.json(&["stats"])["ignored_webhooks"], 2, "a group's message counts as an answer");
+    assert!(!bench.log().contains("nobody is suppressed"), "{}", bench.log());
 }
 
 /// A message with a payload of its own.

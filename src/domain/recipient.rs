@@ -24,6 +24,16 @@ impl Chat {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is a chat of two, with one person, and neither a group nor a channel.
+    pub fn is_of_two(&self) -> bool {
+        self.0.ends_with("@c.us") || self.0.ends_with("@lid")
+    }
+
+    /// Whether it is a channel: what is written there is written to everybody by whoever keeps it.
+    pub fn is_channel(&self) -> bool {
+        self.0.ends_with("@newsletter")
+    }
 }
 
 impl fmt::Display for Chat {

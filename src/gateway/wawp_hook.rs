@@ -45,6 +45,7 @@ fn event(value: &Value) -> Option<HookEvent> {
     if matches!(name, "message" | "message.any") {
         return match payload.get("fromMe") {
             Some(Value::Bool(true)) => echo(payload).or_else(other),
+            Some(Value::Bool(false)) if is_status(payload) => Some(HookEvent::Other { event: "status".to_owned() }),
             Some(Value::Bool(false)) => Some(reply(payload).unwrap_or_else(|why| stray(payload, why))),
             _ => Some(stray(payload, "their message does not say whether this account wrote it".to_owned())),
         };
@@ -78,6 +79,11 @@ fn reply(payload: &Value) -> Result<HookEvent, String> {
         (from, None)
     };
     Ok(HookEvent::Reply { chat, lid, gateway_id: id_of(payload), text: body(payload), at: instant(payload) })
+}
+
+/// Whether somebody shows their status to all who know them, which is said to nobody.
+fn is_status(payload: &Value) -> bool {
+    payload.get("from").and_then(address).is_some_and(|from| from.trim().to_ascii_lowercase().ends_with("@broadcast"))
 }
 
 /// The bare id of a message, whether it is told as a text or within an object.
@@ -190,13 +196,16 @@ mod tests {
     #[test]
     fn a_message_of_nobody_who_could_be_written_to_is_stray_and_never_kept_under_another_name() {
         for payload in [
-            json!({"id": "false_x_3A", "from": "status@broadcast", "fromMe": false, "body": "stop"}),
             json!({"id": "false_x_3A", "from": "", "fromMe": false, "body": "stop"}),
             json!({"id": "false_x_3A", "from": {"_serialized": "1"}, "fromMe": false, "body": "stop"}),
             json!({"id": "false_x_3A", "from": "201234567890@c.us", "body": "stop"}),
         ] {
             let HookEvent::Stray { text, why } = one("message", &payload) else { panic!("{payload}") };
             assert!(text == "stop" && !why.is_empty(), "{payload}");
+        }
+        for status in ["status@broadcast", " STATUS@Broadcast"] {
+            let payload = json!({"id": "false_x_3A", "from": status, "fromMe": false, "body": "stop"});
+            assert_eq!(one("message", &payload), HookEvent::Other { event: "status".into() }, "it is said to nobody");
         }
         let echo = json!({"id": "true_status@broadcast_3EB0", "fromMe": true});
         assert!(matches!(one("message.any", &echo), HookEvent::Other { .. }));
