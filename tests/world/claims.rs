@@ -314,7 +314,12 @@ async fn nothing_overdue(world: &World, connection: &mut SqliteConnection) -> Br
             Fact::Answered(id, "instance_down") => e.at > lately - Millis(15_000) && through(id),
             _ => false,
         };
-        if world.log.iter().find(sent).is_none() && world.can_send() {
+        // One that has sent all that its rate allows waits until the minute has passed. What came back unsent does not count.
+        let minute = world.now - Millis(60_000);
+        let of_the_minute = |e: &&crate::machine::Entry| matches!(&e.fact, Fact::Answered(id, how) if e.at > minute && *how != "not_sent" && through(id));
+        let is_spent =
+            world.file.rate_of(&instance).is_some_and(|most| world.log.iter().filter(of_the_minute).count() >= most);
+        if world.log.iter().find(sent).is_none() && world.can_send() && !is_spent {
             let (hex, wake): (String, i64) = (row.get(0), row.get(2));
             let reason: Option<String> = row.get(5);
             broken.push(format!(

@@ -9,6 +9,9 @@ use crate::dice::Dice;
 /// Chats that are written to.
 pub(crate) const CHATS: usize = 6;
 
+/// Messages that an account with a rate may send within a minute.
+const RATE: usize = 60;
+
 /// The list that jobs follow.
 pub(crate) const LIST: &str = "customers";
 
@@ -69,7 +72,7 @@ impl File {
         let pacing = [(); 2].map(|()| match dice.roll(0, 5) {
             0 => "pacing: { concurrency: 1 }, ".to_owned(),
             1 => "pacing: { gap: 500ms..2s }, ".to_owned(),
-            2 => "pacing: { rate: 60/min, concurrency: 2 }, ".to_owned(),
+            2 => format!("pacing: {{ rate: {RATE}/min, concurrency: 2 }}, "),
             _ => String::new(),
         });
         let mut file = File { jobs: Vec::new(), pacing, versions: 0 };
@@ -139,6 +142,12 @@ impl File {
                 _ => job.hold = !job.hold && !matches!(job.when, When::Cron(_) | When::Every(_)),
             }
         }
+    }
+
+    /// How many messages an account may send within a minute, where there is a limit.
+    pub(crate) fn rate_of(&self, instance: &str) -> Option<usize> {
+        let pacing = &self.pacing[usize::from(instance != "shop")];
+        pacing.contains("rate").then_some(RATE)
     }
 
     pub(crate) fn text(&self) -> String {
