@@ -358,3 +358,46 @@ fn sending_cancelling_and_looking_work_from_the_database_alone() {
     );
     drop(daemon);
 }
+
+#[test]
+fn a_pause_of_no_length_is_refused_and_pauses_nothing() {
+    let bench = Bench::new();
+    bench.write(
+        "jobs.yaml",
+        &format!("{HEAD}jobs: {{ a: {{ at: 2099-01-01T10:00, to: \"201000000001\", text: hi }} }}\n"),
+    );
+    assert!(bench.run(&["run", "jobs.yaml", "--sandbox", "--listen", "off", "--until-idle=1s"]).status.success());
+    for span in ["0s", "0ms", "0d0h", "-5s"] {
+        let said = bench.run(&["pause", "--for", span]);
+        assert_eq!(said.status.code(), Some(2), "{span}");
+        assert!(String::from_utf8_lossy(&said.stderr).contains("--for: "), "{span}");
+    }
+    assert_eq!(bench.run(&["pause", "--for", "1ms", "--dry-run"]).status.code(), Some(0));
+    assert_eq!(bench.json(&["resume"])["resumed"], false, "nothing is paused");
+}
+
+#[test]
+fn what_would_be_applied_is_told_as_a_document_where_one_is_asked_for() {
+    let bench = Bench::new();
+    bench.write(
+        "jobs.yaml",
+        &format!("{HEAD}jobs: {{ a: {{ at: 2099-01-01T10:00, to: \"201000000001\", text: hi }} }}\n"),
+    );
+    let told = bench.json(&["run", "jobs.yaml", "--sandbox", "--dry-run"]);
+    assert_eq!((told["ok"].as_bool(), told["jobs"][0]["name"].as_str()), (Some(true), Some("a")), "{told}");
+    assert_eq!(told, bench.json(&["check", "jobs.yaml", "--sandbox"]), "`check` says the same");
+    let plain = bench.run(&["run", "jobs.yaml", "--sandbox", "--dry-run"]);
+    assert_eq!(String::from_utf8_lossy(&plain.stdout), "the file is fine: 1 job would be applied\n");
+}
+
+#[test]
+fn a_reminder_that_cannot_be_read_is_one_error_however_many_are_reminded() {
+    let bench = Bench::new();
+    let job = "jobs:\n  a:\n    event: 2099-01-01T10:00\n    remind: [-1d, soon]\n    \
+               to: [\"201000000001\", \"201000000002\"]\n    text: \"at {{ event | time }}\"\n";
+    bench.write("jobs.yaml", &format!("{HEAD}{job}"));
+    let said = bench.run(&["--json", "check", "jobs.yaml", "--sandbox"]);
+    let told: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let errors = told["errors"].as_array().unwrap();
+    assert_eq!((errors.len(), errors[0]["line"].as_i64()), (1, Some(6)), "{told}");
+}

@@ -284,6 +284,9 @@ async fn once_more(global: &Global, name: &str, only: &str, dry_run: bool, out: 
     let find = |word: &str| Unreached::ALL.iter().find(|(_, known)| *known == word).map(|(whom, _)| *whom);
     let words = only.split(',').map(str::trim).filter(|w| !w.is_empty());
     let only: Vec<Unreached> = words.map(|word| find(word).ok_or_else(|| wrong(word))).collect::<Result<_, _>>()?;
+    if only.is_empty() {
+        return Err(told(Exit::Usage, format!("--only names nobody; expected one or more of {known}")));
+    }
     let store = place::open(global, Opening::Beside).await?;
     let found = found(&store, name, clock::now()).await;
     let done = match &found {

@@ -42,12 +42,7 @@ pub(super) fn check(global: &Global, args: &CheckArgs, out: &Out) -> anyhow::Res
     let now = clock::now();
     match config::load(path, args.sandbox, place::lists(global).as_deref(), now) {
         Ok(settings) if out.json => {
-            let jobs: Vec<Value> = settings.jobs.iter().map(|j| job_json(j, now)).collect();
-            let warnings: Vec<Value> = settings.warnings.iter().map(finding_json).collect();
-            out.document(&json!({
-                "ok": true, "errors": [], "warnings": warnings, "zone": settings.zone,
-                "zones": clock::zones_version(), "jobs": jobs, "chores": chores_json(&settings, now),
-            }))?;
+            out.document(&document(&settings, now))?;
             Ok(Exit::Ok)
         }
         Ok(settings) => {
@@ -64,6 +59,16 @@ pub(super) fn check(global: &Global, args: &CheckArgs, out: &Out) -> anyhow::Res
         }
         Err(e) => Err(e.into()),
     }
+}
+
+/// What a file without errors says.
+pub(super) fn document(settings: &Settings, now: Timestamp) -> Value {
+    let jobs: Vec<Value> = settings.jobs.iter().map(|j| job_json(j, now)).collect();
+    let warnings: Vec<Value> = settings.warnings.iter().map(finding_json).collect();
+    json!({
+        "ok": true, "errors": [], "warnings": warnings, "zone": settings.zone,
+        "zones": clock::zones_version(), "jobs": jobs, "chores": chores_json(settings, now),
+    })
 }
 
 fn finding_json(f: &Finding) -> Value {

@@ -41,7 +41,7 @@ pub(super) struct ContactImportArgs {
     /// Import the good rows although some are bad: exit 4
     #[arg(long)]
     allow_partial: bool,
-    /// Where every bad row is written, as CSV
+    /// Where every bad row is written, as CSV: its line, its cell, what is wrong, and the row itself
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Check every row, store nothing
@@ -73,7 +73,7 @@ pub(super) async fn contact_import(global: &Global, args: ContactImportArgs, out
         Err(ImportError::Store(e)) => return Err(e.into()),
     };
     if let Some(path) = &args.report {
-        write_report(path, &done.flaws)?;
+        write_report(path, &args.file, &done.flaws)?;
     }
     tell(&args, &done, out)?;
     Ok(match done.bad {

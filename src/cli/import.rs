@@ -1,7 +1,8 @@
 //! `import`: many messages from a file, all or nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -19,7 +20,7 @@ use crate::domain::job::DEFAULT_MAX_LATENESS;
 use crate::domain::time::{Timestamp, parse_duration};
 use crate::import::{self, Import, ImportError, Imported};
 use crate::store::{Opening, SqliteStore, Store, StoredContent};
-use crate::table::Flaw;
+use crate::table::{Flaw, Table, harmless};
 
 /// Flaws shown on a terminal, and in the JSON document.
 const SHOWN: usize = 20;
@@ -62,7 +63,7 @@ pub(super) struct ImportArgs {
     /// Import the good rows although some are bad: exit 4
     #[arg(long)]
     allow_partial: bool,
-    /// Where every bad row is written, as CSV
+    /// Where every bad row is written, as CSV: its line, its cell, what is wrong, and the row itself
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Check every row, store nothing
@@ -85,7 +86,7 @@ pub(super) async fn import(global: &Global, args: ImportArgs, out: &Out) -> anyh
         }
     };
     if let Some(path) = &args.report {
-        write_report(path, &done.flaws)?;
+        write_report(path, &args.file, &done.flaws)?;
     }
     tell(&args, &done, out)?;
     Ok(match done.bad {
@@ -172,14 +173,24 @@ pub(super) fn country_of(code: Option<&str>) -> anyhow::Result<Option<Country>> 
     read.map_err(|e| told(Exit::Usage, format!("--country: {e}")))
 }
 
-pub(super) fn write_report(path: &PathBuf, flaws: &[Flaw]) -> anyhow::Result<()> {
+/// Writes what is wrong with rows, each beside the row as it stands in `of`.
+pub(super) fn write_report(path: &Path, of: &Path, flaws: &[Flaw]) -> anyhow::Result<()> {
     let unwritable =
         |e: std::io::Error| told(Exit::Failed, format!("the report {} cannot be written: {e}", path.display()));
     let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(unwritable)?);
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    writeln!(file, "line,column,message").map_err(unwritable)?;
+    let lines: BTreeSet<u64> = flaws.iter().map(|f| f.line).filter(|line| *line > 0).collect();
+    let mut rows = BTreeMap::new();
+    // Where the file is gone by now, the report still says what was wrong.
+    let read = Table::open(of).and_then(|table| table.as_they_stand(&lines, |line, row| drop(rows.insert(line, row))));
+    if let Err(e) = read {
+        tracing::warn!(error = %e, "the report lacks the rows themselves");
+    }
+    writeln!(file, "line,column,message,row").map_err(unwritable)?;
     for f in flaws {
-        writeln!(file, "{},{},{}", f.line, f.column, quoted(&f.message)).map_err(unwritable)?;
+        let row = rows.get(&f.line).map_or("", String::as_str);
+        writeln!(file, "{},{},{},{}", f.line, f.column, quoted(&f.message), quoted(&harmless(row)))
+            .map_err(unwritable)?;
     }
     file.flush().map_err(unwritable)
 }

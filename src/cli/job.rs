@@ -296,7 +296,8 @@ pub(super) async fn found(store: &SqliteStore, name: &str) -> anyhow::Result<Job
     if store.names_messages(name).await? {
         let help =
             format!("`onthedot list --job {name}` shows them, `job pause` and `cancel --job {name}` work on them");
-        return Err(told(Exit::NotFound, format!("'{name}' is no job but the name of imported messages; {help}")));
+        let what = "only messages that were imported under this name, or left by a job that was removed";
+        return Err(told(Exit::NotFound, format!("there is no job '{name}', {what}; {help}")));
     }
     let names = store.job_names().await?;
     if names.is_empty() {

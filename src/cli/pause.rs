@@ -7,7 +7,7 @@ use crate::cli::out::{Out, counted};
 use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::state::StateName;
-use crate::domain::time::{Timestamp, parse_duration};
+use crate::domain::time::{Millis, Timestamp, parse_duration};
 use crate::store::{Opening, Pause, PauseScope};
 
 /// How a pause ends and why it was made.
@@ -91,6 +91,12 @@ pub(super) async fn pause_scope(global: &Global, scope: PauseScope, how: PauseHo
     let now = clock::now();
     let until = match how.span.as_deref().map(parse_duration) {
         None => None,
+        Some(Ok(span)) if span <= Millis::ZERO => {
+            return Err(told(
+                Exit::Usage,
+                "--for: a pause of no length pauses nothing; such as 30m, or leave --for out",
+            ));
+        }
         Some(Ok(span)) => Some(now + span),
         Some(Err(e)) => return Err(told(Exit::Usage, format!("--for: {e}"))),
     };

@@ -7,9 +7,9 @@ use serde_json::json;
 use crate::cli::exit::{Exit, told};
 use crate::cli::live::{self, Live};
 use crate::cli::out::{Out, counted};
-use crate::cli::{Global, place, plan};
+use crate::cli::{Global, check, place, plan};
 use crate::clock;
-use crate::config;
+use crate::config::{self, Settings};
 use crate::daemon::{self, DaemonOptions, RunEnd, SandboxRun};
 use crate::domain::ack::Ack;
 use crate::domain::state::StateName;
@@ -81,9 +81,7 @@ pub(super) async fn run(global: &Global, args: RunArgs, out: &Out) -> anyhow::Re
         settings.warnings.iter().for_each(|w| out.note(&format!("warning: {w}")));
     }
     if args.dry_run {
-        let jobs = settings.as_ref().map_or(0, |s| s.jobs.len());
-        out.data(&format!("the file is fine: {} would be applied", counted(jobs, "job")))?;
-        return Ok(Exit::Ok);
+        return dry_run(settings.as_ref(), out);
     }
     let scenario = match &args.scenario {
         Some(path) => scenario_file::load(path)?,
@@ -119,6 +117,18 @@ pub(super) async fn run(global: &Global, args: RunArgs, out: &Out) -> anyhow::Re
         out.data(&summary(&end))?;
     }
     Ok(if end.idle && troubled(&end) { Exit::Partly } else { Exit::Ok })
+}
+
+/// Says what would be applied.
+fn dry_run(settings: Option<&Settings>, out: &Out) -> anyhow::Result<Exit> {
+    let jobs = settings.map_or(0, |s| s.jobs.len());
+    match settings {
+        Some(settings) if out.json => out.document(&check::document(settings, clock::now()))?,
+        None if out.json => out.document(&json!({ "ok": true, "jobs": [] }))?,
+        Some(_) => out.data(&format!("the file is fine: {} would be applied", counted(jobs, "job")))?,
+        None => out.data("no jobs file is named: what the database holds would run")?,
+    }
+    Ok(Exit::Ok)
 }
 
 /// A fresh database for a sandbox run that named none: what was tried out should not be found by the next try.

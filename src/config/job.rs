@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use crate::clock;
 use crate::config::InstanceSettings;
 use crate::config::content::Said;
+use crate::config::event::is_instant;
 use crate::config::follow;
 use crate::config::manner;
 use crate::config::read::{Map, Reading};
@@ -17,7 +18,6 @@ use crate::domain::follow::FollowUp;
 use crate::domain::id::InstanceName;
 use crate::domain::job::{Job, Manner};
 use crate::domain::recipient::Chat;
-use crate::domain::schedule::Schedule;
 use crate::domain::template::Moments;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::window::{Window, WindowZone};
@@ -84,7 +84,11 @@ impl Reading<'_> {
         let jitter = map.get("jitter").and_then(|n| self.duration_in(n, "jitter", Millis::ZERO, SPREAD_LIMIT));
         let pool = self.job_instances(&map, &what, around);
         let instance = pool.first().copied();
-        let event = schedule.as_ref().and_then(Schedule::event_at);
+        let event = match &schedule {
+            Some(schedule) => schedule.event_at(),
+            // What is wrong with it, or with its reminders, is told already: the texts that name it are not to blame.
+            None => map.get("event").is_some_and(is_instant).then_some(around.now),
+        };
         let moments = Moments { event, ..Moments::trial(around.now, zone) };
         let mut said = self.said(&map, &what, instance.map(|(_, kind)| *kind), &moments);
         if let Some((instance, kind)) = instance {

@@ -1,5 +1,7 @@
 //! CSV, as spreadsheets write it.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -115,6 +117,35 @@ pub(super) fn each(
     }
 }
 
+/// Hands the rows that begin on these lines to `each`, quoted where they need it.
+pub(super) fn as_they_stand(
+    path: &Path,
+    (windows_1252, delimiter): (bool, u8),
+    wanted: &BTreeSet<u64>,
+    each: &mut dyn FnMut(u64, String),
+) -> Result<(), Flaw> {
+    let Some(last) = wanted.last() else { return Ok(()) };
+    let mut reader = reader(path, delimiter)?;
+    let mut record = csv::ByteRecord::new();
+    let unreadable = |e: csv::Error| Flaw::whole(format!("the file {} cannot be read: {e}", path.display()));
+    while reader.read_byte_record(&mut record).map_err(unreadable)? {
+        let start = record.position().map_or(0, csv::Position::byte);
+        let line = reader.get_mut().line_from(start);
+        if line > *last {
+            break;
+        }
+        if !wanted.contains(&line) {
+            continue;
+        }
+        let mut writer = csv::WriterBuilder::new().delimiter(delimiter).flexible(true).from_writer(Vec::new());
+        let written = writer.write_byte_record(&record).map_err(unreadable);
+        let bytes = written.map(|()| writer.into_inner().unwrap_or_default())?;
+        let end = bytes.len().min(ROW_LIMIT);
+        each(line, decoded(bytes[..end].trim_ascii_end(), windows_1252).into_owned());
+    }
+    Ok(())
+}
+
 fn row(record: &csv::ByteRecord, line: u64, windows_1252: bool, columns: &[String]) -> Result<Row, Flaw> {
     if record.as_slice().len() > ROW_LIMIT {
         let hint = Some("is a quote missing at the end of a cell?".to_owned());
@@ -142,9 +173,12 @@ fn row(record: &csv::ByteRecord, line: u64, windows_1252: bool, columns: &[Strin
 }
 
 fn text(bytes: &[u8], windows_1252: bool) -> String {
-    let text = match windows_1252 {
+    as_written(&decoded(bytes, windows_1252)).to_owned()
+}
+
+fn decoded(bytes: &[u8], windows_1252: bool) -> Cow<'_, str> {
+    match windows_1252 {
         true => encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0,
         false => String::from_utf8_lossy(bytes),
-    };
-    as_written(&text).to_owned()
+    }
 }

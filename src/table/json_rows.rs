@@ -1,5 +1,6 @@
 //! JSON lines: one object a line.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -37,6 +38,25 @@ pub(super) fn each(path: &Path, each: &mut dyn FnMut(Result<Row, Flaw>) -> Resul
         }
         each(row(text, number))?;
     }
+}
+
+/// Hands the rows that begin on these lines to `each`.
+pub(super) fn as_they_stand(
+    path: &Path,
+    wanted: &BTreeSet<u64>,
+    each: &mut dyn FnMut(u64, String),
+) -> Result<(), Flaw> {
+    let unreadable = |e: std::io::Error| Flaw::whole(format!("the file {} cannot be read: {e}", path.display()));
+    let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+    let mut line = Vec::new();
+    for number in 1..=wanted.last().copied().unwrap_or(0) {
+        line.clear();
+        read_line(&mut file, &mut line).map_err(unreadable)?;
+        if wanted.contains(&number) {
+            each(number, String::from_utf8_lossy(line.trim_ascii_end()).into_owned());
+        }
+    }
+    Ok(())
 }
 
 /// Reads up to and including the next newline; of a line over the limit only the beginning, and `false`.

@@ -11,6 +11,7 @@ mod lines;
 
 pub use cells::harmless;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -146,6 +147,22 @@ impl Table {
                 csv_rows::each(&self.path, windows_1252, delimiter, columns, &mut each)
             }
             _ => json_rows::each(&self.path, &mut each),
+        }
+    }
+}
+
+impl Table {
+    /// Hands the rows that begin on these lines to `each` as they stand in the file, decoded: those that cannot be read, too.
+    /// What is longer than a row may be is cut.
+    ///
+    /// # Errors
+    /// A [`Flaw`] when the file can no longer be read.
+    pub fn as_they_stand(&self, lines: &BTreeSet<u64>, mut each: impl FnMut(u64, String)) -> Result<(), Flaw> {
+        match self.shape {
+            Shape::Csv { windows_1252, delimiter } => {
+                csv_rows::as_they_stand(&self.path, (windows_1252, delimiter), lines, &mut each)
+            }
+            Shape::JsonLines => json_rows::as_they_stand(&self.path, lines, &mut each),
         }
     }
 }
