@@ -145,7 +145,7 @@ fn within(left: &Value, right: &Value) -> Result<bool, Unlike> {
 /// A list may hold values of several kinds: they are unlike where all of them are.
 fn one_of(value: &Value, list: &Value) -> Result<bool, Unlike> {
     let compared: Vec<Result<bool, Unlike>> = list.try_iter().into_iter().flatten().map(|e| equal(value, &e)).collect();
-    if compared.iter().any(|c| *c == Ok(true)) {
+    if compared.contains(&Ok(true)) {
         return Ok(true);
     }
     let all_unlike = !compared.is_empty() && compared.iter().all(Result::is_err);
