@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config::content::Said;
 use crate::config::finding::Finding;
 use crate::config::list::ListSource;
-use crate::config::read::{Map, Reading, describe, suggest};
+use crate::config::read::{Map, Reading, describe, short, suggest};
 use crate::config::tree::{Node, Value};
 use crate::config::whereabouts::Whereabouts;
 use crate::domain::country::Country;
@@ -347,7 +347,7 @@ impl Reading<'_> {
     fn unknown(&self, node: &Node, all: &Recipients, known: Option<&BTreeSet<String>>) -> Option<Finding> {
         let (selection, known) = (all.selection.as_ref()?, known?);
         let name = selection.names().find(|name| !known.contains(*name))?;
-        let message = format!("the condition \"{}\" names '{name}', which nobody has", selection.text());
+        let message = format!("the condition \"{}\" names '{name}', which nobody has", short(selection.text()));
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let hint = if known.is_empty() { "nothing is known of anybody".to_owned() } else { suggest(name, &known) };
         Some(self.finding(node.line, node.column, message, Some(hint)))
@@ -356,7 +356,7 @@ impl Reading<'_> {
     fn nobody(&self, node: &Node, all: &Recipients) -> Finding {
         match (&all.selection, &all.source) {
             (Some(selection), _) => {
-                let message = format!("the condition \"{}\" takes nobody", selection.text());
+                let message = format!("the condition \"{}\" takes nobody", short(selection.text()));
                 self.finding(node.line, node.column, message, None)
             }
             (None, Source::List(list)) => {
