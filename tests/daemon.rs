@@ -86,18 +86,13 @@ fn typing_leads_every_send_and_is_refreshed_while_it_lasts() {
         }
     }
     assert_eq!(by_chat.len(), count + 1);
-    let mut off = Vec::new();
     for (chat, (typed, sent)) in by_chat {
         assert_eq!(sent.len(), 1, "{chat}");
         let lead = sent[0] - typed[0];
         let (wanted, calls) = if chat.starts_with("2020") { (9_500, 2) } else { (2_500, 1) };
         assert_eq!(typed.len(), calls, "{chat}");
-        off.push(((lead - wanted).abs(), chat));
+        assert!((lead - wanted).abs() <= 50, "{chat}: typing led by {lead} ms");
     }
-    // A machine that is busy elsewhere for a moment may hold up a few of them, and never by much.
-    off.sort_unstable();
-    let (nine_of_ten, most) = (&off[off.len() * 9 / 10], &off[off.len() - 1]);
-    assert!(nine_of_ten.0 <= 50 && most.0 <= 1_000, "typing led by so many ms more or less than told: {off:?}");
 }
 
 /// Fault, state it ends in, outcome of the first attempt, sends the gateway saw.

@@ -111,10 +111,7 @@ fn an_urgent_message_is_typed_to_within_a_send_and_a_gap_whatever_broadcast_is_r
         median.0, last.0, last.1
     );
     let bound = SEND_TAKES + GAP + ON_THE_WAY;
-    // A machine that is busy elsewhere for a moment may hold up a few of them, and never by much.
-    let nine_of_ten = &waited[waited.len() * 9 / 10];
-    let slowest = &waited[waited.len().saturating_sub(10)..];
-    assert!(nine_of_ten.0 <= bound && last.0 <= bound + 1_000, "{slowest:?} of at most {bound} ms");
+    assert!(last.0 <= bound, "{:?} of at most {bound} ms", &waited[waited.len().saturating_sub(10)..]);
     assert_pace(&journal);
     // Each makes a few others wait, once.
     let stopped = journal.iter().filter(|l| l.path.ends_with("stop-typing")).count() as u64;
