@@ -493,6 +493,27 @@ fn who_leaves_a_live_list_and_comes_back_before_it_begins_is_written_to_once() {
 }
 
 #[test]
+fn who_does_not_fit_the_condition_of_a_followed_list_keeps_nobody_else_from_it() {
+    let job = "  news: { in: 500ms, to: { list: customers, where: \"city | int > 5\", live: true }, text: hi, typing: off }\n";
+    let bench = Bench::new();
+    bench.write("jobs.yaml", "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs: {}\n");
+    join(&bench, "customers", &[("201000000001", "Rome"), ("201000000002", "7")]);
+    bench.write(
+        "jobs.yaml",
+        &format!("version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox }} }}\njobs:\n{job}"),
+    );
+    let _daemon = bench.start_sandboxed("acks: { levels: [] }\n");
+    until("who fits has it", LIMIT, || bench.log().contains(" ready ms=") && sent(&bench, "news", "201000000002") == 1);
+    assert_eq!(bench.json(&["job", "apply", "jobs.yaml", "--sandbox"])["jobs"][0]["change"], "unchanged");
+    join(&bench, "customers", &[("201000000003", "Oslo"), ("201000000004", "8")]);
+    until("who joins and fits has it, too", LIMIT, || sent(&bench, "news", "201000000004") == 1);
+    assert!(bench.log().contains("they do not join"), "{}", bench.log());
+    join(&bench, "customers", &[("201000000003", "9")]);
+    until("who was corrected joins", LIMIT, || sent(&bench, "news", "201000000003") == 1);
+    assert_eq!(sent(&bench, "news", "201000000001"), 0);
+}
+
+#[test]
 fn who_is_taken_in_after_their_sequence_broke_off_waits_for_nothing() {
     let file = |to: &str, steps: &str| {
         format!(

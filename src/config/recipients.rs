@@ -82,7 +82,12 @@ impl Recipients {
     pub fn for_each(&self, mut each: impl FnMut(Recipient)) -> Result<(), Finding> {
         let mut print = Fingerprint::default();
         self.read(&mut None, &mut self.whereabouts.clone(), &mut |_, recipient| {
-            let recipient = recipient?;
+            let recipient = match recipient {
+                Ok(recipient) => recipient,
+                // Who does not fit the condition of a followed list does not join: the file was read with a warning of it.
+                Err(_) if self.only_of.is_some() => return Ok(()),
+                Err(finding) => return Err(finding),
+            };
             print.add(&recipient);
             each(recipient);
             Ok(())
