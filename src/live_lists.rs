@@ -165,9 +165,8 @@ impl LiveLists {
             let theirs = if occurrence.nominal > now { all } else { &first_time };
             messages.extend(self.made(stored, *occurrence, theirs, now).await?);
         }
-        let returning = all.iter().map(|(_, r)| r.chat.clone()).filter(|chat| gone.contains(chat)).collect();
         let (job, audience) = (stored.job.name.clone(), stored.audience);
-        self.store.join(Joined { job, audience, recipients: all.to_vec(), returning, messages }).await
+        self.store.join(Joined { job, audience, recipients: all.to_vec(), messages }).await
     }
 
     /// What recipients get of an occurrence, in the flow of those who are there.
@@ -202,8 +201,8 @@ impl LiveLists {
             for part in left_out.chunks(AT_ONCE) {
                 let messages = self.made(stored, occurrence, part, now).await?;
                 let (job, audience) = (stored.job.name.clone(), stored.audience);
-                let (recipients, returning) = (Vec::new(), HashSet::new());
-                if self.store.join(Joined { job, audience, recipients, returning, messages }).await?.is_none() {
+                let joined = Joined { job, audience, recipients: Vec::new(), messages };
+                if self.store.join(joined).await?.is_none() {
                     return Ok(false);
                 }
             }

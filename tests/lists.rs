@@ -550,6 +550,44 @@ fn who_is_taken_in_after_their_sequence_broke_off_waits_for_nothing() {
 }
 
 #[test]
+fn a_campaign_has_as_many_recipients_as_have_a_message_of_it_whoever_was_named_before() {
+    let file = |to: &str| {
+        format!(
+            "{HEAD}  news: {{ in: 500ms, to: {to}, typing: off, messages: [{{ text: one }}, {{ after: 4s, text: two }}] }}\n"
+        )
+    };
+    let bench = Bench::new();
+    bench.write("jobs.yaml", &file("[\"201000000001\", \"201000000002\", \"201000000003\"]"));
+    let _daemon = bench.start_sandboxed("acks: { levels: [] }\n");
+    until("they have the first", LIMIT, || {
+        bench.log().contains(" ready ms=") && sent(&bench, "news", "201000000003") == 1
+    });
+    let shown = || bench.json(&["campaign", "show", "news"]);
+    // Somebody else alone is named from now on. The others have had the first.
+    bench.write("jobs.yaml", &file("[\"201000000004\"]"));
+    bench.json(&["job", "apply", "jobs.yaml", "--sandbox"]);
+    until("it is planned anew", LIMIT, || sent(&bench, "news", "201000000004") == 1);
+    let all = bench.json(&["campaign", "list"]);
+    assert_eq!(all["campaigns"][0]["recipients"], 4, "it is a campaign still: {all}");
+    // Now it follows a list, which those before join: they are counted once.
+    join(&bench, "customers", &[("201000000004", "Rome")]);
+    bench.write("jobs.yaml", &file("{ list: customers, live: true }"));
+    bench.json(&["job", "apply", "jobs.yaml", "--sandbox"]);
+    let early =
+        [("201000000001", "Rome"), ("201000000002", "Rome"), ("201000000003", "Rome"), ("201000000005", "Rome")];
+    join(&bench, "customers", &early);
+    until("all of them have the second", LIMIT, || {
+        ["201000000001", "201000000004", "201000000005"].iter().all(|chat| sent(&bench, "news", chat) == 2)
+    });
+    assert_eq!(
+        (shown()["recipients"].clone(), shown()["counts"]["sent"].clone()),
+        (5.into(), 10.into()),
+        "{}",
+        shown()
+    );
+}
+
+#[test]
 fn a_followed_list_is_followed_to_the_end_however_often_the_daemon_dies_over_it() {
     let kills = std::env::var("KILLS").ok().and_then(|v| v.parse::<i64>().ok()).unwrap_or(6);
     let seed = std::env::var("SEED").ok().and_then(|v| v.parse().ok()).unwrap_or(3);

@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::domain::campaign::CampaignName;
 use crate::domain::class::Class;
+use crate::domain::flow::Flow;
 use crate::domain::state::{Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::{get, read_vars, unwanted};
@@ -70,8 +71,8 @@ impl SqliteStore {
         }
     }
 
-    async fn campaign_of(&self, row: &SqliteRow, now: Timestamp) -> Result<CampaignView, StoreError> {
-        let occurrence = get(row, 0)?;
+    async fn campaign_of(&self, planned: &SqliteRow, now: Timestamp) -> Result<CampaignView, StoreError> {
+        let occurrence = get(planned, 0)?;
         let rows = sqlx::query(include_str!("sql/campaign_counts.sql"))
             .bind(occurrence)
             .bind((now - MINUTE).0)
@@ -82,14 +83,15 @@ impl SqliteStore {
         let instant = |row: &SqliteRow, column| get::<Option<i64>>(row, column).map(|t| t.map(Timestamp));
         let mut view = CampaignView {
             occurrence,
-            name: CampaignName { job: get(row, 1)?, nominal: Timestamp(get(row, 2)?) },
-            recipients: get::<Option<i64>>(row, 3)?.and_then(|n| n.try_into().ok()).unwrap_or(0),
-            cancelled_at: instant(row, 4)?,
-            renewed: get::<i64>(row, 6)? != 0,
-            replaced: count(row, 7)?,
-            file: get(row, 5)?,
+            name: CampaignName { job: get(planned, 1)?, nominal: Timestamp(get(planned, 2)?) },
+            recipients: 0,
+            cancelled_at: instant(planned, 4)?,
+            renewed: get::<i64>(planned, 6)? != 0,
+            replaced: count(planned, 7)?,
+            file: get(planned, 5)?,
             instances: Vec::new(),
             class: Class::default(),
+            flow: None,
             counts: Vec::with_capacity(rows.len()),
             due: None,
             sent: None,
@@ -113,7 +115,13 @@ impl SqliteStore {
             view.sent_lately.0 += count_of(row, 10)?;
             view.sent_lately.1 += count_of(row, 11)?;
             view.recorded = get::<Option<i64>>(row, 12)?.unwrap_or(0);
+            view.recipients += count_of(row, 13)?;
+            view.flow = view.flow.max(get::<Option<i64>>(row, 14)?.map(Flow::from_code));
             view.counts.push(count);
+        }
+        if view.renewed {
+            // Until all of them have their messages again it is those it was planned for.
+            view.recipients = view.recipients.max(count_of(planned, 3)?);
         }
         Ok(view)
     }

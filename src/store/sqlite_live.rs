@@ -40,8 +40,6 @@ pub struct Joined {
     pub audience: i64,
     /// Who, by place.
     pub recipients: Vec<(i64, Recipient)>,
-    /// Those of them who were in it before.
-    pub returning: HashSet<Chat>,
     /// Their messages, by occurrence.
     pub messages: Vec<(i64, NewMessages)>,
 }
@@ -350,7 +348,7 @@ async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<Opti
         .map_err(StoreError::database(doing))?;
     let (mut new, mut raised) = (0, BTreeMap::<i64, usize>::new());
     for (occurrence, messages) in joined.messages.iter().filter(|(o, _)| open.contains(o)) {
-        make_room(&mut *connection, *occurrence, messages).await?;
+        let known = make_room(&mut *connection, *occurrence, messages).await?;
         new += insert_rows(&mut *connection, messages, Some(*occurrence)).await?;
         if messages.steps > 1 {
             // Who had some of it before may have ended a sequence that goes on now.
@@ -358,7 +356,7 @@ async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<Opti
             skip_these_behind_ended(&mut *connection, made, messages.now).await?;
         }
         take_over_words(&mut *connection, *occurrence).await?;
-        let first = messages.rows.iter().filter(|m| m.step <= 0 && !joined.returning.contains(&m.chat)).count();
+        let first = messages.rows.iter().filter(|m| m.step <= 0 && !known.contains(m.chat.as_str())).count();
         *raised.entry(*occurrence).or_default() += first;
     }
     // Those of an occurrence that was planned without some of them are all of the audience in the end.
@@ -376,18 +374,28 @@ async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<Opti
     Ok(Some(new))
 }
 
-/// Who left and came back gets what was skipped when they left.
+/// Who left and came back gets what was skipped when they left. Answers who of them has a message of the occurrence already.
 async fn make_room(
     connection: &mut SqliteConnection,
     occurrence: i64,
     messages: &NewMessages,
-) -> Result<(), StoreError> {
-    let chats: Vec<&str> = messages.rows.iter().map(|m| m.chat.as_str()).collect();
+) -> Result<HashSet<String>, StoreError> {
+    let doing = "make room for who came back";
+    let chats = json!(messages.rows.iter().map(|m| m.chat.as_str()).collect::<Vec<_>>()).to_string();
+    let known: Vec<String> = sqlx::query_scalar(
+        "SELECT m.chat FROM json_each(?2) AS j CROSS JOIN messages AS m
+         WHERE m.occurrence = ?1 AND m.chat = j.value AND m.step = 0 AND m.reason IS NOT 'replaced'",
+    )
+    .bind(occurrence)
+    .bind(chats.clone())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
     sqlx::query(include_str!("sql/back_in_list.sql"))
         .bind(occurrence)
-        .bind(json!(chats).to_string())
+        .bind(chats)
         .execute(connection)
         .await
-        .map_err(StoreError::database("make room for who came back"))?;
-    Ok(())
+        .map_err(StoreError::database(doing))?;
+    Ok(known.into_iter().collect())
 }

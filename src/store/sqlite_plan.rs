@@ -259,6 +259,11 @@ fn cancel(messages: &mut NewMessages) {
     }
 }
 
+/// Whether an occurrence has messages for nobody (0), for one recipient, or for more (2): then it is a campaign.
+pub(super) const ONE_OR_MORE: &str = "(SELECT count(*) FROM (
+    SELECT 1 FROM messages AS m
+    WHERE m.occurrence = occurrences.id AND m.step = 0 AND m.reason IS NOT 'replaced' LIMIT 2))";
+
 async fn publish_occurrence(
     connection: &mut SqliteConnection,
     occurrence: Option<i64>,
@@ -267,23 +272,25 @@ async fn publish_occurrence(
 ) -> Result<(), StoreError> {
     // What is at its gate already stays hidden until it has passed it.
     let hidden = publish.gate_at.is_some_and(|t| t <= messages.now);
-    sqlx::query(
+    // A campaign that went to others before its list was changed stays one.
+    let statement = format!(
         "UPDATE occurrences SET state = ?4, gate_at = ?3, event_at = ?5, extra = ?6,
              -- What is planned anew keeps when it first was.
              planned_at = iif(renew > 0, coalesce(planned_at, ?2), ?2), renew = 0,
-             recipients = (SELECT size FROM audiences WHERE id = ?7)
-         WHERE id = ?1",
-    )
-    .bind(occurrence)
-    .bind(messages.now.0)
-    .bind(publish.gate_at.map(|t| t.0))
-    .bind(if hidden { "planning" } else { "planned" })
-    .bind(publish.event_at.map(|t| t.0))
-    .bind(i64::from(publish.extra))
-    .bind(messages.audience)
-    .execute(connection)
-    .await
-    .map_err(StoreError::database("show an occurrence"))?;
+             recipients = max((SELECT size FROM audiences WHERE id = ?7), {ONE_OR_MORE})
+         WHERE id = ?1"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(statement))
+        .bind(occurrence)
+        .bind(messages.now.0)
+        .bind(publish.gate_at.map(|t| t.0))
+        .bind(if hidden { "planning" } else { "planned" })
+        .bind(publish.event_at.map(|t| t.0))
+        .bind(i64::from(publish.extra))
+        .bind(messages.audience)
+        .execute(connection)
+        .await
+        .map_err(StoreError::database("show an occurrence"))?;
     Ok(())
 }
 

@@ -103,7 +103,7 @@ impl SqliteStore {
     /// # Errors
     /// When the database cannot be read.
     pub async fn first_waiting(&self, campaign: &CampaignView) -> Result<Option<MessageId>, StoreError> {
-        let flow = Flow::of_occurrence(campaign.occurrence, campaign.class, campaign.recipients);
+        let flow = campaign.flow.unwrap_or(Flow::of_class(campaign.class));
         for instance in &campaign.instances {
             let row = sqlx::query(include_str!("sql/first_waiting.sql"))
                 .bind(instance.clone())

@@ -11,7 +11,7 @@ use crate::domain::job::Job;
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_apply::skip;
 use crate::store::sqlite_claim::get;
-use crate::store::sqlite_plan::stored_job;
+use crate::store::sqlite_plan::{ONE_OR_MORE, stored_job};
 use crate::store::{SqliteStore, StoreError, StoredJob};
 
 /// An occurrence that is to be planned anew, since its job was changed.
@@ -306,12 +306,15 @@ async fn remove_step(connection: &mut SqliteConnection, job: &str, now: Timestam
     let ids: Vec<String> = rows.into_iter().map(|(id, _)| id).collect();
     let cancelled = end(connection, json!(ids).to_string(), "removed", REMOVED, now).await?;
     if cancelled == 0 {
-        for statement in [
-            "DELETE FROM kept_words WHERE occurrence IN (SELECT id FROM occurrences WHERE job = ?1)",
-            "UPDATE occurrences SET state = 'planned', renew = 0 WHERE job = ?1 AND renew > 0
-               AND id NOT IN (SELECT occurrence FROM imports WHERE done_at IS NULL)",
-        ] {
-            sqlx::query(statement)
+        // One that was half planned by then is a campaign like the others.
+        let show = format!(
+            "UPDATE occurrences SET state = 'planned', renew = 0, recipients = max(coalesce(recipients, 0), {ONE_OR_MORE})
+             WHERE job = ?1 AND renew > 0 AND id NOT IN (SELECT occurrence FROM imports WHERE done_at IS NULL)"
+        );
+        let forget =
+            "DELETE FROM kept_words WHERE occurrence IN (SELECT id FROM occurrences WHERE job = ?1)".to_owned();
+        for statement in [forget, show] {
+            sqlx::query(sqlx::AssertSqlSafe(statement))
                 .bind(job.to_owned())
                 .execute(&mut *connection)
                 .await

@@ -48,7 +48,7 @@ impl World {
         let mut connection = connect(self).await;
         let broken = in_motion(self, &mut connection).await;
         self.looks.broken.extend(broken);
-        let broken = campaigns_found(self, &mut connection).await;
+        let broken = campaigns_found(self, &mut connection, 3).await;
         self.looks.broken.extend(broken);
         let broken = waits_as_its_job_says(&mut connection).await;
         self.looks.broken.extend(broken);
@@ -153,18 +153,35 @@ async fn in_motion(world: &World, connection: &mut SqliteConnection) -> Broken {
     lost.map(|(hex, state)| format!("{} is {state} and nobody has it in hand", id(&hex))).collect()
 }
 
-/// A planned campaign is always found.
-async fn campaigns_found(world: &World, connection: &mut SqliteConnection) -> Broken {
-    let rows: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT job, nominal_at FROM occurrences WHERE planned_at IS NOT NULL AND recipients > 1 ORDER BY id DESC LIMIT 3",
+/// A planned campaign is always found, and tells as many recipients as have a message of it: also where others were named when it
+/// was planned first, and who joined or came back since.
+async fn campaigns_found(world: &World, connection: &mut SqliteConnection, latest: i64) -> Broken {
+    let rows: Vec<(String, i64, bool, i64)> = sqlx::query_as(
+        "SELECT job, nominal_at, recipients > 1,
+                -- Who was forgotten has another name in each message.
+                (SELECT count(DISTINCT iif(m.chat GLOB 'erased-*', iif(m.step = 0, m.chat, NULL), m.chat)) FROM messages AS m
+                 WHERE m.occurrence = o.id AND m.reason IS NOT 'replaced' AND m.follows IS NULL)
+         FROM occurrences AS o WHERE planned_at IS NOT NULL OR state = 'planned' ORDER BY id DESC LIMIT ?1",
     )
+    .bind(latest)
     .fetch_all(connection)
     .await
     .unwrap();
     let mut broken = Broken::new();
-    for (job, nominal) in rows {
-        if world.store.campaign(&job, Some(Timestamp(nominal)), world.now).await.unwrap().is_none() {
-            broken.push(format!("the campaign {job}@{nominal} is not found"));
+    for (job, nominal, is_campaign, people) in rows {
+        let name = format!("{job}@{}", nominal - BEGIN);
+        let Some(view) = world.store.campaign(&job, Some(Timestamp(nominal)), world.now).await.unwrap() else {
+            broken.push(format!("the campaign {name} is not found"));
+            continue;
+        };
+        if view.renewed {
+            continue;
+        }
+        if people > 1 && !is_campaign {
+            broken.push(format!("{name} is listed as no campaign, and {people} have a message of it"));
+        }
+        if i64::try_from(view.recipients).unwrap() != people {
+            broken.push(format!("{name} tells {} recipients, and {people} have a message of it", view.recipients));
         }
     }
     broken
@@ -207,6 +224,7 @@ pub(crate) async fn broken(world: &World) -> Broken {
     broken.extend(gates_pass(world, c).await);
     broken.extend(occurrences_run(world, c).await);
     broken.extend(everybody_has_a_row(world, c).await);
+    broken.extend(campaigns_found(world, c, i64::MAX).await);
     broken.extend(cancelled_stays_unsent(world));
     broken.extend(suppressed_gets_nothing(world, c).await);
     broken.extend(carried_is_known(world, c).await);

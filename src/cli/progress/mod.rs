@@ -14,7 +14,6 @@ use crate::cli::place::Zone;
 use crate::clock::{self, Stopwatch};
 use crate::domain::ack::Ack;
 use crate::domain::campaign::{CampaignName, CampaignState, Standing};
-use crate::domain::flow::Flow;
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::engine::explain::{Gate, GateName};
@@ -126,7 +125,7 @@ impl Looks {
             }
         };
         // It is over only when it was counted so as a whole. What nobody finds any more was taken back by a person.
-        let gone = gate.is_none() && of(&view, StateName::Scheduled) > 0 && !flow(&view).is_of_class();
+        let gone = gate.is_none() && of(&view, StateName::Scheduled) > 0 && view.flow.is_some_and(|f| !f.is_of_class());
         if ends || gone && store.first_waiting(&view).await?.is_none() {
             let Some(counted) = self.tally.view(store, name, true, now).await? else { return Ok(None) };
             view = counted;
@@ -154,11 +153,6 @@ fn holds(gate: Option<&Gate>, now: Timestamp) -> bool {
 /// How a campaign stands at `now`.
 pub(super) fn state_of(view: &CampaignView, pauses: &[Pause], now: Timestamp) -> CampaignState {
     Standing { counts: &view.states(), ..standing(view, pauses) }.state(now)
-}
-
-/// The flow its messages take turns in.
-fn flow(view: &CampaignView) -> Flow {
-    Flow::of_occurrence(view.occurrence, view.class, view.recipients)
 }
 
 /// What of a campaign can still leave.

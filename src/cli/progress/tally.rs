@@ -187,6 +187,7 @@ mod tests {
             file: None,
             instances: vec!["shop".to_owned()],
             class: Class::default(),
+            flow: None,
             counts: counts.iter().map(count).collect(),
             due: None,
             sent: None,

@@ -3,6 +3,7 @@
 use crate::domain::ack::Ack;
 use crate::domain::campaign::CampaignName;
 use crate::domain::class::Class;
+use crate::domain::flow::Flow;
 use crate::domain::recall::RecallState;
 use crate::domain::state::StateName;
 use crate::domain::template::Vars;
@@ -16,7 +17,7 @@ pub struct CampaignView {
     pub occurrence: i64,
     /// What it is called.
     pub name: CampaignName,
-    /// How many recipients it was planned for.
+    /// How many recipients have a message in it. While it is planned anew, those it was planned for at least.
     pub recipients: u64,
     /// When a person called it off.
     pub cancelled_at: Option<Timestamp>,
@@ -30,6 +31,8 @@ pub struct CampaignView {
     pub instances: Vec<String>,
     /// Their class.
     pub class: Class,
+    /// The flow in which those that wait take turns.
+    pub flow: Option<Flow>,
     /// How they stand.
     pub counts: Vec<CampaignCount>,
     /// When the first and the last of them are due.
