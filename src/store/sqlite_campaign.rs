@@ -80,11 +80,16 @@ impl SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(StoreError::database("count a campaign"))?;
+        let people: i64 = sqlx::query_scalar(include_str!("sql/campaign_people.sql"))
+            .bind(occurrence)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database("count the recipients of a campaign"))?;
         let instant = |row: &SqliteRow, column| get::<Option<i64>>(row, column).map(|t| t.map(Timestamp));
         let mut view = CampaignView {
             occurrence,
             name: CampaignName { job: get(planned, 1)?, nominal: Timestamp(get(planned, 2)?) },
-            recipients: 0,
+            recipients: people.try_into().unwrap_or(0),
             cancelled_at: instant(planned, 4)?,
             renewed: get::<i64>(planned, 6)? != 0,
             replaced: count(planned, 7)?,
@@ -115,8 +120,7 @@ impl SqliteStore {
             view.sent_lately.0 += count_of(row, 10)?;
             view.sent_lately.1 += count_of(row, 11)?;
             view.recorded = get::<Option<i64>>(row, 12)?.unwrap_or(0);
-            view.recipients += count_of(row, 13)?;
-            view.flow = view.flow.max(get::<Option<i64>>(row, 14)?.map(Flow::from_code));
+            view.flow = view.flow.max(get::<Option<i64>>(row, 13)?.map(Flow::from_code));
             view.counts.push(count);
         }
         if view.renewed {

@@ -16,7 +16,7 @@ use crate::store::sqlite_audience::{LEFT, STANDS, insert_recipients};
 use crate::store::sqlite_claim::{get, id, read_vars};
 use crate::store::sqlite_insert::insert_rows;
 use crate::store::sqlite_list::VISIBLE;
-use crate::store::sqlite_plan::still_says;
+use crate::store::sqlite_plan::{ONE_OR_MORE, still_says};
 use crate::store::sqlite_renew::{keep_words, take_over_words};
 use crate::store::{FoundList, NewMessages, Recipient, SqliteStore, StoreError, vars_json};
 
@@ -361,11 +361,13 @@ async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<Opti
     }
     // Those of an occurrence that was planned without some of them are all of the audience in the end.
     let raised = raised.into_iter().map(|(o, n)| json!([o, if count > 0 { n } else { 0 }, joined.audience])).collect();
-    let statement = "UPDATE occurrences
-        SET recipients = max(recipients + (j.value ->> 1),
-                             iif(?2, (SELECT a.size FROM audiences AS a WHERE a.id = j.value ->> 2), 0))
-        FROM json_each(?1) AS j WHERE occurrences.id = j.value ->> 0";
-    sqlx::query(statement)
+    let statement = format!(
+        "UPDATE occurrences
+         SET recipients = max(recipients + (j.value ->> 1),
+                              iif(?2, (SELECT a.size FROM audiences AS a WHERE a.id = j.value ->> 2), 0), {ONE_OR_MORE})
+         FROM json_each(?1) AS j WHERE occurrences.id = j.value ->> 0"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(statement))
         .bind(Value::Array(raised).to_string())
         .bind(count == 0)
         .execute(connection)

@@ -261,8 +261,8 @@ fn cancel(messages: &mut NewMessages) {
 
 /// Whether an occurrence has messages for nobody (0), for one recipient, or for more (2): then it is a campaign.
 pub(super) const ONE_OR_MORE: &str = "(SELECT count(*) FROM (
-    SELECT 1 FROM messages AS m
-    WHERE m.occurrence = occurrences.id AND m.step = 0 AND m.reason IS NOT 'replaced' LIMIT 2))";
+    SELECT DISTINCT m.chat FROM messages AS m
+    WHERE m.occurrence = occurrences.id AND m.step >= 0 AND m.reason IS NOT 'replaced' LIMIT 2))";
 
 async fn publish_occurrence(
     connection: &mut SqliteConnection,
