@@ -399,10 +399,11 @@ pub(super) async fn show_as_it_is(store: &SqliteStore, job: &str, nominal: Times
         .run(move |c| {
             Box::pin(async move {
                 // What persons said of its messages stays known: the file may name its instant again.
-                sqlx::query(
-                    "UPDATE occurrences SET state = 'planned', renew = 0 WHERE job = ?1 AND nominal_at = ?2
-                       AND renew IN (2, 4)",
-                )
+                let statement = format!(
+                    "UPDATE occurrences SET state = 'planned', renew = 0, recipients = max(coalesce(recipients, 0), {ONE_OR_MORE})
+                     WHERE job = ?1 AND nominal_at = ?2 AND renew IN (2, 4)"
+                );
+                sqlx::query(sqlx::AssertSqlSafe(statement))
                 .bind(job)
                 .bind(nominal.0)
                 .execute(c)
