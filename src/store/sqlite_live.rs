@@ -363,7 +363,7 @@ async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<Opti
     let raised = raised.into_iter().map(|(o, n)| json!([o, if count > 0 { n } else { 0 }, joined.audience])).collect();
     let statement = format!(
         "UPDATE occurrences
-         SET recipients = max(recipients + (j.value ->> 1),
+         SET recipients = max(coalesce(recipients, 0) + (j.value ->> 1),
                               iif(?2, (SELECT a.size FROM audiences AS a WHERE a.id = j.value ->> 2), 0), {ONE_OR_MORE})
          FROM json_each(?1) AS j WHERE occurrences.id = j.value ->> 0"
     );

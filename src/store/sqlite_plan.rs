@@ -219,6 +219,9 @@ pub(super) async fn insert(connection: &mut SqliteConnection, mut messages: NewM
     };
     leave_out_forgotten(connection, &mut messages).await?;
     let new = insert_rows(connection, &messages, occurrence).await?;
+    if let (Some(occurrence), None) = (occurrence, messages.publish) {
+        is_campaign(connection, occurrence).await?;
+    }
     if let (Some(occurrence), Making::Renewal | Making::Next) = (occurrence, messages.making) {
         take_over_words(connection, occurrence).await?;
         // A person may have ended some of it before all of it was there.
@@ -259,6 +262,19 @@ fn cancel(messages: &mut NewMessages) {
     }
 }
 
+/// One that was visible before, for one recipient, is a campaign as soon as others have a message of it.
+async fn is_campaign(connection: &mut SqliteConnection, occurrence: i64) -> Result<(), StoreError> {
+    let statement = format!(
+        "UPDATE occurrences SET recipients = {ONE_OR_MORE} WHERE id = ?1 AND state = 'planned' AND coalesce(recipients, 0) < 2"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(statement))
+        .bind(occurrence)
+        .execute(connection)
+        .await
+        .map_err(StoreError::database("show an occurrence"))?;
+    Ok(())
+}
+
 /// Whether an occurrence has messages for nobody (0), for one recipient, or for more (2): then it is a campaign.
 pub(super) const ONE_OR_MORE: &str = "(SELECT count(*) FROM (
     SELECT DISTINCT m.chat FROM messages AS m
@@ -277,7 +293,7 @@ async fn publish_occurrence(
         "UPDATE occurrences SET state = ?4, gate_at = ?3, event_at = ?5, extra = ?6,
              -- What is planned anew keeps when it first was.
              planned_at = iif(renew > 0, coalesce(planned_at, ?2), ?2), renew = 0,
-             recipients = max((SELECT size FROM audiences WHERE id = ?7), {ONE_OR_MORE})
+             recipients = max(coalesce((SELECT size FROM audiences WHERE id = ?7), 0), {ONE_OR_MORE})
          WHERE id = ?1"
     );
     sqlx::query(sqlx::AssertSqlSafe(statement))

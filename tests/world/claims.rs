@@ -119,8 +119,9 @@ async fn takes_turns(connection: &mut SqliteConnection, of: MessageId) -> bool {
 pub(crate) async fn rows(world: &World) -> Vec<String> {
     let mut connection = connect(world).await;
     let occurrences = sqlx::query_scalar::<_, String>(
-        "SELECT format('%s@%d: %s, gate %s, renew %d, planned at %s, extra %d, cancelled at %s', job, nominal_at - ?1, state,
-                       coalesce(gate_at - ?1, '-'), renew, coalesce(planned_at - ?1, '-'), extra, coalesce(cancelled_at - ?1, '-'))
+        "SELECT format('%s@%d: %s, gate %s, renew %d, planned at %s, extra %d, cancelled at %s, for %s', job, nominal_at - ?1, state,
+                       coalesce(gate_at - ?1, '-'), renew, coalesce(planned_at - ?1, '-'), extra, coalesce(cancelled_at - ?1, '-'),
+                       coalesce(recipients, '-'))
          FROM occurrences ORDER BY job, nominal_at",
     );
     let mut lines = occurrences.bind(BEGIN).fetch_all(&mut connection).await.unwrap();
