@@ -47,6 +47,8 @@ fn due(number: u64, lead: Millis) -> Due {
         expires_at: None,
         event_at: None,
         hours: Vec::new(),
+        free_from: Timestamp(i64::MIN),
+        stopped: Vec::new(),
         kept_waiting: false,
         leads_on: false,
         draw: Draw::new(7, "message"),

@@ -12,11 +12,15 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Stopwatch};
+use crate::config::stored_instance;
 use crate::domain::ack::Ack;
 use crate::domain::chore::{Chore, ChoreName, Task, next_run};
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp};
-use crate::store::{ChoreLock, ChoreRow, Day, DayFigures, Forget, SqliteStore, StoreError};
+use crate::store::{ChoreLock, ChoreRow, Day, DayFigures, Forget, InstanceRow, SqliteStore, StoreError};
+
+/// How far back any pace counts: a row of sends without a rest.
+const LONGEST_PACE: Millis = Millis(8 * 86_400_000);
 
 /// When the bell rings: at the beginning of every minute. Seconds stand first.
 const EVERY_MINUTE: &str = "0 * * * * *";
@@ -228,8 +232,28 @@ async fn checkpoint(store: &SqliteStore) -> Result<String, StoreError> {
     Ok(format!("pages in the log: {}{kept}; its file has {} bytes", folded.pages, folded.bytes))
 }
 
+/// What is forgotten that was settled before some instants, and does not count any more for the pace of an instance or the `frequency`
+/// of a job.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn forget(
+    store: &SqliteStore,
+    (before, failed_before): (Timestamp, Timestamp),
+    now: Timestamp,
+) -> Result<Forget, StoreError> {
+    let often_from = now - store.longest_frequency().await?;
+    let memory = |row: &InstanceRow| {
+        // Of one that cannot be read nothing is sent before it can.
+        let memory = stored_instance(row, true).map_or(LONGEST_PACE, |i| i.pacing.memory());
+        (memory > Millis::ZERO).then(|| (row.name.clone(), now - memory))
+    };
+    let paces_from = store.instances().await?.iter().filter_map(memory).collect();
+    Ok(Forget { before, failed_before, often_from, paces_from })
+}
+
 async fn prune(store: &SqliteStore, keep: Millis, keep_failed: Millis, now: Timestamp) -> Result<String, StoreError> {
-    let forget = Forget { before: now - keep, failed_before: now - keep_failed };
+    let forget = forget(store, (now - keep, now - keep_failed), now).await?;
     let pruned = store.prune(forget, false, now).await?;
     Ok(format!(
         "forgotten: messages {}, occurrences {}, recipient lists {}, contents {}",

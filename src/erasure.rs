@@ -44,8 +44,9 @@ pub async fn erase(store: &SqliteStore, chat: &Chat, now: fn() -> Timestamp) -> 
         if all.is_some() && traces.messages.is_empty() {
             break;
         }
-        if traces.waiting > 0 {
-            cancelled.extend(cancel(store, &traces.messages, now()).await?);
+        if traces.waiting > 0 || !traces.beside.is_empty() {
+            let waiting = [&traces.messages[..], &traces.beside].concat();
+            cancelled.extend(cancel(store, &waiting, now()).await?);
             traces = store.traces(chat).await?;
         }
         if traces.open > 0 {

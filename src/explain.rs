@@ -108,11 +108,10 @@ async fn explained(
         served,
     };
     let mut explanation = explain(&situation, now);
-    // What is more pressing goes before it, also what wakes only while it waits for its lane.
+    // What is more pressing goes before it, and other campaigns take turns with it, also what wakes only while it waits for its lane.
     for _ in 0..ROUNDS {
         let Some(leaves) = explanation.earliest.filter(|_| m.state == StateName::Scheduled) else { break };
-        let later =
-            store.claim(&instance, leaves, &Wanted { limit: 0, ..Wanted::up_to(leaves, OTHERS, vec![m.id]) }).await?;
+        let later = store.claim(&instance, leaves, &Wanted::up_to(leaves, most, vec![m.id])).await?;
         let known: HashSet<MessageId> = situation.others.iter().map(|o| o.id).collect();
         let new = later.messages.iter().filter(|c| !known.contains(&c.due.id)).map(|c| with_hours(c, window.as_ref()));
         let before = situation.others.len();

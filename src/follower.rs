@@ -16,7 +16,9 @@ use crate::domain::message::{Change, Facts};
 use crate::domain::state::{self, Event, Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::intake::{SharedIds, lead_of};
-use crate::store::{FollowedMessage, NewMessage, NewMessages, SqliteStore, StoreError, guard, step_of, vars_json};
+use crate::store::{
+    FollowedMessage, NewMessage, NewMessages, SqliteStore, StoreError, StoredContent, guard, step_of, vars_json,
+};
 
 /// Looked at least this often: a message that was just sent is noticed no later.
 const LOOK_EVERY: Millis = Millis(500);
@@ -26,6 +28,9 @@ const SIDE_BY_SIDE: usize = 16;
 
 /// Messages looked at in one go.
 const AT_ONCE: u32 = 500;
+
+/// What whoever is told of a message reads first, where nobody knows whether that went out.
+const UNKNOWN: &str = "It is not known whether this went out:";
 
 /// See the [module](self).
 pub struct Follower {
@@ -87,15 +92,15 @@ impl Follower {
 
     /// Answers whether it was done: not where it was looked at again meanwhile.
     async fn go_on(&self, message: &FollowedMessage, now: Timestamp) -> Result<bool, StoreError> {
-        use StateName::{Expired, Failed, Sent};
-        if !matches!(message.family.state, Sent | Failed | Expired) {
+        use StateName::{Expired, Failed, InDoubt, Sent};
+        if !matches!(message.family.state, Sent | Failed | Expired | InDoubt) {
             // On its way once more, or taken back: it is looked at when it rests.
             let (followed, at) = (message.followed, message.followed.map(|_| Timestamp(0)));
             return self.store.follow(message, Vec::new(), followed, at, now).await;
         }
-        let follow = message.claimed.content.manner.follow.as_ref().filter(|_| message.goes_on);
-        let Some(follow) = follow else {
-            // Its job is gone, or it was recalled: nothing follows it any more.
+        let follows = message.as_it_is.as_ref().filter(|_| message.goes_on);
+        let Some((follow, says)) = follows.and_then(|says| Some((says.manner.follow.as_ref()?, says))) else {
+            // Its job is gone, or follows it no more, or it was recalled: nothing follows it any more.
             let left = message.followed.map(|_| Followed::Unknown);
             return self.store.follow(message, Vec::new(), left, None, now).await;
         };
@@ -115,7 +120,7 @@ impl Follower {
         }
         let mut followers = Vec::with_capacity(decision.create.len());
         for (kind, due) in &decision.create {
-            followers.push(self.follower(message, follow, *kind, *due, now).await?);
+            followers.push(self.follower(message, (follow, says), *kind, *due, now).await?);
         }
         let done = self.store.follow(message, followers, Some(decision.followed), decision.look_at, now).await?;
         if done {
@@ -127,26 +132,29 @@ impl Follower {
     async fn follower(
         &self,
         message: &FollowedMessage,
-        follow: &FollowUp,
+        (follow, says): (&FollowUp, &StoredContent),
         kind: Kind,
         due_at: Timestamp,
         now: Timestamp,
     ) -> Result<NewMessages, StoreError> {
-        let (claimed, stored) = (&message.claimed, &message.claimed.content);
-        let mut manner = Manner { follow: None, ..stored.manner.clone() };
-        let (mut content, mut chat) = (stored.content.clone(), claimed.due.chat.clone());
+        let claimed = &message.claimed;
+        let mut manner = Manner { follow: None, ..says.manner.clone() };
+        let (mut content, mut chat) = (says.content.clone(), claimed.due.chat.clone());
         let mut instance = claimed.due.instance.clone();
         let mut useless_from = None;
         match kind {
             Kind::Nag(_) => {
                 manner.window = follow.nag.as_ref().and_then(|n| n.window.clone()).or(manner.window);
-                useless_from = claimed.due.event_at.filter(|event| claimed.due.due_at < *event);
+                useless_from = message.family.useless_from;
             }
             Kind::Escalation(place) => {
                 if let Some(step) = follow.escalate.get(place) {
                     chat = step.to.clone().unwrap_or(chat);
                     instance = step.instance.clone().unwrap_or(instance);
                     content = step.content.clone().unwrap_or(content);
+                    if step.to.is_some() && message.family.state == StateName::InDoubt {
+                        content = content.behind(UNKNOWN);
+                    }
                 }
             }
         }
@@ -155,10 +163,10 @@ impl Follower {
             .with_text(claimed.job.as_deref().unwrap_or(""))
             .with_number(due_at.0)
             .with_text(chat.as_str());
-        let lead = lead_of(&content, &manner.typing, &claimed.vars, due_at, &stored.zone, draw);
+        let lead = lead_of(&content, &manner.typing, &claimed.vars, due_at, &says.zone, draw);
         let body = serde_json::to_string(&content).unwrap_or_default();
         let (class, expires) = (manner.class, manner.expires.map(|e| e.of(due_at)));
-        let id = self.store.store_content(content, manner, stored.zone.clone(), stored.max_lateness).await?;
+        let id = self.store.store_content(content, manner, says.zone.clone(), says.max_lateness).await?;
         let row = NewMessage {
             id: self.ids.make(now),
             guard: guard(&chat, &body, vars_json(&claimed.vars).as_deref()),
@@ -171,6 +179,7 @@ impl Follower {
             class,
             key: None,
             step,
+            after: Millis::ZERO,
             state: StateName::Scheduled,
             reason: None,
             followed: false,

@@ -391,6 +391,7 @@ pub async fn send_one(
         class,
         key: key.clone(),
         step: 0,
+        after: Millis::ZERO,
         state: StateName::Scheduled,
         reason: None,
         followed: false,

@@ -1,7 +1,7 @@
 //! What a person may do to a message that has not gone out: take it back, give it another chance or instant, hold it
 //! and let it go. Each is one guarded change, so an answer is never a guess.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::domain::id::MessageId;
 use crate::domain::message::{Change, Facts, Verdict};
@@ -200,6 +200,12 @@ pub async fn repair(
     } else {
         HashSet::new()
     };
+    let events = match how {
+        Repair::Retry | Repair::Reschedule(_) | Repair::Snooze(_) | Repair::Release => {
+            store.events_reminded_of(messages.iter().map(|m| m.id).collect()).await?
+        }
+        Repair::Cancel | Repair::Hold => HashMap::new(),
+    };
     for look in 0..LOOKS {
         let mut changes = Vec::new();
         let mut asked = Vec::new();
@@ -208,9 +214,10 @@ pub async fn repair(
                 answers[i] = Some(Repaired::Refused { state: m.state, why: whats_now(store, &m, now).await? });
                 continue;
             }
-            let change = how.change(&m, now).and_then(|change| match behind.contains(&m.id) {
-                true => Err(BEHIND_ENDED.to_owned()),
-                false => Ok(change),
+            let change = how.change(&m, now).and_then(|change| match events.get(&m.id) {
+                _ if behind.contains(&m.id) => Err(BEHIND_ENDED.to_owned()),
+                Some(event) if change.2 >= *event => Err(format!("it reminds of an event that begins at {event}")),
+                _ => Ok(change),
             });
             match change {
                 Err(why) => answers[i] = Some(Repaired::Refused { state: m.state, why }),

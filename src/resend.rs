@@ -10,7 +10,7 @@ use crate::domain::campaign::CampaignName;
 use crate::domain::id::MessageId;
 use crate::domain::recipient::{Chat, is_forgotten};
 use crate::domain::state::StateName;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Millis, Timestamp};
 use crate::intake::IdMaker;
 use crate::repair::{Repair, Repaired, repair};
 use crate::store::view::{CampaignMessage, CampaignView, MessageView, Place};
@@ -56,11 +56,14 @@ pub struct Resent {
     pub retried: u64,
     /// Messages that are sent again.
     pub again: u64,
+    /// Messages that are not, since their recipients were sent the campaign again before.
+    pub before: u64,
     /// The campaign in which they are sent again.
     pub campaign: Option<CampaignName>,
 }
 
-/// Gives those whom a campaign did not reach another chance. In a dry run nothing is changed.
+/// Gives those whom a campaign did not reach another chance. Whom it was sent again before is left out, but `once_more`. In a dry
+/// run nothing is changed.
 ///
 /// # Errors
 /// When the database cannot be read or written, or somebody imports meanwhile: nothing is sent again then, and calling it once more
@@ -69,7 +72,7 @@ pub async fn resend(
     store: &SqliteStore,
     campaign: &CampaignView,
     only: &[Unreached],
-    dry_run: bool,
+    (once_more, dry_run): (bool, bool),
 ) -> Result<Resent, StoreError> {
     let mut done = Resent::default();
     let _lock = if dry_run { None } else { Some(ImportLock::take(store.path())?) };
@@ -81,6 +84,7 @@ pub async fn resend(
         ids: IdMaker::default(),
         chat: None,
         step: 0,
+        due: now,
         place: 0,
         made: Vec::new(),
     };
@@ -95,9 +99,15 @@ pub async fn resend(
         let page = store.campaign_messages(campaign.occurrence, &states, &after, AT_ONCE).await?;
         let Some(last) = page.last() else { break };
         after = last.place.clone();
+        let had = match once_more {
+            true => HashSet::new(),
+            false => store.sent_again(&file_of(&campaign.name), page.iter().map(|m| m.message.chat.clone())).await?,
+        };
         let wanted = |m: &MessageView| !is_forgotten(&m.chat) && !left.contains(&Chat::from_stored(&m.chat));
         let chosen = page.into_iter().filter(|m| only.iter().any(|o| o.is(&m.message)) && wanted(&m.message));
         let (failed, sent): (Vec<_>, Vec<_>) = chosen.partition(|m| m.message.state == StateName::Failed);
+        let (had, sent): (Vec<_>, Vec<_>) = sent.into_iter().partition(|m| had.contains(&m.message.chat));
+        done.before += count(had.iter());
         let failed: Vec<MessageView> = failed.into_iter().map(|m| m.message).collect();
         let answers = repair(store, Repair::Retry, &failed, dry_run, now).await?;
         done.retried += count(answers.iter().filter(|a| matches!(a, Repaired::Done { .. })));
@@ -108,7 +118,7 @@ pub async fn resend(
         let import = match open {
             Some(import) => import,
             None => {
-                let file = format!("resend of {}", campaign.name);
+                let file = file_of(&campaign.name);
                 *open.insert(store.begin_import(campaign.name.job.clone(), file, now).await?)
             }
         };
@@ -120,6 +130,18 @@ pub async fn resend(
         done.campaign = Some(CampaignName { job: campaign.name.job.clone(), nominal: now });
     }
     Ok(done)
+}
+
+/// From what a campaign was imported that is another one once more.
+const RESEND_OF: &str = "resend of ";
+
+fn file_of(campaign: &CampaignName) -> String {
+    format!("{RESEND_OF}{campaign}")
+}
+
+/// The campaign that one is once more, if it is.
+pub fn resend_of(campaign: &CampaignView) -> Option<&str> {
+    campaign.file.as_deref()?.strip_prefix(RESEND_OF)
 }
 
 /// Sends one message of a campaign to another chat, as its recipient would get it: a test. Answers its id; `None` where its content
@@ -139,7 +161,8 @@ pub async fn send_copy(
     // Of no occurrence of its job: the campaign stays the latest one.
     let job = format!("test of {}", campaign.name.job);
     let import = store.begin_import(job.clone(), format!("test of {}", campaign.name), now).await?;
-    let mut copy = Again { job, now, ids: IdMaker::default(), chat: None, step: 0, place: 0, made: Vec::new() };
+    let mut copy =
+        Again { job, now, ids: IdMaker::default(), chat: None, step: 0, due: now, place: 0, made: Vec::new() };
     copy.store(store, import, vec![message]).await?;
     store.publish_import(import, ImportEnd { imported: 1, ..ImportEnd::default() }, clock::now()).await?;
     Ok(copy.made.first().copied())
@@ -154,9 +177,10 @@ struct Again {
     job: String,
     now: Timestamp,
     ids: IdMaker,
-    /// The chat of the message before, whose messages are told apart by their steps.
+    /// The chat of the message before, whose messages are told apart by their steps, and when that one is due.
     chat: Option<String>,
     step: i32,
+    due: Timestamp,
     place: i64,
     /// The ids of all of them.
     made: Vec<MessageId>,
@@ -170,15 +194,25 @@ impl Again {
         sent: Vec<CampaignMessage>,
     ) -> Result<(), StoreError> {
         let mut recipients = Vec::with_capacity(sent.len());
-        let mut batches: BTreeMap<(String, i64, bool), Vec<NewMessage>> = BTreeMap::new();
+        let mut batches: BTreeMap<(String, i64, bool, u32), Vec<NewMessage>> = BTreeMap::new();
         for m in sent {
             let content = store.content(m.content).await?;
             let body = serde_json::to_string(&content.content).unwrap_or_default();
             let chat = Chat::from_stored(&m.message.chat);
-            self.step = if self.chat.as_deref() == Some(chat.as_str()) { self.step - 1 } else { 0 };
+            let again = self.chat.as_deref() == Some(chat.as_str());
+            // What was a sequence is one again, with the same distances.
+            let follows = again && m.place.step > 0 && self.step >= 0;
+            self.step = match (again, follows) {
+                (false, _) => 0,
+                (true, true) => self.step + 1,
+                (true, false) => self.step.min(0) - 1,
+            };
             self.chat = Some(chat.as_str().to_owned());
             self.place += 1;
-            let (due_at, lead) = (self.now + m.message.lead, m.message.lead);
+            let lead = m.message.lead;
+            let after = if follows { m.after } else { Millis::ZERO };
+            let due_at = if follows { self.due + after } else { self.now + lead };
+            self.due = due_at;
             let id = self.ids.make(self.now);
             self.made.push(id);
             let message = NewMessage {
@@ -187,12 +221,13 @@ impl Again {
                 chat: chat.clone(),
                 place: Some(self.place),
                 due_at,
-                wake_at: self.now,
+                wake_at: due_at - lead,
                 lead,
                 expires_at: content.manner.expires.map(|e| e.of(due_at)),
                 class: m.message.class,
                 key: None,
                 step: self.step,
+                after,
                 state: StateName::Scheduled,
                 reason: None,
                 followed: false,
@@ -200,16 +235,16 @@ impl Again {
             };
             recipients.push((self.place, Recipient { chat, vars: m.vars }));
             let counted = content.manner.frequency.is_some();
-            batches.entry((m.message.instance, m.content, counted)).or_default().push(message);
+            batches.entry((m.message.instance, m.content, counted, m.steps)).or_default().push(message);
         }
-        let batches = batches.into_iter().map(|((instance, content, counted), rows)| NewMessages {
+        let batches = batches.into_iter().map(|((instance, content, counted, steps), rows)| NewMessages {
             job: Some(self.job.clone()),
             nominal_at: Some(self.now),
             instance: crate::domain::id::InstanceName::new(&instance),
             content,
             counted,
             sticky: false,
-            steps: 1,
+            steps,
             audience: Some(import.audience),
             recipients: crate::domain::flow::OWN_FLOW_FROM,
             making: crate::store::Making::Beside,

@@ -329,3 +329,32 @@ fn explain_counts_what_is_more_pressing_and_comes_while_a_message_waits_for_its_
     assert_eq!(earliest(&urgent), second(&at(due + 5_000)));
     assert_eq!(earliest(&last), second(&at(due + 15_000)));
 }
+
+#[test]
+fn explain_knows_of_the_turns_that_another_campaign_takes() {
+    let bench = Bench::new();
+    let to = |first: u32| {
+        let all: Vec<String> = (first..first + 22).map(|n| format!("\"2010000{n:05}\"")).collect();
+        all.join(", ")
+    };
+    bench.write(
+        "jobs.yaml",
+        &format!(
+            "version: 1\ntimezone: UTC\ndefaults: {{ typing: off, class: campaign }}\ninstances:\n  shop: {{ gateway: sandbox, pacing: {{ gap: 200ms..200ms }} }}\njobs:\n  \
+             a: {{ in: 3s, to: [{}], text: hi }}\n  b: {{ in: 4s, to: [{}], text: hello }}\n",
+            to(0),
+            to(100)
+        ),
+    );
+    let _daemon = daemon(&bench);
+    until("both are planned", LIMIT, || bench.messages().len() == 44);
+    let mut of_a = bench.json(&["list", "--job", "a", "--limit", "100"])["messages"].as_array().unwrap().clone();
+    of_a.sort_by_key(|m| m["id"].to_string());
+    let last = of_a.last().unwrap()["id"].as_str().unwrap().to_owned();
+    let ms = |v: &Value| v.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let foretold = ms(&bench.json(&["explain", &last])["earliest_at"]);
+    until("all are sent", LIMIT, || bench.json(&["stats"])["states"]["sent"] == 44);
+    let off = ms(&bench.json(&["show", &last])["sent_at"]) - foretold;
+    // A turn is 220 ms; alone it would have gone some three seconds earlier.
+    assert!((-500..1_000).contains(&off), "it left {off} ms after what was foretold");
+}

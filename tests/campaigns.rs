@@ -182,6 +182,17 @@ fn those_whom_a_campaign_did_not_reach_get_it_once_more_and_nobody_else_does() {
         |chat: &str| bench.journal().iter().filter(|l| l.path == "/v2/send/text" && l.chat.starts_with(chat)).count();
     let each = ["1", "2", "3", "4", "5"].map(|n| sends(&format!("20100000000{n}")));
     assert_eq!(each, [1, 2, 2, 2, 1]);
+    // Whom it went to again is not written to a third time, by either name, unless that is said.
+    for name in [&name[..], "launch"] {
+        let more = bench.json(&["campaign", "resend", name, "--only", "undelivered,unread"]);
+        assert_eq!(
+            (&more["again"], &more["before"], &more["new_campaign"]),
+            (&0.into(), &2.into(), &Value::Null),
+            "{name}"
+        );
+    }
+    let would = bench.json(&["campaign", "resend", &name, "--only", "unread", "--again", "--dry-run"]);
+    assert_eq!((&would["again"], &would["before"]), (&2.into(), &0.into()));
     let nobody = bench.json(&["campaign", "resend", &new, "--only", "failed"]);
     assert!(nobody["new_campaign"].is_null() && nobody["again"] == 0);
     for nobody in ["read", "", " , "] {
@@ -283,6 +294,29 @@ fn a_campaign_that_is_held_is_a_draft_until_it_is_approved_and_then_reaches_ever
     bench.json(&["import", "more.csv", "--job", "launch", "--chat", "phone"]);
     assert_eq!(show(&bench)["state"], "draft", "what is imported for it waits too");
     assert_eq!(bench.json(&["campaign", "approve", "launch"])["approved"], 2);
+}
+
+#[test]
+fn a_draft_expires_by_an_instant_and_not_by_waiting() {
+    let bench = Bench::new();
+    write_campaign(&bench, 25, "hold: true, expires: 2s");
+    let _daemon = start(&bench, "{}\n");
+    until("it is there", LIMIT, || bench.run(&["campaign", "show", "launch"]).status.success());
+    pause(Duration::from_millis(4_000));
+    assert_eq!(show(&bench)["state"], "draft", "{}", show(&bench));
+    assert_eq!(bench.json(&["campaign", "approve", "launch"])["approved"], 25);
+    until("all of it left", LIMIT, || sent(&bench) == 25);
+    let soon = jiff::Timestamp::from_millisecond(process::now_ms() + 3_000).unwrap();
+    write_campaign(&bench, 25, &format!("hold: true, expires: \"{soon}\""));
+    let text = std::fs::read_to_string(bench.path("jobs.yaml")).unwrap().replace("launch:", "other:");
+    bench.write("jobs.yaml", &text);
+    bench.json(&["job", "apply", "jobs.yaml", "--sandbox"]);
+    let other = || bench.json(&["campaign", "show", "other"]);
+    until("it is there", LIMIT, || bench.run(&["campaign", "show", "other"]).status.success());
+    assert_eq!((other()["state"].clone(), other()["expires_at"].as_str().unwrap().len()), ("draft".into(), 24));
+    let shown = String::from_utf8_lossy(&bench.run(&["campaign", "show", "other"]).stdout).into_owned();
+    assert!(shown.contains("expires "), "{shown}");
+    until("its instant comes", LIMIT, || other()["counts"]["expired"] == 25);
 }
 
 #[test]

@@ -292,6 +292,48 @@ async fn a_day_in_figures_is_kept_when_its_messages_are_forgotten() {
 }
 
 #[test]
+fn what_a_pace_or_a_frequency_counts_is_not_forgotten_and_no_file_asks_for_it() {
+    let bench = Bench::new();
+    let written = |rest: &str, keep: &str| {
+        bench.write(
+            "jobs.yaml",
+            &format!(
+                "version: 1\ntimezone: UTC\nmaintenance: {{ prune: {{ keep: {keep} }} }}\ninstances:\n  shop: {{ gateway: sandbox }}\n  \
+                 capped: {{ gateway: sandbox, pacing: {{ per_day: 2 }} }}\ndefaults: {{ typing: off }}\njobs:\n{rest}"
+            ),
+        );
+    };
+    let jobs = "  day: { in: 100ms, instance: capped, to: [\"201000000001\", \"201000000002\", \"201000000003\"], text: hi }\n  \
+                often: { in: 100ms, instance: shop, to: \"201000000004\", text: hi, frequency: { at_most: 1, within: 7d } }\n  \
+                free: { in: 100ms, instance: shop, to: \"201000000005\", text: hi }\n";
+    written(jobs, "2h");
+    let refused = bench.run(&["check", "jobs.yaml", "--sandbox"]);
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned() + &String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("the frequency of job 'often' counts"), "{said}");
+    let capped = "  day: { in: 100ms, instance: capped, to: \"201000000001\", text: hi }\n";
+    written(capped, "2h");
+    let refused = bench.run(&["check", "jobs.yaml", "--sandbox"]);
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned() + &String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("the pacing of 'capped' counts"), "{said}");
+    written(jobs, "7d");
+    let daemon = bench.start_sandboxed("{}\n");
+    let count = |state: &str| bench.messages().iter().filter(|m| m["state"] == state).count();
+    until("four are sent", LIMIT, || bench.log().contains(" ready ms=") && count("sent") == 4);
+    // Only what counts for nothing goes.
+    assert_eq!(bench.json(&["db", "prune", "--older-than", "0s"])["messages"], 1);
+    drop(daemon);
+    let log = bench.log().len();
+    let _daemon = bench.start_sandboxed("{}\n");
+    until("it is ready again", LIMIT, || bench.log()[log..].contains(" ready ms="));
+    let waits =
+        bench.json(&["list", "--job", "day", "--state", "scheduled"])["messages"][0]["id"].as_str().unwrap().to_owned();
+    let gates = bench.json(&["explain", &waits])["gates"].to_string();
+    assert!(gates.contains("per_day"), "{gates}");
+    process::pause(Duration::from_millis(1_500));
+    assert_eq!(count("sent"), 3, "the day has its two, and the other counts still");
+}
+
+#[test]
 fn two_chores_never_run_at_once() {
     let bench = Bench::new();
     bench.write("jobs.yaml", &file("maintenance: { tidy: off }"));

@@ -48,6 +48,8 @@ fn due(n: u8, in_ms: i64) -> Due {
         expires_at: None,
         event_at: None,
         hours: Vec::new(),
+        free_from: Timestamp(i64::MIN),
+        stopped: Vec::new(),
         kept_waiting: false,
         leads_on: false,
         draw: Draw::new(1, "test").with_number(i64::from(n)),

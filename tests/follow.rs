@@ -118,7 +118,7 @@ fn what_is_not_read_in_time_is_told_to_others_through_another_account() {
     let scenario = "acks: { levels: [server] }\nacks_of: [{ text: \"has not\", levels: [read], first: 100ms }]\n\
                     not_on_whatsapp: [\"201000000003*\"]\n";
     let steps = "escalate: [{ after: 2s, instance: spare }, \
-                 { after: 4s, to: \"201000000009\", text: \"{{ name }} has not read it\" }, \
+                 { after: 4s, to: \"201000000009\", text: \"{{ name }} has not read it\", ends: all }, \
                  { after: 9s, to: \"201000000008\" }]";
     let jobs = format!("  patients: {{ in: 1s, to: {{ csv: patients.csv }}, text: \"hi {{{{ name }}}}\", {steps} }}\n");
     bench.write("patients.csv", "to,name\n201000000001,Ada\n201000000003,Bob\n");
@@ -205,6 +205,102 @@ fn a_campaign_that_is_called_off_and_a_person_who_is_forgotten_get_no_nag() {
     // Nobody is followed any more: a second nag would be made long before this.
     process::pause(Duration::from_secs(5));
     assert_eq!((in_state("sent"), in_state("cancelled"), bench.messages().len()), (3, 3, 6));
+}
+
+#[test]
+fn what_follows_a_message_keeps_no_later_occurrence_waiting() {
+    let bench = Bench::new();
+    // The third never reads, so a nag of each occurrence waits while the next one comes.
+    let scenario = "acks: { levels: [server, device, read], first: 50ms, step: 50ms }\n\
+                    acks_of: [{ chat: \"201000000003*\", levels: [server] }]\n";
+    let to = "to: [\"201000000001\", \"201000000002\", \"201000000003\"], text: hi";
+    let jobs = format!("  beat: {{ every: 3s, count: 4, {to}, nag: {{ every: 4s, max: 9 }} }}\n");
+    let _daemon = start(&bench, &jobs, scenario);
+    let of = |chat: &str, state: &str| {
+        let all = bench.json(&["list", "--job", "beat", "--to", chat, "--state", state]);
+        all["messages"].as_array().unwrap().len()
+    };
+    until("all four came", LIMIT, || of("201000000001", "sent") + of("201000000001", "skipped") == 4);
+    assert_eq!(["201000000001", "201000000002", "201000000003"].map(|chat| of(chat, "skipped")), [0; 3]);
+}
+
+#[test]
+fn whoever_is_told_of_a_message_ends_by_reading_only_what_is_told_to_them() {
+    let bench = Bench::new();
+    let scenario = "acks: { levels: [server] }\nacks_of: [{ chat: \"201000000009*\", levels: [read], first: 100ms }]\n\
+                    replies: [{ chat: \"201000000009*\", after: 200ms, say: \"I see\" }]\n";
+    let jobs = "  asked: { in: 500ms, to: \"201000000001\", text: hi, nag: { every: 2s, max: 3, until: read }, \
+                escalate: { after: 1s, until: reply, to: \"201000000009\", text: \"no answer\" } }\n";
+    let _daemon = start(&bench, jobs, scenario);
+    until("all of it is done", LIMIT, || followed(&bench, "asked") == "unknown");
+    assert_eq!(sends_to(&bench, "201000000001").len(), 4, "nobody read it: {:?}", followers(&bench, "asked"));
+    assert_eq!(sends_to(&bench, "201000000009").len(), 1);
+}
+
+#[test]
+fn a_message_in_doubt_is_told_to_others_as_unknown() {
+    let bench = Bench::new();
+    let scenario = "acks: { levels: [server] }\nfaults: [{ text: alarm, times: 1, answer: { status: 502 } }]\n";
+    let jobs = "  alarm: { in: 500ms, to: \"201000000001\", text: alarm, on_doubt: hold, \
+                escalate: { after: 2s, to: \"201000000009\", text: \"look at the pump\" } }\n";
+    let _daemon = start(&bench, jobs, scenario);
+    until("somebody else is told", LIMIT, || sends_to(&bench, "201000000009").len() == 1);
+    let told = bench.json(&["list", "--to", "201000000009"])["messages"][0]["id"].as_str().unwrap().to_owned();
+    let text = bench.json(&["show", &told])["content"].to_string();
+    assert!(text.contains("not known whether") && text.contains("look at the pump"), "{text}");
+}
+
+#[test]
+fn whoever_opts_out_leaves_the_list_or_is_forgotten_is_asked_no_more_and_nobody_is_told_of_them() {
+    let bench = Bench::new();
+    bench.write("people.csv", "phone\n201000000001\n201000000002\n201000000003\n201000000004\n");
+    bench.write("jobs.yaml", "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs: {}\n");
+    bench.json(&["contact", "import", "people.csv", "--chat", "phone", "--list", "staff"]);
+    let jobs = "  asked: { in: 500ms, to: { list: staff, live: true }, text: hi, nag: { every: 3s, max: 1 }, \
+                escalate: { after: 3s, to: \"201000000009\", text: \"somebody has not read it\" } }\n";
+    let _daemon = start(&bench, jobs, "acks: { levels: [server] }\n");
+    let in_state = |state: &str| bench.messages().iter().filter(|m| m["state"] == state).count();
+    until("all of it waits", LIMIT, || (in_state("sent"), in_state("scheduled")) == (4, 8));
+    bench.json(&["contact", "suppress", "201000000001"]);
+    bench.json(&["contact", "leave", "201000000002", "--list", "staff"]);
+    bench.json(&["contact", "erase", "201000000003"]);
+    until("the last one is asked", LIMIT, || sends_to(&bench, "201000000004").len() == 2);
+    until("nothing waits any more", LIMIT, || in_state("scheduled") + in_state("typing") + in_state("sending") == 0);
+    assert_eq!(sends_to(&bench, "201000000009").len(), 1, "of the last one alone somebody is told");
+    for chat in ["201000000001", "201000000002", "201000000003"] {
+        assert_eq!(sends_to(&bench, chat).len(), 1, "{chat}");
+    }
+}
+
+#[test]
+fn what_follows_is_looked_up_as_the_file_stands_now() {
+    let bench = Bench::new();
+    let job = |name: &str, to: &str, rest: &str| format!("  {name}: {{ in: 300ms, to: [{to}], {rest} }}\n");
+    let nag = "nag: { every: 4s, max: 1 }";
+    let both = "\"201000000001\", \"201000000002\"";
+    let before = job("words", both, &format!("text: old, {nag}"))
+        + &job("silent", "\"201000000003\"", &format!("text: old, {nag}"));
+    let _daemon = start(&bench, &before, "acks: { levels: [server] }\n");
+    let in_state = |state: &str| bench.messages().iter().filter(|m| m["state"] == state).count();
+    until("all nags wait", LIMIT, || (in_state("sent"), in_state("scheduled")) == (3, 3));
+    // Other words, one recipient less, and nothing that follows the second.
+    let after = job("words", "\"201000000001\"", &format!("text: new, {nag}"))
+        + &job("silent", "\"201000000003\"", "text: old");
+    let head = "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox }, spare: { gateway: sandbox } }\n\
+                defaults: { instance: shop, typing: { lead: 500ms } }\njobs:\n";
+    bench.write("jobs.yaml", &format!("{head}{after}"));
+    bench.json(&["job", "apply", "jobs.yaml", "--sandbox"]);
+    until("the first one is asked again", LIMIT, || sends_to(&bench, "201000000001").len() == 2);
+    process::pause(Duration::from_secs(1));
+    assert_eq!((sends_to(&bench, "201000000002").len(), sends_to(&bench, "201000000003").len()), (1, 1));
+    let nag = bench.json(&["list", "--to", "201000000001", "--state", "sent"]);
+    let said: Vec<String> = nag["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| bench.json(&["show", m["id"].as_str().unwrap()])["content"].to_string())
+        .collect();
+    assert!(said.iter().any(|text| text.contains("new")) && said.iter().any(|text| text.contains("old")), "{said:?}");
 }
 
 #[test]

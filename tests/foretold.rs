@@ -4,89 +4,19 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test stand outside its functions")]
 
+#[path = "support/foretelling.rs"]
+mod foretelling;
 #[path = "support/process.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "shared: no test uses all of it")]
 mod process;
 
 use std::collections::BTreeMap;
 
+use foretelling::{Key, Told, compare, foretold, happened, ms};
 use process::{Bench, now_ms};
-use serde_json::Value;
-use sqlx::{Connection, Row};
-
-fn ms(value: &Value) -> Option<i64> {
-    Some(value.as_str()?.parse::<jiff::Timestamp>().unwrap().as_millisecond())
-}
 
 fn rfc(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).unwrap().to_string()
-}
-
-/// Job, occurrence, recipient, and which one of its sequence.
-type Key = (String, i64, String, usize);
-
-/// One message as foretold or as it was.
-#[derive(Clone, Debug, Default)]
-struct Told {
-    instance: String,
-    state: String,
-    reason: String,
-    slot: Option<i64>,
-    typing_from: Option<i64>,
-    /// When its request was answered, of one that was.
-    answered: Option<i64>,
-}
-
-fn foretold(document: &Value) -> BTreeMap<Key, Told> {
-    let mut all = BTreeMap::new();
-    for m in document["messages"].as_array().unwrap() {
-        let text = |name: &str| m[name].as_str().unwrap_or("").to_owned();
-        let told = Told {
-            instance: text("instance"),
-            state: text("state"),
-            reason: text("reason"),
-            slot: ms(&m["sends_at"]),
-            typing_from: ms(&m["typing_from"]),
-            answered: None,
-        };
-        let base = (text("job"), ms(&m["occurrence"]).unwrap(), text("to"));
-        let step = (0..9).find(|s| !all.contains_key(&(base.0.clone(), base.1, base.2.clone(), *s))).unwrap();
-        all.insert((base.0, base.1, base.2, step), told);
-    }
-    all
-}
-
-/// What happened, from the rows themselves: the slot as it was fixed when typing began.
-async fn happened(bench: &Bench) -> BTreeMap<Key, Told> {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(bench.path("db")).read_only(true);
-    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-    let rows = sqlx::query(
-        "SELECT m.job, o.nominal_at, m.chat, m.step, m.instance, m.state, m.reason, a.slot_at, a.typing_started_at,
-                m.lead_ms, r.finished_at
-         FROM messages AS m JOIN occurrences AS o ON o.id = m.occurrence
-         LEFT JOIN attempts AS a ON a.message = m.id LEFT JOIN results AS r ON r.message = m.id",
-    )
-    .fetch_all(&mut connection)
-    .await
-    .unwrap();
-    rows.iter()
-        .map(|r| {
-            let step = usize::try_from(r.get::<i64, _>(3)).unwrap();
-            let slot: Option<i64> = r.get(7);
-            // The plan: a full lead before the slot. The call itself is made a millisecond or two later.
-            let lead: i64 = r.get(9);
-            let began: Option<i64> = r.get(8);
-            let told = Told {
-                instance: r.get(4),
-                state: r.get(5),
-                reason: r.get::<Option<String>, _>(6).unwrap_or_default(),
-                slot,
-                typing_from: slot.zip(began).map(|(slot, _)| slot - lead),
-                answered: r.get(10),
-            };
-            ((r.get(0), r.get(1), r.get(2), step), told)
-        })
-        .collect()
 }
 
 /// Jobs that fire every few seconds from `starts` to `ends`, through lanes of every kind.
@@ -111,6 +41,7 @@ fn busy(starts: i64, ends: i64) -> String {
            chain: {{ cron: \"*/8 * * * * *\", instance: gaps, {}, text: hi, typing: {{ lead: 700ms }}, {bounds} }}\n  \
            places: {{ cron: \"*/9 * * * * *\", instance: full, {}, text: hi, typing: {{ lead: 1200ms }}, {bounds} }}\n  \
            meets: {{ cron: \"*/5 * * * * *\", instance: slow, {}, text: hi, typing: {{ lead: 600ms }}, {skipping} }}\n  \
+           often: {{ cron: \"*/4 * * * * *\", instance: free, {}, text: hi, frequency: {{ at_most: 3, within: 1h }}, typing: {{ lead: 300ms }}, {bounds} }}\n  \
            tale: {{ cron: \"*/6 * * * * *\", instance: steps, {}, messages: [{{ text: once }}, {{ text: upon }}, {{ text: a time }}], typing: {{ lead: 700ms }}, {bounds} }}\n",
         people(1, 2),
         people(2, 5),
@@ -118,6 +49,7 @@ fn busy(starts: i64, ends: i64) -> String {
         people(4, 6),
         people(5, 4),
         people(6, 3),
+        people(8, 2),
         people(7, 1),
     )
 }
@@ -142,7 +74,8 @@ async fn what_simulate_predicts_for_a_span_is_what_the_daemon_then_does() {
     assert!(predicted.len() > usize::try_from(span / 500).unwrap(), "only {}", predicted.len());
     let skipped = predicted.values().filter(|t| t.reason == "overlap").count();
     assert!(skipped > 0, "some occurrence meets an unfinished one");
-    let wrong = compare(&predicted, &actual);
+    assert!(predicted.values().any(|t| t.reason == "too_often"), "somebody has had enough");
+    let wrong = compare(&predicted, &actual, &["free", "steps"]);
     assert!(wrong.is_empty(), "{} of {}: {}", wrong.len(), predicted.len(), wrong.join("\n"));
     let exact = predicted.iter().filter(|(key, t)| t.slot == actual[*key].slot).count();
     let latest = predicted.iter().filter_map(|(key, t)| Some(actual[key].slot? - t.slot?)).max().unwrap_or(0);
@@ -158,42 +91,29 @@ async fn what_simulate_predicts_for_a_span_is_what_the_daemon_then_does() {
     assert_eq!(bench.run(&[&run[..7], &["8"]].concat()).status.code(), Some(2), "another seed is refused");
 }
 
-/// A step of a sequence begins once the record of the one before it is durable.
-const COMMIT: i64 = 250;
-
-/// A busy machine wakes the daemon so late at most. Whom it should have begun to type to by then is typed to in full all the
-/// same, so their slot is later by as much.
-const WAKE: i64 = 50;
-
-/// Compares message by message. Through a lane that spaces its sends, or has only so many places, a slot counts from
-/// when the one before it really left, so it may be later by what all those before it in the lane were late, and by
-/// what the daemon woke late for it; everywhere else it is the very same millisecond.
-fn compare(predicted: &BTreeMap<Key, Told>, actual: &BTreeMap<Key, Told>) -> Vec<String> {
-    let mut by_slot: Vec<(&Key, &Told)> = predicted.iter().collect();
-    by_slot.sort_by_key(|(_, t)| t.slot);
-    let mut slipped: BTreeMap<&str, i64> = BTreeMap::new();
-    let mut wrong = Vec::new();
-    for (key, told) in by_slot {
-        let was = &actual[key];
-        let allowed = match &*told.instance {
-            "free" => 0,
-            "steps" => i64::try_from(key.3).unwrap() * COMMIT,
-            lane => slipped.get(lane).copied().unwrap_or(0) + WAKE,
-        };
-        let shift = |a: Option<i64>, b: Option<i64>| b.zip(a).map(|(b, a)| b - a);
-        let (slot, typing) = (shift(told.slot, was.slot), shift(told.typing_from, was.typing_from));
-        let fits = |s: Option<i64>, known: bool| s.map_or(!known, |s| (0..=allowed).contains(&s));
-        let same = (&told.instance, &told.state, &told.reason) == (&was.instance, &was.state, &was.reason);
-        if !same || !fits(slot, told.slot.is_some()) || !fits(typing, told.slot.is_some()) {
-            wrong.push(format!("{key:?}: slot {slot:?}, typing {typing:?} of {allowed}, {told:?} {was:?}"));
-        }
-        if let Some((left, answered)) = was.slot.zip(was.answered) {
-            let before = slipped.entry(&told.instance).or_default();
-            let woke_late = (slot.unwrap_or(0) - *before).max(0);
-            *before += woke_late + (answered - left).max(0) + 1;
-        }
-    }
-    wrong
+#[test]
+fn plan_counts_what_has_begun() {
+    let bench = Bench::new();
+    let chats: Vec<String> = (0..12).map(|n| format!("\"2010000001{n:02}\"")).collect();
+    let file = |jobs: &str| {
+        format!(
+            "version: 1\ntimezone: UTC\ninstances: {{ slow: {{ gateway: sandbox, pacing: {{ gap: 1h..1h }} }} }}\njobs: {jobs}"
+        )
+    };
+    let job =
+        |to: &[String]| file(&format!("\n  paced: {{ in: 0s, to: [{}], text: hi, typing: off }}\n", to.join(", ")));
+    bench.write("jobs.yaml", &job(&chats));
+    let _daemon = bench.start(&["run", "jobs.yaml", "--listen", "off", "--sandbox"]);
+    let waits = |n: usize| bench.messages().iter().filter(|m| m["state"] == "scheduled").count() == n;
+    process::until("the first one is sent", std::time::Duration::from_secs(20), || {
+        bench.log().contains(" ready ms=") && waits(11)
+    });
+    let plan = |extra: &[&str]| bench.json(&[&["plan", "jobs.yaml", "--sandbox"][..], extra].concat());
+    assert_eq!(plan(&[])["jobs"][0]["stays"], 11);
+    bench.write("jobs.yaml", &job(&chats[..10]));
+    assert_eq!((&plan(&[])["jobs"][0]["stays"], &plan(&[])["jobs"][0]["cancels_in_span"]), (&9.into(), &2.into()));
+    bench.write("jobs.yaml", &file("{}\n"));
+    assert_eq!(plan(&["--prune"])["vanished"][0]["cancels_in_span"], 11);
 }
 
 #[test]

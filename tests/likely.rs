@@ -16,7 +16,7 @@ use onthedot::domain::retry::RetryPolicy;
 use onthedot::domain::time::{Millis, Timestamp};
 use onthedot::domain::timeline::Late;
 use onthedot::engine::{LaneStart, Standing};
-use onthedot::future::{Answer, Answered, LanePremise, Premise, Waiting, finish_by_chance};
+use onthedot::future::{Answer, Answered, Counted, LanePremise, Premise, Waiting, finish_by_chance};
 
 /// 2026-12-01T10:00Z.
 const NOW: Timestamp = Timestamp(1_796_119_200_000);
@@ -45,11 +45,21 @@ fn message(n: i64, draw: Draw) -> Waiting {
         expires_at: None,
         event_at: None,
         hours: Vec::new(),
+        free_from: Timestamp(i64::MIN),
+        stopped: Vec::new(),
         kept_waiting: false,
         leads_on: false,
         draw: draw.with_number(n),
     };
-    Waiting { due, job: Some("launch".into()), nominal: Some(NOW), typed: None, then: Vec::new() }
+    Waiting {
+        due,
+        job: Some("launch".into()),
+        nominal: Some(NOW),
+        beside: false,
+        frequency: None,
+        typed: None,
+        then: Vec::new(),
+    }
 }
 
 /// What a gateway answers, by habits of its own.
@@ -92,7 +102,8 @@ fn premise(draw: Draw, seen: Vec<Answer>) -> Premise {
     };
     let waiting = (0..between("size", 100, 600)).map(|n| message(n, draw)).collect();
     let lanes = vec![LanePremise { start, window: None, stops: Vec::new(), waiting, seen }];
-    Premise { from: NOW, until: NOW + Millis(10 * 86_400_000), seed: 1, chance: None, lanes, jobs: Vec::new() }
+    let (until, counted) = (NOW + Millis(10 * 86_400_000), Counted::new());
+    Premise { from: NOW, until, seed: 1, chance: None, lanes, jobs: Vec::new(), counted }
 }
 
 #[test]

@@ -39,6 +39,15 @@ fn run(bench: &Bench, clock: &FakedClock, from: i64, done: impl Fn(&Bench) -> bo
     running.0.wait().unwrap();
 }
 
+/// A command by the clock of the test.
+fn command(bench: &Bench, clock: &FakedClock, at: i64, arguments: &[&str]) {
+    clock.off_by(at - now_ms());
+    let mut command = bench.command(arguments);
+    clock.give(&mut command);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// What is known of every job: its messages by nominal instant with their states, and how many occurrences were missed
 /// for which reason. Instants are in minutes after noon.
 fn table(bench: &Bench, jobs: &[String], now: i64) -> BTreeMap<String, String> {
@@ -217,6 +226,86 @@ fn an_occurrence_that_passed_half_planned_is_told_whole_and_keeps_no_later_one_w
     let expired = told["a"].matches("0 expired misfire").count();
     assert_eq!(told["a"].replace("0 expired misfire, ", ""), "60..60 1 late");
     assert_eq!(expired, 700);
+}
+
+#[test]
+fn what_waits_for_a_window_a_pause_or_its_turn_does_not_expire_while_nobody_works() {
+    let bench = Bench::new();
+    let Some(clock) = FakedClock::new(bench.folder.path()) else { return };
+    let evening = ms("2026-06-10T18:00:00Z");
+    let window = "window: { days: all, hours: \"09:00-20:00\" }";
+    let many: Vec<String> = (0..40).map(|n| format!("\"2010000001{n:02}\"")).collect();
+    // `capped` has sent its ten of the day, `slow` sends one in half an hour; `late` could have left all the time.
+    let jobs = format!(
+        "version: 1\ntimezone: UTC\ninstances:\n  shop: {{ gateway: sandbox }}\n  capped: {{ gateway: sandbox, pacing: {{ per_day: 10 }} }}\n  \
+         slow: {{ gateway: sandbox, pacing: {{ gap: 30m..30m }} }}\n\
+         defaults: {{ typing: off, max_lateness: 1h }}\njobs:\n  \
+         night: {{ at: 2026-06-10T21:00:00Z, instance: shop, to: \"201000000001\", text: hi, {window} }}\n  \
+         stopped: {{ at: 2026-06-10T21:00:00Z, instance: shop, to: \"201000000002\", text: hi }}\n  \
+         late: {{ at: 2026-06-10T21:00:00Z, instance: shop, to: \"201000000003\", text: hi }}\n  \
+         many: {{ at: 2026-06-10T18:00:05Z, instance: capped, to: [{}], text: hi }}\n  \
+         turns: {{ at: 2026-06-10T18:00:05Z, instance: slow, to: [{}], text: hi }}\n",
+        many[..20].join(", "),
+        many[20..].join(", "),
+    );
+    bench.write("jobs.yaml", &jobs);
+    command(&bench, &clock, evening - 5_000, &["job", "apply", "jobs.yaml", "--sandbox"]);
+    command(&bench, &clock, evening - 4_000, &["job", "pause", "stopped"]);
+    let count = |b: &Bench, job: &str, state: &str| {
+        b.json(&["list", "--job", job, "--state", state, "--limit", "100"])["messages"].as_array().unwrap().len()
+    };
+    run(&bench, &clock, evening, |b| count(b, "many", "sent") == 10 && count(b, "turns", "sent") == 1);
+    // Off until shortly before midnight. Nine turns of `slow` were missed by more than an hour, at 18:30 to 22:30.
+    run(&bench, &clock, ms("2026-06-10T23:59:50Z"), |b| {
+        let turns = (count(b, "turns", "expired"), count(b, "turns", "sent"));
+        count(b, "late", "expired") == 1 && count(b, "many", "sent") == 20 && turns == (9, 2)
+    });
+    assert_eq!(count(&bench, "many", "expired"), 0, "the next day had not come");
+    // Off again until the window opens.
+    run(&bench, &clock, ms("2026-06-11T08:59:58Z"), |b| count(b, "night", "sent") == 1);
+    command(&bench, &clock, ms("2026-06-11T09:10:00Z"), &["job", "resume", "stopped"]);
+    run(&bench, &clock, ms("2026-06-11T09:10:02Z"), |b| count(b, "stopped", "sent") == 1);
+}
+
+#[test]
+fn an_occurrence_that_waits_has_all_later_ones_skipped_however_many() {
+    let bench = Bench::new();
+    bench.write(
+        "jobs.yaml",
+        "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs:\n  \
+         tick: { every: 1s, to: \"201000000001\", text: hi, typing: off }\n",
+    );
+    bench.json(&["job", "apply", "jobs.yaml", "--sandbox"]);
+    bench.json(&["job", "pause", "tick"]);
+    let _daemon = bench.start_sandboxed("{}\n");
+    let count = |state: &str| {
+        let all = bench.json(&["list", "--job", "tick", "--state", state, "--limit", "100"]);
+        all["messages"].as_array().unwrap().len()
+    };
+    until("many are skipped", LIMIT, || bench.log().contains(" ready ms=") && count("skipped") >= 15);
+    // The first one waits, and the one that is planned ahead.
+    assert!((1..=2).contains(&count("scheduled")), "{}", count("scheduled"));
+    bench.json(&["job", "resume", "tick"]);
+    until("they go on", LIMIT, || count("sent") >= 2);
+}
+
+#[test]
+fn of_several_instants_that_were_missed_the_latest_is_sent() {
+    let bench = Bench::new();
+    let Some(clock) = FakedClock::new(bench.folder.path()) else { return };
+    let at = "at: [2026-06-10T12:05:00Z, 2026-06-10T12:10:00Z, 2026-06-10T12:15:00Z]";
+    let job = |policy: &str, to: u32| {
+        format!(
+            "  {policy}: {{ {at}, to: \"20100000000{to}\", text: hi, typing: off, misfire: {policy}, max_lateness: 1h }}\n"
+        )
+    };
+    let head = "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\njobs:\n";
+    bench.write("jobs.yaml", &format!("{head}{}{}", job("run_once", 1), job("run_all", 2)));
+    run(&bench, &clock, ms(NOON) + 10_000, |b| b.log().contains("ready") && !b.messages().is_empty());
+    let sent =
+        |b: &Bench, job: &str| b.json(&["list", "--job", job, "--state", "sent"])["messages"].as_array().unwrap().len();
+    run(&bench, &clock, ms(NOON) + 20 * 60_000, |b| sent(b, "run_all") == 3 && sent(b, "run_once") >= 1);
+    assert_eq!(sent(&bench, "run_once"), 1, "{:?}", bench.messages());
 }
 
 #[test]

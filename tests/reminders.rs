@@ -167,6 +167,60 @@ fn a_reminder_lands_on_its_instant_and_a_moved_one_does_too() {
 }
 
 #[test]
+fn no_reminder_is_moved_beyond_its_event_and_one_that_waits_for_a_person_says_that_it_has_begun() {
+    let bench = Bench::new();
+    let event = now_ms() + 8_000;
+    let job = |name: &str, keys: &str| {
+        format!("  {name}: {{ event: \"{}\", remind: -4s, to: \"201000000001\", text: {name}{keys} }}\n", rfc(event))
+    };
+    let jobs = job("soon", "") + &job("draft", ", hold: true") + &job("gone", "");
+    let _daemon = start(&bench, &jobs, false);
+    let one = |job: &str| bench.json(&["list", "--job", job])["messages"][0].clone();
+    until("all are planned", LIMIT, || bench.messages().len() == 3);
+    let id = |job: &str| one(job)["id"].as_str().unwrap().to_owned();
+    let refused = |arguments: &[&str]| {
+        let output = bench.run(arguments);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("event that begins"), "{said}");
+    };
+    refused(&["snooze", &id("soon"), "--for", "1h"]);
+    refused(&["reschedule", &id("soon"), "--at", &rfc(event + 60_000)]);
+    // A snooze that ends before it is one as always.
+    bench.json(&["snooze", &id("soon"), "--for", "2s"]);
+    bench.json(&["cancel", &id("gone")]);
+    until("the event has begun", LIMIT, || one("draft")["state"] == "skipped");
+    assert_eq!(one("draft")["reason"], "event_passed");
+    assert_eq!(one("soon")["state"], "sent");
+    refused(&["retry", &id("gone")]);
+}
+
+#[test]
+fn nags_end_when_the_event_begins_where_it_was_moved_to() {
+    let bench = Bench::new();
+    let event = now_ms() + 60_000;
+    let job = format!(
+        "  soon: {{ event: \"{}\", remind: -58s, to: \"201000000001\", text: hi, nag: {{ every: 3s, max: 9 }} }}\n",
+        rfc(event)
+    );
+    let _daemon = start(&bench, &job, false);
+    until("the reminder is sent and its nag waits", LIMIT, || {
+        let told = told(&bench, "soon");
+        told.iter().any(|m| m.ends_with("sent")) && told.iter().any(|m| m.ends_with("scheduled"))
+    });
+    let begins = now_ms() + 5_000;
+    bench.json(&["job", "event", "soon", "--at", &rfc(begins)]);
+    process::pause(Duration::from_secs(9));
+    let sends: Vec<i64> = bench
+        .journal()
+        .into_iter()
+        .filter(|l| l.done && l.path.ends_with("/send/text"))
+        .map(|l| l.received_ms)
+        .collect();
+    assert!(sends.iter().all(|at| *at < begins + 50), "{begins}: {sends:?}");
+    assert!(!told(&bench, "soon").iter().any(|m| m.ends_with("scheduled")), "{:?}", told(&bench, "soon"));
+}
+
+#[test]
 fn on_their_own_clocks_run_now_means_now_and_nothing_is_due_from_before_the_job_was_known() {
     let bench = Bench::new();
     // The hour of day that has just begun in Berlin: past there and in Tokyo, to come in New York.

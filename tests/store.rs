@@ -46,6 +46,7 @@ fn message(n: u8, chat: Chat) -> NewMessage {
         class: Class::Normal,
         key: None,
         step: 0,
+        after: Millis::ZERO,
         state: StateName::Scheduled,
         reason: None,
         followed: false,
@@ -492,6 +493,8 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         "campaign_variants",
         "campaign_counts",
         "campaign_messages",
+        "campaign_people",
+        "revived",
         "occurrences_to_join",
         "waits_for_leavers",
         "replaced",
@@ -505,7 +508,9 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         let sql = std::fs::read_to_string(format!("src/store/sql/{name}.sql")).unwrap();
         let numbers = std::fs::read_to_string("src/store/sql/numbers.sql").unwrap();
         let unwanted = std::fs::read_to_string("src/store/sql/unwanted.sql").unwrap().replace("{now}", "?2");
-        let sql = sql.replace("{numbers}", &numbers).replace("{unwanted}", &unwanted);
+        let part = |name: &str| std::fs::read_to_string(format!("src/store/sql/{name}.sql")).unwrap();
+        let sql = sql.replace("{numbers}", &numbers).replace("{unwanted}", &unwanted).replace("{gone}", &part("gone"));
+        let sql = sql.replace("{expires_at}", &part("expires_at").replace("{due}", "5"));
         let sql =
             sql.replace("{flow}", "2").replace("{after}", " AND (m.wake_at, m.id) > (?8, ?9)").replace("{limit}", "?4");
         let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))

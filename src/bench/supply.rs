@@ -78,6 +78,7 @@ impl Maker {
                 class: Class::default(),
                 key: None,
                 step: 0,
+                after: Millis::ZERO,
                 state: StateName::Scheduled,
                 reason: None,
                 followed: false,

@@ -25,7 +25,7 @@ use crate::domain::time::Timestamp;
 use crate::engine::explain::Gate;
 use crate::repair::{self, CalledOff};
 use crate::report;
-use crate::resend::{Resent, Unreached, resend};
+use crate::resend::{Resent, Unreached, resend, resend_of};
 use crate::store::view::{CampaignView, VariantView};
 use crate::store::{Opening, Pause, PauseScope, SqliteStore};
 
@@ -96,6 +96,9 @@ pub(super) enum CampaignCommand {
         /// Whom: failed, undelivered (no device has it), unread; parted by commas
         #[arg(long, value_name = "WHOM,…", required = true)]
         only: String,
+        /// Also to those whom it was sent again before
+        #[arg(long)]
+        again: bool,
         /// Say how many there are
         #[arg(long)]
         dry_run: bool,
@@ -118,7 +121,9 @@ pub(super) async fn campaign(global: &Global, command: CampaignCommand, out: &Ou
         CampaignCommand::Recall(args) => campaign_recall(global, &args, out).await,
         CampaignCommand::Preview(args) => campaign_preview(global, &args, out).await,
         CampaignCommand::Approve { name, dry_run } => approve(global, &name, dry_run, out).await,
-        CampaignCommand::Resend { name, only, dry_run } => once_more(global, &name, &only, dry_run, out).await,
+        CampaignCommand::Resend { name, only, again, dry_run } => {
+            once_more(global, &name, &only, (again, dry_run), out).await
+        }
         CampaignCommand::Eta(args) => campaign_eta(global, &args, out).await,
         CampaignCommand::Export(args) => export(global, &args, out).await,
     }
@@ -278,7 +283,13 @@ async fn approve(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyho
     Ok(Exit::Ok)
 }
 
-async fn once_more(global: &Global, name: &str, only: &str, dry_run: bool, out: &Out) -> anyhow::Result<Exit> {
+async fn once_more(
+    global: &Global,
+    name: &str,
+    only: &str,
+    (once_more, dry_run): (bool, bool),
+    out: &Out,
+) -> anyhow::Result<Exit> {
     let known = Unreached::ALL.map(|(_, word)| word).join(", ");
     let wrong = |word: &str| told(Exit::Usage, format!("--only: '{word}' is none of {known}"));
     let find = |word: &str| Unreached::ALL.iter().find(|(_, known)| *known == word).map(|(whom, _)| *whom);
@@ -288,17 +299,24 @@ async fn once_more(global: &Global, name: &str, only: &str, dry_run: bool, out: 
         return Err(told(Exit::Usage, format!("--only names nobody; expected one or more of {known}")));
     }
     let store = place::open(global, Opening::Beside).await?;
-    let found = found(&store, name, clock::now()).await;
+    let mut found = found(&store, name, clock::now()).await;
+    // A job's name means what it sent, not what was sent of it again.
+    if let Ok(view) = &found
+        && CampaignName::read(name).1.is_none()
+        && let Some(first) = resend_of(view)
+    {
+        found = self::found(&store, first, clock::now()).await;
+    }
     let done = match &found {
-        Ok(view) => Some(resend(&store, view, &only, dry_run).await),
+        Ok(view) => Some(resend(&store, view, &only, (once_more, dry_run)).await),
         Err(_) => None,
     };
     store.close().await;
     let (view, Some(done)) = (found?, done) else { return Ok(Exit::NotFound) };
-    let Resent { retried, again, campaign } = done?;
+    let Resent { retried, again, before, campaign } = done?;
     if out.json {
         out.document(&json!({
-            "campaign": view.name.to_string(), "retried": retried, "again": again,
+            "campaign": view.name.to_string(), "retried": retried, "again": again, "before": before,
             "new_campaign": campaign.map(|c| c.to_string()), "dry_run": dry_run,
         }))?;
         return Ok(Exit::Ok);
@@ -309,6 +327,10 @@ async fn once_more(global: &Global, name: &str, only: &str, dry_run: bool, out: 
         "{} {would}tried once more, {again} {would}sent again{new}",
         counted(retried, "failed message")
     ))?;
+    if before > 0 {
+        let left_out = counted(before, "message");
+        out.note(&format!("{left_out} left out, since they were sent again before; --again sends them once more"));
+    }
     Ok(Exit::Ok)
 }
 
@@ -390,6 +412,7 @@ pub(super) fn json_of(view: &CampaignView, pauses: &[Pause], now: Timestamp) -> 
             .collect::<Vec<_>>(),
         "due_at": instant(view.due.map(|d| d.0)),
         "last_due_at": instant(view.due.map(|d| d.1)),
+        "expires_at": instant(view.expires),
         "first_sent_at": instant(view.sent.map(|s| s.0)),
         "last_sent_at": instant(view.sent.map(|s| s.1)),
         "cancelled_at": instant(view.cancelled_at),
@@ -435,6 +458,9 @@ pub(super) fn words(view: &CampaignView, pauses: &[Pause], zone: &Zone, now: Tim
     if let Some((first, last)) = view.due {
         let to = if last == first { String::new() } else { format!(" to {}", zone.show_exactly(last)) };
         lines.push(format!("due        {}{to}", zone.show_exactly(first)));
+    }
+    if let Some(at) = view.expires {
+        lines.push(format!("expires    {}, what has not left by then", zone.show_exactly(at)));
     }
     if let Some((first, last)) = view.sent {
         lines.push(format!("left       {} to {}", zone.show_exactly(first), zone.show_exactly(last)));

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::chores::forget;
 use crate::cli::chores::{self, ChoresArgs};
 use crate::cli::exit::{Exit, told};
 use crate::cli::out::{Out, counted};
 use crate::cli::{Global, place};
 use crate::clock::{self, Stopwatch};
 use crate::domain::time::parse_duration;
-use crate::store::{DaemonLock, Forget, Opening, SqliteStore, StoreError};
+use crate::store::{DaemonLock, Opening, SqliteStore, StoreError};
 
 /// Settled messages younger than this are not forgotten unless asked for.
 const KEPT: &str = "90d";
@@ -164,7 +165,7 @@ async fn prune(global: &Global, older_than: &str, dry_run: bool, out: &Out) -> a
     let span = parse_duration(older_than).map_err(|e| told(Exit::Usage, format!("--older-than: {e}")))?;
     let store = place::open(global, Opening::Beside).await?;
     let now = clock::now();
-    let forget = Forget { before: now - span, failed_before: now - span };
+    let forget = forget(&store, (now - span, now - span), now).await?;
     let pruned = store.prune(forget, dry_run, now).await;
     store.close().await;
     let p = pruned?;

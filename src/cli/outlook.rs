@@ -1,5 +1,7 @@
 //! What applying a file means for the messages of the next days: the part of `plan` that looks ahead.
 
+use std::collections::HashSet;
+
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
@@ -51,7 +53,9 @@ pub(super) async fn look(
                 let zone = zone_of(known.job.schedule_zone());
                 let old = Side { job: &known.job, zone: &zone, first_applied: known.first_applied_at, after: now };
                 let old = Some(old).filter(|_| !known.event_cancelled);
-                gone.push((name.clone(), outlook(old, None, Audience::Same(known.size), until)));
+                let mut seen = outlook(old, None, Audience::Same(known.size), until);
+                seen.cancels += count(store.waits_of_begun(name, true, now).await?.len());
+                gone.push((name.clone(), seen));
             }
         }
     }
@@ -85,13 +89,26 @@ async fn changed(
     let old = Some(old).filter(|_| !known.event_cancelled);
     let new = comes_to.as_ref().map(|job| Side { job, zone: &new_zone, first_applied, after: now });
     let same = store.find_audience(&declared.recipients.fingerprint).await? == Some(known.audience);
+    // What has begun stands beside what is to come.
+    let begun = store.waits_of_begun(&known.job.name, false, now).await?;
     if same {
-        return Ok(outlook(old, new, Audience::Same(known.size), until));
+        let mut seen = outlook(old, new, Audience::Same(known.size), until);
+        seen.stays += count(begun.len());
+        return Ok(seen);
     }
     let before: Vec<Recipient> = all_recipients(store, known.audience).await?;
     let mut after = Vec::new();
     declared.recipients.for_each(|r| after.push(r)).map_err(|f| crate::config::ConfigError(vec![f]))?;
-    Ok(outlook(old, new, Audience::Two(&before, &after), until))
+    let mut seen = outlook(old, new, Audience::Two(&before, &after), until);
+    let stay: HashSet<&str> = after.iter().map(|r| r.chat.as_str()).collect();
+    let staying = begun.iter().filter(|chat| stay.contains(chat.as_str())).count();
+    seen.stays += count(staying);
+    seen.cancels += count(begun.len() - staying);
+    Ok(seen)
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 impl Ahead {

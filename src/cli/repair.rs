@@ -1,5 +1,6 @@
 //! `cancel`, `retry`, `reschedule`, `snooze`, `hold`, `release`: by id, or by the filters of `list`.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
 use std::sync::Arc;
 
@@ -164,18 +165,19 @@ type Results = (Vec<(MessageId, Repaired)>, bool);
 async fn by_ids(store: &SqliteStore, how: Repair, mut ids: Vec<MessageId>, dry_run: bool) -> anyhow::Result<Results> {
     // The first of a sequence comes before what follows it, which waits for it.
     ids.sort_unstable();
-    let mut results = Vec::with_capacity(ids.len());
-    for id in ids {
-        let answer = match store.show(id).await? {
-            None => Repaired::NotFound,
-            Some(detail) => {
-                let answers = repair::repair(store, how, &[detail.message], dry_run, clock::now()).await?;
-                answers.into_iter().next().unwrap_or(Repaired::NotFound)
-            }
-        };
-        results.push((id, answer));
+    ids.dedup();
+    let mut found: Vec<MessageView> = Vec::with_capacity(ids.len());
+    for id in &ids {
+        found.extend(store.show(*id).await?.map(|detail| detail.message));
     }
-    Ok((results, dry_run))
+    // All at once: what comes back with the message before it is not asked for a second time.
+    let mut answers: BTreeMap<MessageId, Repaired> = BTreeMap::new();
+    for chunk in found.chunks(AT_ONCE as usize) {
+        let repaired = repair::repair(store, how, chunk, dry_run, clock::now()).await?;
+        answers.extend(chunk.iter().map(|m| m.id).zip(repaired));
+    }
+    let answer = |id: MessageId| answers.get(&id).cloned().unwrap_or(Repaired::NotFound);
+    Ok((ids.into_iter().map(|id| (id, answer(id))).collect(), dry_run))
 }
 
 async fn by_filter(

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::class::Class;
 use crate::domain::content::KINDS;
-use crate::domain::follow::Until;
+use crate::domain::follow::{Ends, Until};
 use crate::gateway::Kind;
 
 fn text(what: &str) -> Value {
@@ -287,6 +287,10 @@ fn follow() -> Vec<(&'static str, Value)> {
             ("to", json!({ "type": ["string", "integer"], "description": "To whom." })),
             ("instance", text("Through which account.")),
             ("text", text("What it says, where not the same.")),
+            (
+                "ends",
+                words("What ends where they read it, or answer: what else is told to them, or all.", &Ends::WORDS),
+            ),
         ],
         &["after"],
     );

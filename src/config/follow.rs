@@ -6,7 +6,7 @@ use crate::config::read::{Map, Reading};
 use crate::config::schedule::one_or_more;
 use crate::config::tree::Node;
 use crate::domain::content::Content;
-use crate::domain::follow::{ESCALATIONS_LIMIT, Escalation, FollowUp, Nag, Until};
+use crate::domain::follow::{ESCALATIONS_LIMIT, Ends, Escalation, FollowUp, Nag, Until};
 use crate::domain::id::InstanceName;
 use crate::domain::template::Moments;
 use crate::domain::time::Millis;
@@ -97,7 +97,7 @@ impl Reading<'_> {
         around: &Around<'_>,
         (said, moments): (Option<&mut Said>, &Moments),
     ) -> Option<Escalation> {
-        let map = self.map(node, "escalate", &["after", "until", "to", "instance", "text"], &[])?;
+        let map = self.map(node, "escalate", &["after", "until", "to", "instance", "text", "ends"], &[])?;
         let Some(after) = map.get("after") else {
             let hint = "escalate: { after: 30m, until: read, to: \"+49 170 1234567\" }".to_owned();
             self.error(node, "escalate needs after", Some(hint));
@@ -145,6 +145,10 @@ impl Reading<'_> {
                 Some(content)
             }
         };
-        Some(Escalation { after, until, to, instance, content })
+        let ends = match map.get("ends") {
+            None => Ends::Own,
+            Some(n) => self.word(n, "escalate.ends", &Ends::WORDS, Ends::from_name)?,
+        };
+        Some(Escalation { after, until, to, instance, content, ends })
     }
 }

@@ -2,8 +2,10 @@
 
 use crate::config::read::{Map, Reading, short};
 use crate::config::tree::{Node, Value};
+use crate::config::{InstanceSettings, JobSettings};
 use crate::domain::chore::{BACKUPS_KEPT, Chore, ChoreName, FAILED_KEPT, KEPT, Task, default_cron};
 use crate::domain::cron::{Cron, settle_spread};
+use crate::domain::pace::MARGIN;
 use crate::domain::time::Millis;
 
 /// Nothing is forgotten earlier than this.
@@ -32,6 +34,31 @@ impl Reading<'_> {
             return Chore::defaults();
         };
         ChoreName::ALL.into_iter().filter_map(|(name, ..)| self.chore(name, map.get(name.name()))).collect()
+    }
+
+    /// Refuses to forget what a pace or a `frequency` of the file counts: it would be forgotten that it was sent.
+    pub(super) fn keeps_what_counts(
+        &mut self,
+        node: &Node,
+        chores: &[Chore],
+        instances: &[InstanceSettings],
+        jobs: &[JobSettings],
+    ) {
+        let kept = |chore: &Chore| match &chore.task {
+            Task::Prune { keep, .. } => Some(*keep),
+            _ => None,
+        };
+        let Some(keep) = chores.iter().find_map(kept) else { return };
+        let paces = instances.iter().map(|i| (i.pacing.memory() - MARGIN, format!("the pacing of '{}'", i.name)));
+        let often = jobs.iter().filter_map(|j| {
+            let within = j.job.manner.frequency?.within;
+            Some((within, format!("the frequency of job '{}'", j.job.name)))
+        });
+        let Some((longest, what)) = paces.chain(often).max_by_key(|(span, _)| *span) else { return };
+        if keep < longest {
+            let message = format!("maintenance.prune.keep is {keep}, and {what} counts what was sent for {longest}");
+            self.error(node, message, Some(format!("keep: {longest}, or longer")));
+        }
     }
 
     fn chore(&mut self, name: ChoreName, node: Option<&Node>) -> Option<Chore> {

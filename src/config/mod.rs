@@ -240,6 +240,9 @@ impl Reading<'_> {
         self.warn_of_the_impossible(&jobs, &instances, now);
         let daemon = map.get("daemon").map_or_else(DaemonSettings::default, |n| self.daemon(n));
         let maintenance = self.maintenance(map.get("maintenance"));
+        if let Some(node) = map.get("maintenance") {
+            self.keeps_what_counts(node, &maintenance, &instances, &jobs);
+        }
         Some(Settings {
             path: path.to_owned(),
             lists: self.lists.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::parts::Parts;
 use crate::clock;
 use crate::domain::time::Millis;
-use crate::engine::{LaneStart, Standing};
+use crate::engine::{LaneStart, Standing, latest_began};
 use crate::store::view::LaneView;
 use crate::store::{Outage, Store, StoreError};
 use crate::worker::{Served, stood};
@@ -27,16 +27,18 @@ pub(super) async fn served(parts: &Parts, zone: &str) -> Result<Vec<Served>, Sto
         let standing = known.map_or(Standing::Working, |l| stood(l, now));
         let Some(gateway) = parts.accounts.get(&instance.name) else { continue };
         let met = |o: &&Outage| o.instance.as_ref().is_none_or(|name| *name == instance.name);
+        let outages: Vec<_> = outages.iter().filter(met).map(|o| (o.began_at, o.ended_at)).collect();
+        let paced_since = latest_began(&outages).map_or(now, |began| began.min(now)) - instance.pacing.memory();
         let lane = LaneStart {
             instance: instance.name.clone(),
             pacing: instance.pacing.clone(),
             refresh_every: gateway.capabilities().refresh_every,
             recent_sends: if instance.pacing.spaces_sends() {
-                store.recent_sends(&instance.name, now - instance.pacing.memory()).await?
+                store.recent_sends(&instance.name, paced_since).await?
             } else {
                 Vec::new()
             },
-            outages: outages.iter().filter(met).map(|o| (o.began_at, o.ended_at)).collect(),
+            outages,
             standing,
             quarantine: instance.quarantine,
             seed: store.seed(),

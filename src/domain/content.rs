@@ -194,6 +194,15 @@ impl Content {
         Content { body: Body::Text(text.into()), reply_to: None }
     }
 
+    /// The same with a line before it, where it is a text.
+    #[must_use]
+    pub fn behind(self, line: &str) -> Content {
+        match self.body {
+            Body::Text(text) => Content { body: Body::Text(format!("{line}\n{text}")), ..self },
+            _ => self,
+        }
+    }
+
     /// The word for the kind, as in the jobs file.
     pub fn kind(&self) -> &'static str {
         KINDS[match &self.body {

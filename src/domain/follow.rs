@@ -71,6 +71,38 @@ pub struct Escalation {
     /// What it says; absent = the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
+    /// What ends where those it was told to read it, or answer.
+    #[serde(default, skip_serializing_if = "Ends::is_own")]
+    pub ends: Ends,
+}
+
+/// What ends where those who were told of a message read that, or answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ends {
+    /// What else is escalated to them.
+    #[default]
+    Own,
+    /// All that follows the message: it is as if its recipient had read it, or answered.
+    All,
+}
+
+impl Ends {
+    /// All words of the jobs file.
+    pub const WORDS: [&str; 2] = ["own", "all"];
+
+    /// The word of the jobs file.
+    pub fn from_name(name: &str) -> Option<Ends> {
+        match name {
+            "own" => Some(Ends::Own),
+            "all" => Some(Ends::All),
+            _ => None,
+        }
+    }
+
+    fn is_own(&self) -> bool {
+        *self == Ends::Own
+    }
 }
 
 /// What follows the messages of a job.
@@ -109,6 +141,34 @@ pub struct Follower {
     pub due_at: Timestamp,
     /// When it left.
     pub sent_at: Option<Timestamp>,
+    /// What whom it went to said to it.
+    pub answer: Answer,
+}
+
+/// What somebody said to a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Answer {
+    /// The highest ack.
+    pub ack: Option<Ack>,
+    /// Whether they wrote since it left.
+    pub replied: bool,
+}
+
+impl Answer {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Answer) -> Answer {
+        let ack = other.ack.map_or(self.ack, |ack| Some(Ack::raise(self.ack, ack)));
+        Answer { ack, replied: self.replied || other.replied }
+    }
+
+    fn reaches(self, until: Until) -> bool {
+        match until {
+            Until::Device => matches!(self.ack, Some(Ack::Device | Ack::Read | Ack::Played)),
+            Until::Read => matches!(self.ack, Some(Ack::Read | Ack::Played)),
+            Until::Reply => self.replied,
+        }
+    }
 }
 
 impl Follower {
@@ -125,28 +185,16 @@ impl Follower {
 /// A message with everything that decides about what follows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Family {
-    /// Where the message is; it rests.
+    /// Where the message is; it rests, or is in doubt.
     pub state: StateName,
     /// When it left, or was due where it did not.
     pub since: Timestamp,
-    /// The highest ack of it and its followers.
-    pub ack: Option<Ack>,
-    /// Whether its recipient, or one it was escalated to, wrote back since.
-    pub replied: bool,
+    /// What its recipient said to it, and to what followed it to them.
+    pub answer: Answer,
     /// From when on asking again is of no use: the event that it reminds of has begun.
     pub useless_from: Option<Timestamp>,
     /// Its followers so far, without those that were replaced.
     pub followers: Vec<Follower>,
-}
-
-impl Family {
-    fn reached(&self, until: Until) -> bool {
-        match until {
-            Until::Device => matches!(self.ack, Some(Ack::Device | Ack::Read | Ack::Played)),
-            Until::Read => matches!(self.ack, Some(Ack::Read | Ack::Played)),
-            Until::Reply => self.replied,
-        }
-    }
 }
 
 /// How following a message stands.
@@ -200,6 +248,9 @@ pub struct Decision {
 /// always.
 pub const CREATED_AHEAD: Millis = Millis::seconds(10);
 
+/// How often what is in doubt is looked at: evidence is not looked for more often.
+const LOOK_AT_DOUBTS: Millis = Millis::seconds(10);
+
 /// How often a follower that should have left is looked at.
 const LOOK_AGAIN: Millis = Millis::seconds(1);
 
@@ -210,13 +261,13 @@ impl FollowUp {
         let mut open = false;
         let mut reached = true;
         if let Some(nag) = &self.nag {
-            let (goes_on, answered) = nag.decide(family, lead, now, &mut d);
+            let (goes_on, answered) = nag.decide(family, self.reached(family, nag.until, None), (lead, now), &mut d);
             open |= goes_on;
             reached &= answered;
         }
         for (place, step) in self.escalate.iter().enumerate() {
             let follower = family.followers.iter().find(|f| f.kind == Kind::Escalation(place));
-            if family.reached(step.until) {
+            if self.reached(family, step.until, Some(step)) {
                 d.take_back.extend(follower.filter(|f| !f.rests()).map(|f| f.kind));
                 continue;
             }
@@ -243,15 +294,39 @@ impl FollowUp {
         }
         d
     }
+
+    /// Whether what is waited for has come: from the recipient, or from those it was escalated to where that counts for all, or for what
+    /// is escalated to them.
+    fn reached(&self, family: &Family, until: Until, escalation: Option<&Escalation>) -> bool {
+        let counts = |follower: &&Follower| match follower.kind {
+            Kind::Nag(_) => false,
+            Kind::Escalation(place) => self.escalate.get(place).is_some_and(|told| {
+                told.ends == Ends::All || escalation.is_some_and(|e| e.to.is_some() && e.to == told.to)
+            }),
+        };
+        let told = family.followers.iter().filter(counts).any(|follower| follower.answer.reaches(until));
+        family.answer.reaches(until) || told
+    }
 }
 
 impl Nag {
     /// Whether the nagging goes on, and whether it was answered.
-    fn decide(&self, family: &Family, lead: Millis, now: Timestamp, d: &mut Decision) -> (bool, bool) {
+    fn decide(
+        &self,
+        family: &Family,
+        reached: bool,
+        (lead, now): (Millis, Timestamp),
+        d: &mut Decision,
+    ) -> (bool, bool) {
         let nags = || family.followers.iter().filter(|f| matches!(f.kind, Kind::Nag(_)));
-        if family.reached(self.until) {
+        if reached {
             d.take_back.extend(nags().filter(|f| !f.rests()).map(|f| f.kind));
             return (false, true);
+        }
+        // Whether it is to be asked about again is not known before that of it is.
+        if family.state == StateName::InDoubt {
+            d.look(now + LOOK_AT_DOUBTS);
+            return (true, false);
         }
         // What never left is not asked about again, and what a person stopped is stopped.
         if family.state != StateName::Sent || nags().any(|f| f.taken_back) {
@@ -303,21 +378,29 @@ mod tests {
 
     const SECOND: i64 = 1_000;
 
+    const READ: Answer = Answer { ack: Some(Ack::Read), replied: false };
+
     fn nag(max: u32) -> FollowUp {
         let nag = Nag { every: Millis::seconds(600), max, until: Until::Read, window: None };
         FollowUp { nag: Some(nag), escalate: Vec::new() }
     }
 
     fn escalation(after: i64) -> Escalation {
-        Escalation { after: Millis::seconds(after), until: Until::Read, to: None, instance: None, content: None }
+        Escalation {
+            after: Millis::seconds(after),
+            until: Until::Read,
+            to: None,
+            instance: None,
+            content: None,
+            ends: Ends::Own,
+        }
     }
 
     fn sent(followers: Vec<Follower>) -> Family {
         Family {
             state: StateName::Sent,
             since: Timestamp(0),
-            ack: Some(Ack::Device),
-            replied: false,
+            answer: Answer { ack: Some(Ack::Device), replied: false },
             useless_from: None,
             followers,
         }
@@ -325,7 +408,8 @@ mod tests {
 
     fn follower(kind: Kind, state: StateName, at: i64) -> Follower {
         let at = Timestamp(at * SECOND);
-        Follower { kind, state, taken_back: false, due_at: at, sent_at: (state == StateName::Sent).then_some(at) }
+        let (sent_at, answer) = ((state == StateName::Sent).then_some(at), Answer::default());
+        Follower { kind, state, taken_back: false, due_at: at, sent_at, answer }
     }
 
     fn decide(follow: &FollowUp, family: &Family, now: i64) -> Decision {
@@ -346,7 +430,7 @@ mod tests {
     #[test]
     fn being_read_takes_back_what_waits_and_a_receipt_that_never_comes_is_unknown() {
         let waits = follower(Kind::Nag(1), StateName::Scheduled, 600);
-        let read = Family { ack: Some(Ack::Read), ..sent(vec![waits]) };
+        let read = Family { answer: READ, ..sent(vec![waits]) };
         let d = decide(&nag(2), &read, 595);
         assert_eq!((d.take_back, d.followed), (vec![Kind::Nag(1)], Followed::Reached));
         let last = follower(Kind::Nag(1), StateName::Sent, 600);
@@ -355,7 +439,7 @@ mod tests {
         let d = decide(&nag(1), &sent(vec![last]), 1_200);
         assert_eq!((d.look_at, d.followed), (None, Followed::Unknown));
         // A late receipt still counts.
-        let late = Family { ack: Some(Ack::Read), ..sent(vec![last]) };
+        let late = Family { answer: READ, ..sent(vec![last]) };
         assert_eq!(decide(&nag(1), &late, 9_000).followed, Followed::Reached);
     }
 
@@ -391,19 +475,44 @@ mod tests {
         assert_eq!(d.look_at, Some(Timestamp(61_000)));
         let both = [0, 1].map(|n| follower(Kind::Escalation(n), StateName::Sent, 60 + 60 * i64::try_from(n).unwrap()));
         assert_eq!(decide(&follow, &sent(both.to_vec()), 300).followed, Followed::Unknown);
-        let failed = Family { state: StateName::Failed, ack: None, ..sent(vec![]) };
+        let failed = Family { state: StateName::Failed, answer: Answer::default(), ..sent(vec![]) };
         assert_eq!(decide(&follow, &failed, 50).create.len(), 1);
-        let read = Family { ack: Some(Ack::Read), ..sent(vec![]) };
+        let read = Family { answer: READ, ..sent(vec![]) };
         assert_eq!(decide(&follow, &read, 50).followed, Followed::Reached);
+    }
+
+    #[test]
+    fn what_those_who_were_told_read_ends_what_is_told_to_them_and_all_where_that_is_said() {
+        let to = |chat: &str, after: i64, ends: Ends| Escalation {
+            to: Some(Chat::from_stored(chat)),
+            ends,
+            ..escalation(after)
+        };
+        let steps = |ends| vec![to("1@c.us", 60, ends), to("1@c.us", 300, Ends::Own), to("2@c.us", 300, Ends::Own)];
+        let told = Follower { answer: READ, ..follower(Kind::Escalation(0), StateName::Sent, 60) };
+        let own = FollowUp { escalate: steps(Ends::Own), ..nag(9) };
+        let d = decide(&own, &sent(vec![told]), 590);
+        assert_eq!(d.create.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [Kind::Nag(1), Kind::Escalation(2)]);
+        let all = FollowUp { escalate: steps(Ends::All), ..nag(9) };
+        assert_eq!(decide(&all, &sent(vec![told]), 590).followed, Followed::Reached);
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_escalated_and_not_asked_again() {
+        let follow = FollowUp { escalate: vec![escalation(60)], ..nag(3) };
+        let unknown = Family { state: StateName::InDoubt, answer: Answer::default(), ..sent(vec![]) };
+        let d = decide(&follow, &unknown, 595);
+        assert_eq!((d.create.len(), d.followed), (1, Followed::Waiting));
+        assert_eq!(d.create[0].0, Kind::Escalation(0));
     }
 
     #[test]
     fn a_reply_is_waited_for_beyond_being_read() {
         let mut follow = nag(1);
         follow.nag.as_mut().unwrap().until = Until::Reply;
-        let read = Family { ack: Some(Ack::Read), ..sent(vec![]) };
+        let read = Family { answer: READ, ..sent(vec![]) };
         assert_eq!(decide(&follow, &read, 595).create.len(), 1);
-        let replied = Family { replied: true, ..read };
+        let replied = Family { answer: Answer { replied: true, ..READ }, ..read };
         assert_eq!(decide(&follow, &replied, 595).followed, Followed::Reached);
     }
 }

@@ -15,6 +15,7 @@ use crate::domain::recipient::Chat;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::schedule::Schedule;
 use crate::domain::sender::{self, Senders};
+use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::Late;
 use crate::domain::typing::Typing;
@@ -78,6 +79,11 @@ impl Job {
     /// How long after the first message of its sequence a step is due.
     pub fn offset(&self, step: usize) -> Millis {
         self.after.iter().take(step).fold(Millis::ZERO, |sum, after| sum + *after)
+    }
+
+    /// How long after the step before it a step leaves at the earliest.
+    pub fn after_step_before(&self, step: usize) -> Millis {
+        step.checked_sub(1).and_then(|before| self.after.get(before)).copied().unwrap_or_default()
     }
 
     /// How many messages a recipient of an occurrence gets.
@@ -184,6 +190,15 @@ pub enum Expires {
 }
 
 impl Expires {
+    /// The instant, for a message that begins in a state. What waits for an approval expires by an instant alone: a length
+    /// counts once it is approved.
+    pub fn of_one_in(self, state: StateName, due: Timestamp) -> Option<Timestamp> {
+        match self {
+            Expires::After(_) if state == StateName::Held => None,
+            Expires::At(_) | Expires::After(_) => Some(self.of(due)),
+        }
+    }
+
     /// The instant, for a message due at `due`.
     pub fn of(self, due: Timestamp) -> Timestamp {
         match self {

@@ -51,6 +51,10 @@ pub struct Due {
     pub event_at: Option<Timestamp>,
     /// The windows in which it may leave; all of them must be open.
     pub hours: Vec<OpenHours>,
+    /// When the message of its sequence before it left: before that it could not.
+    pub free_from: Timestamp,
+    /// Pauses of it that are over.
+    pub stopped: Vec<(Timestamp, Timestamp)>,
     /// Whether an earlier message of its sequence kept it waiting, or a person's pause kept it past its target: it is
     /// typed in full all the same.
     pub kept_waiting: bool,

@@ -190,6 +190,11 @@ impl Ledger {
         place.map(|p| self.departures.remove(p)).is_some()
     }
 
+    /// When the latest one leaves.
+    pub fn last(&self) -> Option<Timestamp> {
+        self.departures.last().map(|(at, _)| *at)
+    }
+
     /// Forgets what lies before `instant`.
     pub fn forget_before(&mut self, instant: Timestamp) {
         let keep = self.departures.partition_point(|(t, _)| *t < instant);

@@ -188,6 +188,11 @@ impl Schedule {
         self.bounds().is_some()
     }
 
+    /// Whether several of its occurrences may be missed at once: it recurs, or names several instants.
+    pub fn repeats(&self) -> bool {
+        matches!(self, Schedule::At(instants) if instants.len() > 1) || self.recurs()
+    }
+
     /// What bounds it, where it recurs.
     pub fn bounds(&self) -> Option<&Bounds> {
         match self {

@@ -350,6 +350,7 @@ fn held(event: &Event) -> Step {
     match event {
         Event::Cancelled { reason } => Some((HELD, State::Cancelled, Some(*reason))),
         Event::TooLate { reason } => Some((HELD, State::Expired, Some(*reason))),
+        Event::Unsendable { reason } => Some((HELD, State::Skipped, Some(*reason))),
         Event::Resumed { wake_at, reason } => Some((HELD, State::Scheduled { wake_at: *wake_at }, Some(*reason))),
         Event::ProvedSent { sent_at, reason } => Some((HELD, State::Sent { sent_at: *sent_at }, Some(*reason))),
         Event::Claimed
@@ -359,7 +360,6 @@ fn held(event: &Event) -> Step {
         | Event::TryAgain { .. }
         | Event::GivenUp { .. }
         | Event::Unclear { .. }
-        | Event::Unsendable { .. }
         | Event::LeadEnded { .. }
         | Event::Postponed { .. }
         | Event::Held { .. } => None,

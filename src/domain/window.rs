@@ -163,6 +163,28 @@ impl OpenHours {
         None
     }
 
+    /// When it closes, at an instant at which it is open.
+    fn open_until(&self, t: Timestamp) -> Option<Timestamp> {
+        let today = t.in_zone(&self.zone).date();
+        let mut until = None;
+        for offset in -1..=1 {
+            let day = today.checked_add(offset.days()).ok()?;
+            if !self.days.has(day.weekday()) {
+                continue;
+            }
+            let crosses = self.hours.to <= self.hours.from;
+            let (open, close) = (
+                self.at(day, self.hours.from)?,
+                self.at(if crosses { day.tomorrow().ok()? } else { day }, self.hours.to)?,
+            );
+            // The hours of one day may end where those of the next begin.
+            if open <= until.unwrap_or(t) && t < close {
+                until = until.max(Some(close));
+            }
+        }
+        until
+    }
+
     fn at(&self, day: Date, minute: i16) -> Option<Timestamp> {
         let (day, minute) = if minute == 1_440 { (day.tomorrow().ok()?, 0) } else { (day, minute) };
         let time = Time::new(i8::try_from(minute / 60).ok()?, i8::try_from(minute % 60).ok()?, 0, 0).ok()?;
@@ -187,6 +209,27 @@ pub fn next_open(all: &[OpenHours], t: Timestamp) -> Option<Timestamp> {
     }
     None
 }
+
+/// How long all are open between two instants. What is open for longer than a year is counted no further.
+pub fn open_between(all: &[OpenHours], from: Timestamp, to: Timestamp) -> Millis {
+    if all.is_empty() {
+        return to.since(from).at_least_zero();
+    }
+    let (mut sum, mut at) = (Millis::ZERO, from);
+    for _ in 0..OPENINGS {
+        let Some(open) = next_open(all, at).filter(|open| *open < to) else { break };
+        let closes = all.iter().filter_map(|w| w.open_until(open)).min().unwrap_or(to);
+        sum = sum + closes.min(to).since(open);
+        at = closes.max(open + Millis(1));
+        if at >= to {
+            break;
+        }
+    }
+    sum
+}
+
+/// Openings counted: those of a year, twice a day.
+const OPENINGS: usize = 732;
 
 #[cfg(test)]
 mod tests {
@@ -247,6 +290,32 @@ mod tests {
         assert_eq!(open("all", "09:00-20:00", "2026-03-29T06:59:00Z").as_deref(), Some("2026-03-29T07:00:00.000Z"));
         assert_eq!(open("all", "09:00-20:00", "2026-10-25T07:59:00Z").as_deref(), Some("2026-10-25T08:00:00.000Z"));
         assert_eq!(open("all", "09:00-20:00", "2026-10-25T18:30:00Z").as_deref(), Some("2026-10-25T18:30:00.000Z"));
+    }
+
+    #[test]
+    fn the_time_in_which_a_window_is_open_is_counted() {
+        let window = |days: &str, hours: &str| OpenHours {
+            days: Days::parse(days).unwrap(),
+            hours: Hours::parse(hours).unwrap(),
+            zone: berlin(),
+        };
+        let hours = |all: &[OpenHours], from: &str, to: &str| {
+            let ms = open_between(all, at(from), at(to)).0;
+            assert_eq!(ms % 1_000, 0);
+            ms / 1_000
+        };
+        let work = [window("mon-fri", "09:00-20:00")];
+        // From Monday 21:00 to Tuesday 09:30, and from Friday noon to Monday noon, in Berlin.
+        assert_eq!(hours(&work, "2026-11-23T20:00:00Z", "2026-11-24T08:30:00Z"), 1_800);
+        assert_eq!(hours(&work, "2026-11-27T11:00:00Z", "2026-11-30T11:00:00Z"), 11 * 3_600);
+        assert_eq!(hours(&work, "2026-11-23T20:00:00Z", "2026-11-24T08:00:00Z"), 0);
+        assert_eq!(hours(&[], "2026-11-23T20:00:00Z", "2026-11-24T08:00:00Z"), 12 * 3_600);
+        let always = [window("all", "00:00-24:00")];
+        assert_eq!(hours(&always, "2026-11-23T20:00:00Z", "2026-11-25T20:00:00Z"), 48 * 3_600);
+        let night = [window("fri", "22:00-06:00")];
+        assert_eq!(hours(&night, "2026-11-28T04:00:00Z", "2026-12-04T20:00:00Z"), 3_600);
+        let both = [window("all", "09:00-12:00"), window("all", "11:00-18:00")];
+        assert_eq!(hours(&both, "2026-11-23T00:00:00Z", "2026-11-25T00:00:00Z"), 2 * 3_600);
     }
 
     #[test]

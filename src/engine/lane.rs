@@ -14,6 +14,7 @@ use crate::domain::retry::jittered;
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::window;
 use crate::engine::effect::Standing;
+use crate::engine::lateness::Backlog;
 use crate::engine::shares::Shares;
 use crate::engine::waiting::Waiting;
 
@@ -138,16 +139,23 @@ pub(super) struct Lane {
     half_open: bool,
     retries: i64,
     pub outages: Vec<(Timestamp, Timestamp)>,
+    /// What outages have left to do, where sends wait for each other.
+    pub(super) backlog: Option<Backlog>,
     draw: Draw,
 }
 
 impl Lane {
     pub(super) fn new(start: LaneStart, now: Timestamp) -> Lane {
         let draw = Draw::new(start.seed, "lane").with_text(&start.instance.0);
-        let mut ledger = Ledger::new(start.zone);
-        for sent in &start.recent_sends {
-            ledger.add(sent.at, start.pacing.after(sent.draw));
-        }
+        let sent_before = |instant: Timestamp| {
+            let mut ledger = Ledger::new(start.zone.clone());
+            for sent in start.recent_sends.iter().filter(|s| s.at < instant) {
+                ledger.add(sent.at, start.pacing.after(sent.draw));
+            }
+            ledger
+        };
+        let ledger = sent_before(Timestamp::MAX);
+        let backlog = start.pacing.spaces_sends().then(|| Backlog::after(&start.outages, sent_before)).flatten();
         let works = start.standing == Standing::Working;
         Lane {
             instance: start.instance,
@@ -178,6 +186,7 @@ impl Lane {
             half_open: false,
             retries: RETRIES_AT_FIRST,
             outages: start.outages,
+            backlog,
             not_before: Timestamp(i64::MIN),
             draw,
         }
@@ -264,6 +273,11 @@ impl Lane {
     /// The earliest instant at or after `wish` at which the lane can take a message and its windows are open, and what
     /// kept it from an earlier one. The end of all time where its windows never open together.
     pub(super) fn earliest(&self, due: &Due, wish: Timestamp) -> (Timestamp, Option<Holds>) {
+        self.earliest_in(&self.ledger, due, wish)
+    }
+
+    /// The same beside other sends.
+    pub(super) fn earliest_in(&self, ledger: &Ledger, due: &Due, wish: Timestamp) -> (Timestamp, Option<Holds>) {
         let after = self.after(due);
         let (mut at, mut holds) = (wish, None);
         // Each round moves on, and a week has few windows.
@@ -272,7 +286,7 @@ impl Lane {
             if open > at {
                 (at, holds) = (open, Some(Holds::Window));
             }
-            let (free, rule) = self.ledger.earliest(self.pace_of(due), at, after);
+            let (free, rule) = ledger.earliest(self.pace_of(due), at, after);
             if free == at {
                 return (at, holds);
             }
@@ -281,15 +295,9 @@ impl Lane {
         (at, holds)
     }
 
-    /// Time lost to outages between `from` and `now`.
-    pub(super) fn lost(&self, from: Timestamp, now: Timestamp) -> Millis {
-        let current = self.down_since.map(|s| (s, now));
-        self.outages
-            .iter()
-            .copied()
-            .chain(current)
-            .map(|(a, b)| b.min(now).since(a.max(from)).at_least_zero())
-            .fold(Millis::ZERO, |sum, x| sum + x)
+    /// Since when nothing could be sent, where it cannot now.
+    pub(super) fn down_since(&self) -> Option<Timestamp> {
+        self.down_since
     }
 
     /// A request went through: the gateway is there.
@@ -382,8 +390,16 @@ impl Lane {
         self.claim_by(now);
         self.plan_by(now);
         let outage = (self.down_since.take()?, now);
-        self.outages.push(outage);
+        self.was_out(outage);
         Some(outage)
+    }
+
+    /// Nothing could be sent for a while.
+    pub(super) fn was_out(&mut self, outage: (Timestamp, Timestamp)) {
+        self.outages.push(outage);
+        if self.backlog.is_none() && self.pacing.spaces_sends() {
+            self.backlog = Backlog::after(&[outage], |_| self.ledger.clone());
+        }
     }
 
     /// The next instant at which this lane needs the engine.

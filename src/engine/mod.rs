@@ -13,6 +13,7 @@ mod hand;
 mod input;
 mod lane;
 mod lanes;
+mod lateness;
 mod line;
 mod settle;
 mod shares;
@@ -35,6 +36,8 @@ pub use effect::{Effect, Standing};
 use hand::{Hand, Phase};
 pub use input::Input;
 pub use lane::{HAND_LIMIT, Holds, LaneStart, STRICT_LIMIT};
+pub use lateness::latest_began;
+use lateness::open_for;
 
 /// The store is asked at least this often even if nobody nudged: a safety net under the nudge.
 const CLAIM_AT_LEAST_EVERY: Millis = Millis(30_000);
@@ -264,8 +267,8 @@ impl Engine {
     fn take(&mut self, due: Due, was_full: bool, now: Timestamp) {
         let Some(lane) = self.lanes.get_mut(&due.instance) else { return };
         let id = due.id;
-        let lost = lane.lost(due.due_at, now);
-        let retrying = due.first_marked_at.filter(|_| due.tries > 0).map_or(Millis::ZERO, |t| now.since(t));
+        let lost = lane.lost(&due, now);
+        let retrying = due.first_marked_at.filter(|_| due.tries > 0).map_or(Millis::ZERO, |t| open_for(&due, t, now));
         let limit = due.max_lateness;
         self.stays += 1;
         let mut hand = Hand::new(due, self.stays, now);

@@ -13,11 +13,11 @@ impl Engine {
     /// Nobody worked between two instants. What is in hand goes back to the store and is taken up anew, as after a
     /// restart: how late it may be, what its lane can take and whether it is still to be sent is decided afresh.
     pub(super) fn slept(&mut self, from: Timestamp, to: Timestamp, now: Timestamp) {
+        self.give_back_all("nobody worked for a while: the machine slept, or its clock was set", now);
         for lane in self.lanes.iter_mut() {
-            lane.outages.push((from, to));
+            lane.was_out((from, to));
             lane.not_before = now + SETTLES_WITHIN;
         }
-        self.give_back_all("nobody worked for a while: the machine slept, or its clock was set", now);
     }
 
     /// What the gap made give way is settled: the lines move on.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::claim::Wanted;
 use crate::domain::id::{InstanceName, MessageId};
-use crate::domain::message::{Change, Facts};
+use crate::domain::message::{Change, Facts, Verdict};
 use crate::domain::pace::{Pacing, Rule};
 use crate::domain::state::{Reason, State, StateName};
 use crate::domain::time::{Millis, Timestamp};
@@ -12,6 +12,7 @@ use crate::domain::timeline::CLAIM_AHEAD;
 use crate::engine::explain::GateName;
 use crate::engine::{Effect, Engine, Holds, Input};
 use crate::future::habits::Chances;
+use crate::future::often::Had;
 use crate::future::plan::{Gate, Planner};
 use crate::future::queue::{Number, Queue, Row, id_of, number_of};
 use crate::future::rows::{Mould, row};
@@ -33,6 +34,7 @@ pub(super) struct LaneWorld<'p> {
     told: Vec<Foreseen>,
     /// Where answers come by chance, which; else they come at once.
     chances: Option<Chances>,
+    had: Had<'p>,
     /// Answers on their way, by when they arrive.
     answers: BTreeMap<(Timestamp, MessageId), Input>,
 }
@@ -52,11 +54,12 @@ impl<'p> LaneWorld<'p> {
             span: (premise.from, premise.until),
             told: Vec::new(),
             chances: premise.chance.map(|play| Chances::new(&lane.seen, premise.seed, play)),
+            had: Had::before(&premise.counted),
             answers: BTreeMap::new(),
         };
         let begun = world.begin_known(&lane.waiting, premise.from);
         for waiting in &lane.waiting {
-            let key = waiting.nominal.zip(waiting.job.as_deref());
+            let key = waiting.nominal.zip(waiting.job.as_deref()).filter(|_| !waiting.beside);
             world.take_over(waiting, key.and_then(|k| begun.get(&k).copied()), premise.from);
         }
         world
@@ -77,7 +80,7 @@ impl<'p> LaneWorld<'p> {
 
     fn take_over(&mut self, waiting: &Waiting, occurrence: Option<u64>, now: Timestamp) {
         let make = |due| row(due, waiting.job.clone(), waiting.nominal, occurrence);
-        let first = self.add(make(waiting.due.clone()));
+        let first = self.add(Row { frequency: waiting.frequency, ..make(waiting.due.clone()) });
         let mut before = first;
         for due in &waiting.then {
             let next = self.add(Row { blocked: true, ..make(due.clone()) });
@@ -120,7 +123,12 @@ impl<'p> LaneWorld<'p> {
             self.pass(&gate, now);
         }
         while let Some(number) = self.queue.next_expired(now) {
-            self.finish(number, StateName::Expired, Some(Reason::Expires), now);
+            let event = self.queue.get(number).is_some_and(|row| row.due.event_at == row.due.expires_at);
+            let (state, reason) = match event {
+                true => (StateName::Skipped, Reason::EventPassed),
+                false => (StateName::Expired, Reason::Expires),
+            };
+            self.finish(number, state, Some(reason), now);
         }
         self.take_answers(now);
         while let Some(effect) = self.engine.poll_effect(now) {
@@ -269,9 +277,13 @@ impl<'p> LaneWorld<'p> {
                 if matches!(change.facts, Facts::TypingShown { .. }) {
                     return;
                 }
-                self.persist(&change, now);
-                let verdict = Some(crate::domain::message::Verdict::Applied);
-                Input::Persisted { id: change.id, verdict }
+                // As the store does: of several marked at once to one recipient those that would be too many go back.
+                if matches!(change.facts, Facts::Mark { .. }) && self.had_enough(number_of(change.id), now) {
+                    Input::Persisted { id: change.id, verdict: Some(Verdict::Paused) }
+                } else {
+                    self.persist(&change, now);
+                    Input::Persisted { id: change.id, verdict: Some(Verdict::Applied) }
+                }
             }
             Effect::Send { id, slot } => match self.send(id, slot, now) {
                 Some(answer) => answer,
@@ -302,7 +314,16 @@ impl<'p> LaneWorld<'p> {
             return (Vec::new(), false, ends);
         }
         let stopped = |row: &Row| stops.iter().any(|s| s.holds_at(now) && s.concerns(row));
-        let (mut messages, more, next_wake) = self.queue.claim(wanted, stopped);
+        let (claimed, more, next_wake) = self.queue.claim(wanted, stopped);
+        let mut messages = Vec::with_capacity(claimed.len());
+        for due in claimed {
+            let number = number_of(due.id);
+            if self.had_enough(number, now.max(due.target - due.lead)) {
+                self.finish(number, StateName::Skipped, Some(Reason::TooOften), now);
+            } else {
+                messages.push(due);
+            }
+        }
         for due in messages.iter_mut().filter(|_| !stops.is_empty()) {
             let was = |s: &Stop| !s.holds_at(now) && s.until.is_some_and(|t| due.target < t);
             let row = self.queue.get(number_of(due.id));
@@ -311,12 +332,21 @@ impl<'p> LaneWorld<'p> {
         (messages, more, next_wake.into_iter().chain(ends).min())
     }
 
+    /// Whether a message counts for `frequency`, and its recipient has had as many as that allows.
+    fn had_enough(&self, number: Number, at: Timestamp) -> bool {
+        let row = self.queue.get(number);
+        row.is_some_and(|row| row.frequency.is_some_and(|often| self.had.enough(&row.due.chat, often, at)))
+    }
+
     fn persist(&mut self, change: &Change, now: Timestamp) {
         let number = number_of(change.id);
         let Some(row) = self.queue.get_mut(number) else { return };
         match change.transition.to() {
             State::Sending => {
                 row.marked = true;
+                if row.frequency.is_some() {
+                    self.had.leaves(&row.due.chat, now);
+                }
                 let occurrence = row.occurrence;
                 self.planner.moved_on(occurrence, false, now);
             }

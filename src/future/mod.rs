@@ -12,6 +12,7 @@ mod judge;
 mod lane;
 mod of_file;
 mod of_store;
+mod often;
 mod outlook;
 mod plan;
 mod queue;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use crate::domain::frequency::Frequency;
 use crate::domain::id::InstanceName;
 use crate::domain::job::Job;
 use crate::domain::message::Due;
@@ -43,6 +45,7 @@ pub use habits::{Answer, Answered};
 pub use judge::{Judge, Verdict};
 pub use of_file::{Known, of_file};
 pub use of_store::{NotForeseeable, all_recipients, of_store};
+pub use often::Counted;
 pub use outlook::{Audience, Move, Outlook, Side, outlook};
 pub use summary::{Busiest, Line, Summary};
 
@@ -64,6 +67,8 @@ pub struct Premise {
     pub lanes: Vec<LanePremise>,
     /// The jobs.
     pub jobs: Vec<JobPremise>,
+    /// What has left and counts for a `frequency`.
+    pub counted: Counted,
 }
 
 /// One instance as it stands in the beginning.
@@ -111,6 +116,10 @@ pub struct Waiting {
     pub job: Option<Arc<str>>,
     /// Its occurrence.
     pub nominal: Option<Timestamp>,
+    /// Whether its occurrence is finished without it.
+    pub beside: bool,
+    /// How often its recipient may be written to, where it counts for that.
+    pub frequency: Option<Frequency>,
     /// The slot it was given, where it is being typed.
     pub typed: Option<Timestamp>,
     /// What follows it.

@@ -10,7 +10,7 @@ use crate::config::{ConfigError, Settings};
 use crate::domain::occurrence::SLOWEST_CLOCK;
 use crate::domain::time::{Millis, Timestamp};
 use crate::engine::{LaneStart, Standing};
-use crate::future::{JobPremise, LanePremise, Premise};
+use crate::future::{Counted, JobPremise, LanePremise, Premise};
 
 /// Typing is shown again this often: it moves no send.
 pub(super) const REFRESH_EVERY: Millis = Millis(8_000);
@@ -71,5 +71,5 @@ pub fn of_file(settings: &Settings, known: &Known, from: Timestamp, until: Times
             senders: HashMap::new(),
         });
     }
-    Ok(Premise { from, until, seed: known.seed, chance: None, lanes: lanes.collect(), jobs })
+    Ok(Premise { from, until, seed: known.seed, chance: None, lanes: lanes.collect(), jobs, counted: Counted::new() })
 }

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use crate::clock;
 use crate::config;
 use crate::domain::claim::Wanted;
+use crate::domain::frequency::Frequency;
 use crate::domain::id::InstanceName;
 use crate::domain::pace::Pacing;
 use crate::domain::time::{Millis, Timestamp};
@@ -15,7 +16,7 @@ use crate::domain::window::Window;
 use crate::engine::{LaneStart, Standing};
 use crate::future::of_file::REFRESH_EVERY;
 use crate::future::rows::Mould;
-use crate::future::{Answer, Answered, JobPremise, LanePremise, Premise, Stop, Waiting};
+use crate::future::{Answer, Answered, Counted, JobPremise, LanePremise, Premise, Stop, Waiting};
 use crate::hours::hours;
 use crate::intake;
 use crate::store::view::{AnswerView, LaneView};
@@ -85,7 +86,10 @@ pub async fn of_store(store: &SqliteStore, now: Timestamp, until: Timestamp) -> 
         let seen = seen.iter().filter_map(answer).collect();
         lanes.push(LanePremise { start, window, stops, waiting, seen });
     }
-    Ok(Premise { from: now, until, seed: store.seed(), chance: None, lanes, jobs })
+    let often = jobs.iter().any(|j| j.job.manner.frequency.is_some());
+    let waits = lanes.iter().flat_map(|l| &l.waiting).any(|w| w.frequency.is_some());
+    let counted = if often || waits { store.counted_since(now - Frequency::LONGEST).await? } else { Counted::new() };
+    Ok(Premise { from: now, until, seed: store.seed(), chance: None, lanes, jobs, counted })
 }
 
 /// The rows of a job's contents, by its place among the jobs.
@@ -191,7 +195,9 @@ async fn waiting(
         });
         let job = known.map(|(place, _)| jobs[*place].name.clone());
         let job = job.or_else(|| message.job.as_deref().map(Arc::from));
-        waiting.push(Waiting { due, job, nominal: message.nominal_at, typed: slot, then });
+        let (nominal, beside) = (message.nominal_at, message.beside);
+        let frequency = message.content.manner.frequency.filter(|_| message.counted);
+        waiting.push(Waiting { due, job, nominal, beside, frequency, typed: slot, then });
     }
     Ok(waiting)
 }
@@ -215,7 +221,9 @@ fn following(
             let due = mould.due(&layout, (nominal, Millis::ZERO), step, (0, &recipient));
             // They are due with it, whatever the place of their recipient.
             let later = job.job.offset(step) - job.job.offset(first - 1);
-            let (due_at, expires_at) = (message.due.due_at + later, message.due.expires_at.map(|at| at + later));
+            let due_at = message.due.due_at + later;
+            let event = due.event_at.filter(|event| due_at < *event);
+            let expires_at = job.job.manner.expires.map(|e| e.of(due_at)).into_iter().chain(event).min();
             crate::domain::message::Due { flow: message.due.flow, due_at, target: due_at, expires_at, ..due }
         })
         .collect()

@@ -21,9 +21,6 @@ const GATE_AHEAD: Millis = Millis(250);
 /// As the planner's: how often an occurrence in the queue asks whether the one before it is finished.
 const ASK_AGAIN_AFTER: Millis = Millis(1_000);
 
-/// As the store's: occurrences looked at for an unfinished one.
-const LOOKED_BACK: u64 = 12;
-
 /// An occurrence of which something waits.
 #[derive(Debug)]
 pub(super) struct Occurrence {
@@ -230,7 +227,7 @@ impl<'p> Planner<'p> {
     fn unfinished_before(&self, job: usize, place: u64) -> Option<u64> {
         let live = self.jobs[job].live.iter().rev();
         let known = live.filter_map(|n| Some((*n, self.occurrences.get(n)?)));
-        let mut before = known.filter(|(_, o)| o.place < place && o.place + LOOKED_BACK >= place);
+        let mut before = known.filter(|(_, o)| o.place < place);
         before.find(|(_, o)| o.waiting > 0).map(|(n, _)| n)
     }
 

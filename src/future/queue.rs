@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::domain::claim::Wanted;
 use crate::domain::flow::{Flow, Room};
+use crate::domain::frequency::Frequency;
 use crate::domain::id::MessageId;
 use crate::domain::message::Due;
 use crate::domain::time::Timestamp;
@@ -30,6 +31,8 @@ pub(super) struct Row {
     pub marked: bool,
     /// What kept it waiting before it came to its lane.
     pub kept_by: Option<HeldBy>,
+    /// How often its recipient may be written to, where it counts for that.
+    pub frequency: Option<Frequency>,
 }
 
 #[derive(Debug, Default)]

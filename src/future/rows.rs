@@ -152,6 +152,8 @@ impl<'p> Mould<'p> {
             expires_at: job.manner.expires.map(|e| e.of(due_at)).into_iter().chain(useless_from).min(),
             event_at: job.schedule.event_at(),
             hours: self.hours.clone().unwrap_or_else(of_recipient),
+            free_from: Timestamp(i64::MIN),
+            stopped: Vec::new(),
             kept_waiting: step > 0,
             leads_on: step + 1 < self.steps(),
             draw: draw_of(layout.seed, Some(&job.name), nominal, recipient.chat.as_str()),
@@ -163,7 +165,10 @@ impl<'p> Mould<'p> {
         let number = FIRST_FORESEEN.saturating_add_unsigned(occurrence);
         let recipients = u64::try_from(self.premise.recipients.len()).unwrap_or(u64::MAX);
         due.flow = Flow::of_occurrence(number, due.class, recipients);
-        row(due, Some(self.premise.name.clone()), Some(nominal), Some(occurrence))
+        // Of a sequence the first counts.
+        let frequency = self.premise.job.manner.frequency.filter(|_| !due.kept_waiting);
+        let row = row(due, Some(self.premise.name.clone()), Some(nominal), Some(occurrence));
+        Row { frequency, ..row }
     }
 }
 
@@ -197,5 +202,6 @@ pub(super) fn row(
         in_hand: false,
         marked: false,
         kept_by: None,
+        frequency: None,
     }
 }

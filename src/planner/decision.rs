@@ -52,15 +52,15 @@ pub(super) fn decide(stored: &StoredJob, max_lateness: Millis, zone: &TimeZone, 
     let schedule = &stored.job.schedule;
     let after = |t| schedule.next_after(t, stored.first_applied_at, zone);
     let policy = policy(stored, max_lateness);
-    let recurs = schedule.recurs();
+    let repeats = schedule.repeats();
     // On clocks of their own, an occurrence has passed when it has on the slowest of them.
     let own_clock = stored.job.manner.own_clock;
     let passed = if own_clock { now - SLOWEST_CLOCK } else { now };
     let mut missed = [None; 2];
     let serve = match stored.next_at {
         None => None,
-        Some(next) if next >= passed || own_instants(&stored.job) && !recurs => Some((next, StateName::Scheduled)),
-        Some(next) if !recurs => {
+        Some(next) if next >= passed || own_instants(&stored.job) && !repeats => Some((next, StateName::Scheduled)),
+        Some(next) if !repeats => {
             let late = now.since(next) > policy.allowed();
             Some((next, if late { StateName::Expired } else { StateName::Scheduled }))
         }

@@ -38,7 +38,7 @@ impl Planner {
             let Some(last) = jobs.last() else { return Ok(()) };
             after = last.job.name.as_str().to_owned();
             for stored in jobs {
-                if stored.job.schedule.recurs() && !stored.job.manner.own_clock {
+                if stored.job.schedule.repeats() && !stored.job.manner.own_clock {
                     self.settle_passed_of(&stored, now).await?;
                 }
             }

@@ -214,11 +214,11 @@ impl Planner {
         };
         let due_at = due_at + layout.job.offset(usize::try_from(step).unwrap_or(0));
         let vars = crate::store::vars_json(&recipient.vars);
-        let expires = manner.expires.map(|e| e.of(due_at));
         let (state, reason) = match planned.fate(due_at, now) {
             (StateName::Scheduled, _) if manner.hold => (StateName::Held, Some(Reason::Approval)),
             fate => fate,
         };
+        let expires = manner.expires.and_then(|e| e.of_one_in(state, due_at));
         Some(NewMessage {
             id: self.ids.make(now),
             guard: guard(&recipient.chat, body, vars.as_deref()),
@@ -231,6 +231,7 @@ impl Planner {
             class: manner.class,
             key: None,
             step,
+            after: layout.job.after_step_before(usize::try_from(step).unwrap_or(0)),
             state,
             reason,
             followed: manner.follow.is_some(),

@@ -148,8 +148,11 @@ pub enum StoreError {
         "the jobs were changed by somebody else while the file was read, and nothing of it is applied; run the command again"
     )]
     Overtaken,
-    /// A list of recipients was stored so slowly that it was taken to be one whose command died.
-    #[error("the recipients were being stored for more than an hour, and nothing was changed; run the command again")]
+    /// A list of recipients was forgotten before its job was stored: it was stored so slowly that it was taken to be one whose command
+    /// died, or somebody pruned meanwhile.
+    #[error(
+        "the recipients that were stored were forgotten before their job was: they took more than an hour, or somebody pruned meanwhile; nothing was changed, run the command again"
+    )]
     AudienceAbandoned,
     /// A job was changed while messages were made of it.
     #[error(

@@ -153,6 +153,10 @@ pub struct Claimed {
     pub no_opt_in: bool,
     /// Until when it does not break into what its recipient writes.
     pub quiet_until: Option<Timestamp>,
+    /// Whether it follows another message, or is a further one of an import: its occurrence is finished without it.
+    pub beside: bool,
+    /// Whether it counts for `frequency`.
+    pub counted: bool,
 }
 
 /// One message as a claim would hand it over, whatever state it is in.

@@ -33,6 +33,8 @@ pub struct NewMessage {
     /// Its place in a sequence; below zero for the second, third … message to a chat within one import, and for what
     /// follows another message.
     pub step: i32,
+    /// How long after the message of its sequence before it, it leaves at the earliest; zero where it follows at once.
+    pub after: Millis,
     /// `Scheduled`, or `Expired` or `Skipped` for what is only recorded.
     pub state: StateName,
     /// Why, where not scheduled.

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr, SqliteConnection};
 
 use crate::domain::id::MessageId;
 use crate::domain::message::{Change, Facts, TypingFacts, Verdict};
-use crate::domain::state::{State, StateName};
+use crate::domain::state::{Reason, State, StateName};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::sqlite_claim::{get, id, unwanted};
@@ -31,6 +31,7 @@ pub(super) async fn apply_changes(
         let done: Vec<&Change> = round.iter().map(|i| &changes[*i]).filter(|c| applied.contains(&c.id)).collect();
         insert_facts(connection, &done).await?;
         break_sequences(connection, &done).await?;
+        revive_sequences(connection, &done).await?;
         for i in round {
             if applied.contains(&changes[i].id) {
                 verdicts[i] = Verdict::Applied;
@@ -129,6 +130,56 @@ async fn break_sequences(connection: &mut SqliteConnection, done: &[&Change]) ->
     skip(connection, behind, at).await
 }
 
+static REVIVE: LazyLock<SqlStr> = LazyLock::new(|| {
+    let text = format!(
+        "UPDATE messages SET state = v.state, reason = v.reason, due_at = v.due_at, wake_at = v.due_at - messages.lead_ms,
+             expires_at = {}
+         FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS state, value ->> 2 AS reason, value ->> 3 AS due_at, 0 AS attempts
+               FROM json_each(?1)) AS v
+         WHERE messages.id = v.id AND messages.attempts = v.attempts
+           AND messages.state = 'skipped' AND messages.reason = 'sequence'",
+        expires_at("v.due_at")
+    );
+    AssertSqlSafe(text).into_sql_str()
+});
+
+/// Brings back what was skipped behind messages that get another chance, or that turn out to have gone out after all, with a word in
+/// their timelines. What a person held waits for them again.
+async fn revive_sequences(connection: &mut SqliteConnection, done: &[&Change]) -> Result<(), StoreError> {
+    let goes_on = |c: &&&Change| match &c.facts {
+        Facts::Moved { afresh, .. } => *afresh,
+        _ => {
+            let ended = matches!(c.transition.from(), StateName::Failed | StateName::Expired);
+            ended && c.transition.to().name() == StateName::Sent
+        }
+    };
+    let again: Vec<&&Change> = done.iter().filter(goes_on).collect();
+    let Some(at) = again.first().map(|c| c.at) else { return Ok(()) };
+    let ids: Vec<Value> = again.iter().map(|c| json!(hex(c.id))).collect();
+    let doing = "go on with a sequence";
+    let behind: Vec<(String, String, i64)> = sqlx::query_as(include_str!("sql/revived.sql"))
+        .bind(Value::Array(ids).to_string())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    if behind.is_empty() {
+        return Ok(());
+    }
+    let was_held = |from: &str| from == StateName::Held.name();
+    let state = |from: &str| if was_held(from) { StateName::Held } else { StateName::Scheduled };
+    let reason = |from: &str| was_held(from).then_some(Reason::HeldByPerson.name());
+    let rows: Vec<Value> =
+        behind.iter().map(|(id, from, due)| json!([id, state(from).name(), reason(from), due])).collect();
+    sqlx::query(REVIVE.clone())
+        .bind(Value::Array(rows).to_string())
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    let note = "the message of its sequence before it goes out after all";
+    let events = behind.iter().map(|(id, from, _)| json!([id, at, "skipped", state(from).name(), note])).collect();
+    insert(connection, include_str!("sql/insert_events.sql"), events, doing).await.map(|_| ())
+}
+
 /// Skips what a person gave another chance though an earlier message of its sequence ended: it would wait for ever.
 async fn skip_behind_ended(connection: &mut SqliteConnection, changes: &[Change]) -> Result<(), StoreError> {
     let moved: Vec<&Change> = changes.iter().filter(|c| matches!(c.facts, Facts::Moved { .. })).collect();
@@ -181,13 +232,23 @@ pub(super) async fn skip(
     Ok(())
 }
 
+static APPLY_CHANGES: LazyLock<SqlStr> = LazyLock::new(|| {
+    let text = include_str!("sql/apply_changes.sql").replace("{expires_at}", &expires_at("v.due_at"));
+    AssertSqlSafe(text).into_sql_str()
+});
+
+/// When a row of `messages` expires that is due at an instant from now on: `expires_at.sql`, for statements of this program.
+pub(super) fn expires_at(due: &str) -> String {
+    include_str!("sql/expires_at.sql").trim_end().replace("{due}", due)
+}
+
 async fn update(
     connection: &mut SqliteConnection,
     changes: &[Change],
     round: &[usize],
 ) -> Result<HashSet<MessageId>, StoreError> {
     let rows: Vec<Value> = round.iter().map(|i| update_row(&changes[*i])).collect();
-    let applied: Vec<String> = sqlx::query_scalar(include_str!("sql/apply_changes.sql"))
+    let applied: Vec<String> = sqlx::query_scalar(APPLY_CHANGES.clone())
         .bind(Value::Array(rows).to_string())
         .fetch_all(connection)
         .await

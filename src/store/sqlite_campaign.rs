@@ -1,5 +1,7 @@
 //! Campaigns: how the messages of an occurrence stand, and calling one off.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -7,6 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use crate::domain::campaign::CampaignName;
 use crate::domain::class::Class;
 use crate::domain::flow::Flow;
+use crate::domain::recipient::Chat;
 use crate::domain::state::{Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::{get, read_vars, unwanted};
@@ -97,6 +100,7 @@ impl SqliteStore {
             instances: Vec::new(),
             class: Class::default(),
             flow: None,
+            expires: None,
             counts: Vec::with_capacity(rows.len()),
             due: None,
             sent: None,
@@ -121,6 +125,8 @@ impl SqliteStore {
             view.sent_lately.1 += count_of(row, 11)?;
             view.recorded = get::<Option<i64>>(row, 12)?.unwrap_or(0);
             view.flow = view.flow.max(get::<Option<i64>>(row, 13)?.map(Flow::from_code));
+            let expires = instant(row, 14)?;
+            view.expires = view.expires.into_iter().chain(expires).min();
             view.counts.push(count);
         }
         if view.renewed {
@@ -220,6 +226,8 @@ impl SqliteStore {
                 vars: read_vars(get::<Option<String>>(row, 20)?.as_deref()),
                 place,
                 content: get(row, 22)?,
+                after: Millis(get::<Option<i64>>(row, 23)?.unwrap_or(0)),
+                steps: get::<i64>(row, 24)?.try_into().unwrap_or(1),
             })
         };
         rows.iter().map(one).collect()
@@ -260,6 +268,27 @@ impl SqliteStore {
             .await
             .map_err(StoreError::database("count who has had enough in a campaign"))?;
         Ok(found.try_into().unwrap_or(0))
+    }
+
+    /// When messages left since an instant that count for `frequency`, by recipient.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn counted_since(&self, since: Timestamp) -> Result<HashMap<Chat, Vec<Timestamp>>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT m.chat, coalesce(m.sent_at, m.first_marked_at) FROM messages AS m
+             WHERE m.counted = 1 AND m.first_marked_at IS NOT NULL AND m.state IN ('sending', 'sent', 'in_doubt')
+               AND coalesce(m.sent_at, m.first_marked_at) > ?1",
+        )
+        .bind(since.0)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database("count who was written to lately"))?;
+        let mut all: HashMap<Chat, Vec<Timestamp>> = HashMap::new();
+        for (chat, at) in rows {
+            all.entry(Chat::from_stored(&chat)).or_default().push(Timestamp(at));
+        }
+        Ok(all)
     }
 
     /// The names of the variables of a campaign's recipients, in the order of the alphabet.

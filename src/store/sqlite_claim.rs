@@ -71,6 +71,7 @@ pub(super) async fn claim(
             continue;
         }
         message.due.kept_waiting |= was_paused(&known, &message);
+        message.due.stopped = past_pauses(&known, &message, now);
         answer.messages.push(message);
     }
     // Whoever only looks what would be claimed changes nothing.
@@ -108,6 +109,7 @@ fn unwanted_because(word: Option<&str>) -> Option<(Reason, &'static str)> {
         (Reason::OptedOut, SUPPRESSED),
         (Reason::TooOften, OFTEN_ENOUGH),
         (Reason::Replied, REPLIED),
+        (Reason::LeftList, LEFT),
         (Reason::Removed, WITHDRAWN),
         (Reason::CancelledByPerson, WITHDRAWN),
     ];
@@ -135,7 +137,10 @@ const NOT_IN: &str = "no opt-in of its recipient is recorded";
 const REPLIED: &str = "its recipient has written since the first message of its sequence";
 
 /// The note of a message that came back from a try when nobody wanted it any more.
-const WITHDRAWN: &str = "its campaign was called off, or its job removed";
+const WITHDRAWN: &str = "its campaign was called off, or its job removed, or whom it is about was forgotten";
+
+/// The note of what would follow a message to somebody who left the list of its job.
+const LEFT: &str = "whom it is about left the list that its job follows";
 
 /// The change that has a message wait until it may follow the one of its sequence before it, or what its recipient wrote.
 fn follows_later(message: &Claimed, now: Timestamp) -> Option<Change> {
@@ -190,6 +195,13 @@ fn was_paused(known: &[Pause], message: &Claimed) -> bool {
     known.iter().any(|p| over(p) && p.scope.stops(&message.due.instance.0, message.job.as_deref(), message.nominal_at))
 }
 
+/// The pauses that are over and concerned a message.
+fn past_pauses(known: &[Pause], message: &Claimed, now: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+    let concerns = |p: &&Pause| p.scope.stops(&message.due.instance.0, message.job.as_deref(), message.nominal_at);
+    let over = known.iter().filter(concerns).filter_map(|p| Some((p.since, p.until.filter(|t| *t <= now)?)));
+    over.filter(|(_, until)| *until > message.due.due_at).collect()
+}
+
 pub(super) async fn claimed(
     store: &SqliteStore,
     instance: &InstanceName,
@@ -208,7 +220,9 @@ pub(super) async fn claimed(
     let (expires_at, has_key, event_at) = (numbers.instant()?, numbers.next()? != 0, numbers.instant()?);
     let flow = Flow::from_code(numbers.next()?);
     let no_opt_in = (numbers.next()? == 0) & content.manner.opt_in;
-    let follows_at = numbers.instant()?;
+    let (before_at, after) = (numbers.instant()?, numbers.instant()?);
+    let counted = numbers.next()? != 0;
+    let follows_at = before_at.zip(after).map(|(at, after)| at + Millis(after.0));
     let job: Option<String> = get(row, 3)?;
     let vars = read_vars(get(row, 4)?);
     let released = get::<Option<&str>>(row, 5)?.is_some_and(|r| r == Reason::Released.name());
@@ -238,11 +252,25 @@ pub(super) async fn claimed(
         expires_at,
         event_at,
         hours: Vec::new(),
+        free_from: before_at.unwrap_or(Timestamp(i64::MIN)),
+        stopped: Vec::new(),
         kept_waiting: step > 0,
         leads_on: (0..steps - 1).contains(&step),
     };
     let unvouched = job.is_none() && !released && !has_key;
-    Ok(Claimed { due, content, vars, job, nominal_at, guard, unvouched, no_opt_in, quiet_until })
+    Ok(Claimed {
+        due,
+        content,
+        vars,
+        job,
+        nominal_at,
+        guard,
+        unvouched,
+        no_opt_in,
+        quiet_until,
+        beside: step < 0,
+        counted,
+    })
 }
 
 /// A statement whose rows begin as those of a claim do: `{numbers}` stands for `numbers.sql`, in all of them.
@@ -260,7 +288,12 @@ static STILL_OURS: LazyLock<SqlStr> = LazyLock::new(|| {
 
 /// Why a message `m` would be skipped at an instant, or NULL: `unwanted.sql`, for statements of this program.
 pub(super) fn unwanted(now: &str) -> String {
-    include_str!("sql/unwanted.sql").trim_end().replace("{now}", now)
+    include_str!("sql/unwanted.sql").trim_end().replace("{now}", now).replace("{gone}", gone())
+}
+
+/// Why nobody is told any more of a message `f`, or NULL: `gone.sql`, for statements of this program.
+pub(super) fn gone() -> &'static str {
+    include_str!("sql/gone.sql").trim_end()
 }
 
 /// The numbers of a row that is claimed, in the order of `numbers.sql`.

@@ -23,6 +23,8 @@ pub struct Traces {
     pub open: u64,
     /// Those of them that wait.
     pub waiting: u64,
+    /// What waits to tell others of them.
+    pub beside: Vec<MessageId>,
     /// Contents of no job that were written for it alone.
     contents: Vec<i64>,
     /// Places in lists of recipients.
@@ -65,6 +67,13 @@ impl SqliteStore {
                 _ => {}
             }
             traces.places.extend(get::<Option<i64>>(&row, 2)?.zip(get::<Option<i64>>(&row, 3)?));
+        }
+        // What would be told of them to others.
+        let statement = "SELECT m.id FROM messages AS f JOIN messages AS m ON m.follows = f.id
+             WHERE f.chat = ?1 AND f.followed IS NOT NULL AND m.chat <> ?1 AND m.state IN ('scheduled', 'typing', 'held')";
+        let rows = sqlx::query(statement).bind(chat.as_str().to_owned()).fetch_all(&self.readers);
+        for row in rows.await.map_err(StoreError::database(doing))? {
+            traces.beside.push(id(&row, 0)?);
         }
         let statement = "SELECT audience, place FROM recipients WHERE chat IN (?1, '~' || ?1)";
         let rows = sqlx::query(statement).bind(chat.as_str().to_owned()).fetch_all(&self.readers);

@@ -44,6 +44,7 @@ impl SqliteStore {
         if to.is_some() {
             let name = job.to_owned();
             writer.run(move |c| Box::pin(async move { plan_now(c, &name, now).await })).await?;
+            self.follow_anew(job, now).await?;
         }
         writer.tell();
         Ok(Some(settled))

@@ -1,26 +1,32 @@
 //! Messages that are followed until they are answered, and what follows them.
 
+use std::sync::{Arc, LazyLock};
+
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr, SqliteConnection};
 
 use crate::domain::ack::Ack;
-use crate::domain::follow::{Family, Followed, Follower, Kind};
+use crate::domain::follow::{Answer, Family, Followed, Follower, Kind};
 use crate::domain::id::MessageId;
 use crate::domain::message::Change;
 use crate::domain::state::{Reason, State, StateName};
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_apply::{hex, insert};
-use crate::store::sqlite_claim::{get, id};
+use crate::store::sqlite_claim::{content, get, gone, id};
 use crate::store::sqlite_insert::insert_rows;
+use crate::store::sqlite_renew::end;
 use crate::store::view::{FollowUpView, FollowerView};
-use crate::store::{Claimed, NewMessages, ReplyNews, SqliteStore, StoreError};
+use crate::store::{Claimed, NewMessages, ReplyNews, SqliteStore, StoreError, StoredContent};
 
 /// Steps of escalations begin here; nags are numbered below.
 const ESCALATIONS_FROM: i64 = 1_000;
 
 /// Escalations of one recipient are numbered within so many.
 const ESCALATIONS_OF_ONE: i64 = 16;
+
+/// Followed messages looked up anew in one transaction: some milliseconds of the writer.
+const FOLLOWED_AT_ONCE: usize = 500;
 
 /// A message that is followed, with everything that decides about it.
 #[derive(Clone, Debug)]
@@ -41,8 +47,10 @@ pub struct FollowedMessage {
     pub follow_at: Option<Timestamp>,
     /// How it stands.
     pub followed: Option<Followed>,
-    /// Whether its job still exists, and nobody recalled it.
+    /// Whether its job still exists, nobody recalled it, and whom it went to is still to be written to.
     pub goes_on: bool,
+    /// What its job says now, where it says something.
+    pub as_it_is: Option<Arc<StoredContent>>,
 }
 
 /// The step under which a follower is stored.
@@ -85,7 +93,7 @@ impl SqliteStore {
     pub async fn followed(&self, of: MessageId, now: Timestamp) -> Result<Option<FollowedMessage>, StoreError> {
         let doing = "read a message that is followed";
         let Some(seen) = self.claimed(of, now).await? else { return Ok(None) };
-        let row = sqlx::query(include_str!("sql/followed.sql"))
+        let row = sqlx::query(FOLLOWED.clone())
             .bind(of.0.to_vec())
             .fetch_one(&self.readers)
             .await
@@ -96,18 +104,19 @@ impl SqliteStore {
             .await
             .map_err(StoreError::database(doing))?;
         let Some(first) = rows.first() else { return Ok(None) };
+        let (as_it_is, event) = self.as_its_job_is(&seen.claimed).await?;
         let mut family = Family {
             state: state(first)?,
             since: Timestamp(get::<Option<i64>>(first, 6)?.unwrap_or(get(first, 5)?)),
-            ack: None,
-            replied: get::<i64>(&row, 6)? != 0,
-            useless_from: seen.claimed.due.event_at.filter(|event| seen.claimed.due.due_at < *event),
+            answer: Answer::default(),
+            useless_from: event,
             followers: Vec::with_capacity(rows.len() - 1),
         };
         let mut waiting = Vec::new();
         for r in &rows {
-            let ack = get::<Option<i64>>(r, 9)?.and_then(Ack::from_level);
-            family.ack = ack.map_or(family.ack, |a| Some(Ack::raise(family.ack, a)));
+            if get::<i64>(r, 10)? != 0 {
+                family.answer = family.answer.and(answer(r)?);
+            }
             if get::<i64>(r, 1)? == 0 {
                 continue;
             }
@@ -132,7 +141,53 @@ impl SqliteStore {
             follow_at: get::<Option<i64>>(&row, 3)?.map(Timestamp),
             followed: get::<Option<String>>(&row, 4)?.and_then(|f| Followed::from_name(&f)),
             goes_on: get::<i64>(&row, 5)? != 0,
+            as_it_is,
         }))
+    }
+
+    /// What the job of a message says now, and when the event begins that it reminds of beforehand.
+    async fn as_its_job_is(
+        &self,
+        claimed: &Claimed,
+    ) -> Result<(Option<Arc<StoredContent>>, Option<Timestamp>), StoreError> {
+        let Some(name) = &claimed.job else { return Ok((None, None)) };
+        let Some(stored) = self.job(name).await? else { return Ok((None, None)) };
+        let nominal = claimed.nominal_at.unwrap_or(claimed.due.due_at);
+        let number = stored.job.variant_of(self.seed, nominal, &claimed.due.chat).unwrap_or(0);
+        let content = match stored.contents.get(number) {
+            Some(id) => Some(content(self, *id).await?),
+            None => None,
+        };
+        let reminds = claimed.due.event_at.is_some_and(|event| claimed.due.due_at < event);
+        Ok((content, stored.job.schedule.event_at().filter(|_| reminds)))
+    }
+
+    /// Lets what follows the messages of a changed job be looked up anew: what waits of it is replaced, and whoever is no recipient any
+    /// more is followed no more.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    pub(super) async fn follow_anew(&self, job: &str, now: Timestamp) -> Result<(), StoreError> {
+        let doing = "find what is followed of a changed job";
+        let Some(stored) = self.job(job).await? else { return Ok(()) };
+        // Its audience is given, so that its recipients are read once.
+        let open: Vec<(String, bool)> = sqlx::query_as(
+            "SELECT hex(p.id), p.audience IS NOT ?2 AND p.chat NOT IN (SELECT chat FROM recipients WHERE audience = ?2)
+             FROM messages AS p
+             WHERE p.job = ?1 AND p.follow_at IS NOT NULL AND p.followed = 'waiting'
+               AND p.state IN ('sent', 'failed', 'expired', 'in_doubt')",
+        )
+        .bind(job.to_owned())
+        .bind(stored.audience)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database(doing))?;
+        for some in open.chunks(FOLLOWED_AT_ONCE) {
+            let rows: Vec<Value> = some.iter().map(|(id, gone)| json!([id, gone])).collect();
+            let rows = Value::Array(rows).to_string();
+            self.writer()?.run(move |c| Box::pin(async move { follow_anew(c, rows, now).await })).await?;
+        }
+        Ok(())
     }
 
     /// Stores followers and how it goes on with the message they follow, where it was not looked at again meanwhile.
@@ -255,6 +310,35 @@ struct Step {
     now: Timestamp,
 }
 
+static FOLLOWED: LazyLock<SqlStr> =
+    LazyLock::new(|| AssertSqlSafe(include_str!("sql/followed.sql").replace("{gone}", gone())).into_sql_str());
+
+/// Followed messages of a changed job (a JSON list of ids, each with whether its recipient is none any more).
+async fn follow_anew(connection: &mut SqliteConnection, rows: String, now: Timestamp) -> Result<(), StoreError> {
+    let doing = "look up anew what follows";
+    let waiting: Vec<String> = sqlx::query_scalar(
+        "SELECT hex(m.id) FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.follows = unhex(j.value ->> 0)
+         WHERE m.state IN ('scheduled', 'held') AND m.reason IS NOT 'replaced'",
+    )
+    .bind(rows.clone())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    if !waiting.is_empty() {
+        end(&mut *connection, json!(waiting).to_string(), Reason::Replaced.name(), "its job was changed", now).await?;
+    }
+    sqlx::query(
+        "UPDATE messages SET followed = iif(v.gone, 'unknown', followed), follow_at = iif(v.gone, NULL, 0)
+         FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS gone FROM json_each(?1)) AS v
+         WHERE messages.id = v.id AND messages.follow_at IS NOT NULL",
+    )
+    .bind(rows)
+    .execute(connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    Ok(())
+}
+
 async fn go_on(connection: &mut SqliteConnection, step: &Step) -> Result<bool, StoreError> {
     let doing = "go on following a message";
     let done = sqlx::query(
@@ -299,6 +383,12 @@ fn state(row: &SqliteRow) -> Result<StateName, StoreError> {
     StateName::from_name(&name).ok_or_else(wrong)
 }
 
+/// What whom a message went to has said to it.
+fn answer(row: &SqliteRow) -> Result<Answer, StoreError> {
+    let ack = get::<Option<i64>>(row, 9)?.and_then(Ack::from_level);
+    Ok(Answer { ack, replied: get::<i64>(row, 11)? != 0 })
+}
+
 fn follower(row: &SqliteRow) -> Result<Follower, StoreError> {
     let state = state(row)?;
     let reason = get::<Option<String>>(row, 4)?.and_then(|r| Reason::from_name(&r));
@@ -309,6 +399,7 @@ fn follower(row: &SqliteRow) -> Result<Follower, StoreError> {
         taken_back,
         due_at: Timestamp(get(row, 5)?),
         sent_at: get::<Option<i64>>(row, 6)?.map(Timestamp),
+        answer: answer(row)?,
     })
 }
 

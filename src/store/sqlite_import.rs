@@ -1,5 +1,7 @@
 //! Imports: many messages of a file, hidden until the last of them is stored.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 
@@ -105,6 +107,29 @@ impl SqliteStore {
         writer.run(move |c| Box::pin(async move { publish(c, import, end, now).await })).await?;
         writer.tell();
         Ok(())
+    }
+
+    /// Those of these chats that got something by imports of a file, or are to.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn sent_again(
+        &self,
+        file: &str,
+        chats: impl Iterator<Item = String>,
+    ) -> Result<HashSet<String>, StoreError> {
+        let chats: Vec<String> = chats.collect();
+        let found: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT m.chat FROM imports AS i CROSS JOIN json_each(?2) AS j CROSS JOIN messages AS m
+             WHERE i.file = ?1 AND i.done_at IS NOT NULL AND m.occurrence = i.occurrence AND m.chat = j.value
+               AND m.reason IS NOT 'replaced' AND m.state IN ('scheduled', 'held', 'typing', 'sending', 'in_doubt', 'sent')",
+        )
+        .bind(file.to_owned())
+        .bind(json!(chats).to_string())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database("look who was sent a campaign again"))?;
+        Ok(found.into_iter().collect())
     }
 
     /// Removes an import that shall not be: nothing of it was ever visible.

@@ -58,6 +58,7 @@ fn row(places: &mut Places<'_>, row: &Row<'_>) {
     let follow_at = (m.followed || m.follows.is_some()).then_some(0);
     places.bind(m.followed.then_some("waiting")).bind(follow_at).bind(m.follows.map(|id| id.0.to_vec()));
     places.bind((shared.counted && m.step <= 0).then_some(1));
+    places.bind(Some(m.after.0).filter(|after| *after > 0));
 }
 
 pub(super) type InsertReply = oneshot::Sender<Result<u64, StoreError>>;

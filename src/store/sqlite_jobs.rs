@@ -142,7 +142,7 @@ pub(super) async fn apply_job(
     if let Some(moved) = moved_to {
         job.schedule.move_event(Timestamp(moved));
     }
-    still_complete(connection, audience, &job.name).await?;
+    still_complete(connection, audience).await?;
     let content = store_content(connection, &job.content, &job.manner, &job.zone, max_lateness).await?;
     let mut then = Vec::with_capacity(job.then.len());
     for c in &job.then {
@@ -181,17 +181,13 @@ pub(super) async fn apply_job(
 }
 
 /// A list of recipients that was stored a moment ago may have been forgotten since, where nobody used it yet.
-async fn still_complete(connection: &mut SqliteConnection, audience: i64, job: &str) -> Result<(), StoreError> {
+async fn still_complete(connection: &mut SqliteConnection, audience: i64) -> Result<(), StoreError> {
     let complete: Option<i64> = sqlx::query_scalar("SELECT complete FROM audiences WHERE id = ?1")
         .bind(audience)
         .fetch_optional(connection)
         .await
         .map_err(StoreError::database("apply a job"))?;
-    if complete != Some(1) {
-        let what = format!("the recipients of job '{job}' were forgotten meanwhile: apply the file again");
-        return Err(StoreError::Inconsistent { table: "audiences", column: "complete", what });
-    }
-    Ok(())
+    if complete == Some(1) { Ok(()) } else { Err(StoreError::AudienceAbandoned) }
 }
 
 /// The schedule of a known job as it stands, and its zone.

@@ -4,6 +4,7 @@ use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::clock::{self, Stopwatch};
+use crate::domain::id::InstanceName;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite::connect;
 use crate::store::{ImportLock, SqliteStore, StoreError};
@@ -14,16 +15,30 @@ const FORGOTTEN_AT_ONCE: i64 = 500;
 /// Fewest rows forgotten in one transaction.
 const FORGOTTEN_AT_LEAST: i64 = 25;
 
-/// Holds of a message that was settled before ?1 (before ?2 where it failed or expired), that is followed no more, and that nothing
-/// waits behind: in its sequence, or as its follower.
-const SETTLED: &str = "(state IN ('cancelled', 'skipped') AND due_at < ?1 AND created_at < ?1
-        OR state = 'sent' AND follow_at IS NULL AND due_at < ?1 AND created_at < ?1
-        OR state IN ('failed', 'expired') AND follow_at IS NULL AND due_at < ?2 AND created_at < ?2)
-   AND NOT EXISTS (SELECT 1 FROM messages AS n
-                   WHERE n.occurrence = messages.occurrence AND n.chat = messages.chat AND n.step > messages.step
-                     AND n.reason IS NOT 'replaced' AND n.state IN ('scheduled', 'typing', 'sending', 'in_doubt', 'held'))
-   AND NOT EXISTS (SELECT 1 FROM messages AS n
-                   WHERE n.follows = messages.id AND n.state IN ('scheduled', 'typing', 'sending', 'in_doubt', 'held'))";
+/// Holds of a message that was settled before ?1 (before ?2 where it failed or expired), that is followed no more and follows nothing
+/// that is, behind which nothing of its sequence waits or may get another chance, which nothing waits to follow, and that counts for no
+/// pace and no `frequency` any more.
+fn settled(forget: &Forget) -> String {
+    let left = "coalesce(sent_at, first_marked_at, 0)";
+    let often = format!("(counted IS NULL OR {left} < {})", forget.often_from.0);
+    let paces = forget.paces_from.iter().map(|(instance, from)| {
+        format!(" AND (instance <> '{}' OR {left} < {})", instance.0.replace('\'', "''"), from.0)
+    });
+    let counts_no_more: String = std::iter::once(often).chain(paces).collect();
+    format!(
+        "(state IN ('cancelled', 'skipped') AND due_at < ?1 AND created_at < ?1
+          OR state = 'sent' AND follow_at IS NULL AND due_at < ?1 AND created_at < ?1
+          OR state IN ('failed', 'expired') AND follow_at IS NULL AND due_at < ?2 AND created_at < ?2)
+         AND {counts_no_more}
+         AND NOT EXISTS (SELECT 1 FROM messages AS n
+                         WHERE n.occurrence = messages.occurrence AND n.chat = messages.chat AND n.step > messages.step
+                           AND n.reason IS NOT 'replaced' AND n.state <> 'sent')
+         AND NOT EXISTS (SELECT 1 FROM messages AS n
+                         WHERE n.follows = messages.id
+                           AND n.state IN ('scheduled', 'typing', 'sending', 'in_doubt', 'held'))
+         AND NOT EXISTS (SELECT 1 FROM messages AS n WHERE n.id = messages.follows AND n.follow_at IS NOT NULL)"
+    )
+}
 
 /// What one step may take: less than the time by which a mark is begun before its slot, even twice in a row.
 const STEP: Millis = Millis(5);
@@ -54,17 +69,21 @@ pub struct Pruned {
 }
 
 /// What is old enough to be forgotten.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Forget {
     /// Messages that were due and made before this instant.
     pub before: Timestamp,
     /// The same for those that failed or expired.
     pub failed_before: Timestamp,
+    /// What left since then counts for a `frequency` still, where it counts at all, and stays.
+    pub often_from: Timestamp,
+    /// What left through an instance since then counts for its pace still, and stays.
+    pub paces_from: Vec<(InstanceName, Timestamp)>,
 }
 
 impl Forget {
     /// The later of the two instants, as the id of a message made then: ids sort by when they were made.
-    fn below(self) -> String {
+    fn below(&self) -> String {
         id_at(Timestamp(self.before.max(self.failed_before).0.saturating_add(1_000)))
     }
 }
@@ -83,7 +102,7 @@ impl SqliteStore {
     /// When the database cannot be written; what was forgotten so far stays forgotten.
     pub async fn prune(&self, forget: Forget, dry_run: bool, now: Timestamp) -> Result<Pruned, StoreError> {
         if dry_run {
-            let statement = format!("SELECT count(*) FROM messages WHERE id < unhex(?3) AND {SETTLED}");
+            let statement = format!("SELECT count(*) FROM messages WHERE id < unhex(?3) AND {}", settled(&forget));
             let messages: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
                 .bind(forget.before.0)
                 .bind(forget.failed_before.0)
@@ -98,7 +117,8 @@ impl SqliteStore {
         let mut rows = FORGOTTEN_AT_LEAST;
         loop {
             let statement = format!(
-                "SELECT hex(id) FROM messages WHERE id < unhex(?3) AND id > unhex(?4) AND {SETTLED} ORDER BY id LIMIT ?5"
+                "SELECT hex(id) FROM messages WHERE id < unhex(?3) AND id > unhex(?4) AND {} ORDER BY id LIMIT ?5",
+                settled(&forget)
             );
             let ids: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
                 .bind(forget.before.0)
@@ -112,13 +132,46 @@ impl SqliteStore {
             let Some(last) = ids.last() else { break };
             after = last.clone();
             let took = Stopwatch::start();
+            let forget = forget.clone();
             pruned.messages += self.writer()?.run(move |c| Box::pin(forget_some(c, ids, forget))).await?;
             rows = next_step(rows, took.elapsed());
             clock::sleep(took.elapsed().max(PAUSE)).await;
         }
-        self.forget_replies(forget.before).await?;
+        self.forget_replies(forget.before.min(self.answers_count_from().await?)).await?;
         self.forget_unused(&mut pruned, forget.before, now).await?;
         Ok(pruned)
+    }
+
+    /// Since when answers may end a sequence of which something waits.
+    async fn answers_count_from(&self) -> Result<Timestamp, StoreError> {
+        let first: Option<i64> = sqlx::query_scalar(
+            "SELECT min(f.sent_at) FROM (
+                 SELECT occurrence, chat FROM messages WHERE state = 'scheduled' AND step > 0
+                 UNION ALL
+                 SELECT occurrence, chat FROM messages WHERE state IN ('typing', 'sending', 'in_doubt') AND step > 0
+                 UNION ALL
+                 SELECT occurrence, chat FROM messages WHERE state = 'held' AND step > 0) AS m
+             CROSS JOIN messages AS f ON f.occurrence = m.occurrence AND f.chat = m.chat AND f.step = 0
+             WHERE f.reason IS NOT 'replaced'",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(StoreError::database("find which answers count still"))?;
+        Ok(first.map_or(Timestamp::MAX, Timestamp))
+    }
+
+    /// The longest span over which a `frequency` counts what was sent.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn longest_frequency(&self) -> Result<Millis, StoreError> {
+        let longest: Option<i64> = sqlx::query_scalar(
+            "SELECT max(c.manner ->> '$.frequency.within') FROM jobs AS j JOIN contents AS c ON c.id = j.content",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(StoreError::database("find how far back is counted"))?;
+        Ok(Millis(longest.unwrap_or(0)))
     }
 
     /// Forgets that somebody wrote before an instant.
@@ -179,8 +232,9 @@ async fn forget_some(connection: &mut SqliteConnection, ids: Vec<String>, forget
     let doing = "forget old messages";
     // Somebody may have given one another chance meanwhile. What is to be deleted for everyone is still needed.
     let statement = format!(
-        "SELECT hex(id) FROM messages WHERE id IN (SELECT unhex(value) FROM json_each(?3)) AND {SETTLED}
-         AND NOT EXISTS (SELECT 1 FROM recalls AS r WHERE r.message = messages.id AND r.state = 'open')"
+        "SELECT hex(id) FROM messages WHERE id IN (SELECT unhex(value) FROM json_each(?3)) AND {}
+         AND NOT EXISTS (SELECT 1 FROM recalls AS r WHERE r.message = messages.id AND r.state = 'open')",
+        settled(&forget)
     );
     let settled: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
         .bind(forget.before.0)

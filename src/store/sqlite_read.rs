@@ -1,5 +1,7 @@
 //! Reading for people: lists, one message whole, counts.
 
+use std::collections::HashMap;
+
 use sqlx::sqlite::SqliteRow;
 
 use crate::domain::ack::Ack;
@@ -220,6 +222,23 @@ impl SqliteStore {
             .await
             .map_err(StoreError::database("look whether a sequence ended"))?;
         rows.iter().map(|(id, before)| Ok((parse_hex(id)?, parse_hex(before)?))).collect()
+    }
+
+    /// When the events begin that these messages remind of beforehand.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn events_reminded_of(&self, of: Vec<MessageId>) -> Result<HashMap<MessageId, Timestamp>, StoreError> {
+        let ids: Vec<String> = of.into_iter().map(hex).collect();
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT hex(m.id), o.event_at FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)
+             JOIN occurrences AS o ON o.id = m.occurrence WHERE m.due_at < o.event_at",
+        )
+        .bind(serde_json::json!(ids).to_string())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(StoreError::database("find the events of messages"))?;
+        rows.iter().map(|(id, event)| Ok((parse_hex(id)?, Timestamp(*event)))).collect()
     }
 
     /// How many messages are in a state.

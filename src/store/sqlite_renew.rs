@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 
 use crate::domain::job::Job;
 use crate::domain::time::Timestamp;
-use crate::store::sqlite_apply::skip;
+use crate::store::sqlite_apply::{expires_at, skip};
 use crate::store::sqlite_claim::get;
 use crate::store::sqlite_plan::{ONE_OR_MORE, stored_job};
 use crate::store::{SqliteStore, StoreError, StoredJob};
@@ -104,7 +104,9 @@ impl SqliteStore {
 
     /// Replaces what waits of a job that was changed. Answers how many messages.
     pub(super) async fn replace_changed(&self, job: &str, now: Timestamp) -> Result<u64, StoreError> {
-        self.replace_waiting(job, CHANGED, now).await
+        let replaced = self.replace_waiting(job, CHANGED, now).await?;
+        self.follow_anew(job, now).await?;
+        Ok(replaced)
     }
 
     /// Cancels what waits of a job that is gone, and takes back what is being typed, step by step; then its occurrences are
@@ -121,6 +123,31 @@ impl SqliteStore {
                 return Ok(removed);
             }
         }
+    }
+
+    /// To whom messages wait of occurrences of a job that have begun by `now`: those that its removal would cancel, or those that a
+    /// change of it would replace.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn waits_of_begun(&self, job: &str, removed: bool, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        let which = if removed {
+            "m.reason IS NOT 'replaced' AND m.state IN ('scheduled', 'typing', 'held')".to_owned()
+        } else {
+            format!(
+                "{REPLACEABLE} AND o.extra = 0 AND o.cancelled_at IS NULL AND o.id NOT IN (SELECT occurrence FROM imports)"
+            )
+        };
+        let statement = format!(
+            "SELECT m.chat FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id
+             WHERE o.job = ?1 AND o.nominal_at <= ?2 AND {which}"
+        );
+        sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .bind(job.to_owned())
+            .bind(now.0)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("find what waits of a job"))
     }
 
     /// Ends what a process began that ended in between: the replacing of what waited when a job was changed, and the
@@ -420,13 +447,13 @@ pub(super) async fn show_as_it_is(store: &SqliteStore, job: &str, nominal: Times
 /// What persons said of messages that were replaced counts for those that take their place, once these are there. What was said of
 /// somebody who gets none now is kept for when they come back.
 pub(super) async fn take_over_words(connection: &mut SqliteConnection, occurrence: i64) -> Result<(), StoreError> {
-    for statement in [
-        include_str!("sql/take_over_words.sql"),
-        "DELETE FROM kept_words AS k WHERE k.occurrence = ?1 AND EXISTS (
+    let take_over = include_str!("sql/take_over_words.sql").replace("{expires_at}", &expires_at("k.due_at"));
+    let forget = "DELETE FROM kept_words AS k WHERE k.occurrence = ?1 AND EXISTS (
              SELECT 1 FROM messages AS m
-             WHERE m.occurrence = k.occurrence AND m.chat = k.chat AND m.step = k.step AND m.reason IS NOT 'replaced')",
-    ] {
-        sqlx::query(statement)
+             WHERE m.occurrence = k.occurrence AND m.chat = k.chat AND m.step = k.step AND m.reason IS NOT 'replaced')"
+        .to_owned();
+    for statement in [take_over, forget] {
+        sqlx::query(sqlx::AssertSqlSafe(statement))
             .bind(occurrence)
             .execute(&mut *connection)
             .await

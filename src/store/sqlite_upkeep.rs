@@ -484,7 +484,7 @@ pub(super) async fn expire(store: &SqliteStore, now: Timestamp) -> Result<u64, S
         };
         let (until, event_at): (i64, Option<i64>) = (get(row, 4)?, get(row, 5)?);
         let until = Timestamp(until);
-        let (event, note) = if event_at == Some(until.0) && state != State::Held {
+        let (event, note) = if event_at == Some(until.0) {
             (Event::Unsendable { reason: Reason::EventPassed }, format!("the event it reminds of began at {until}"))
         } else {
             (Event::TooLate { reason: Reason::Expires }, format!("it was not to leave after {until}"))

@@ -181,6 +181,7 @@ async fn confirm(connection: &mut SqliteConnection, said: &ConsentNews) -> Resul
         // Nobody needs to vouch that it is no repetition.
         key: Some(format!("consent:{id}")),
         step: 0,
+        after: Millis::ZERO,
         state: StateName::Scheduled,
         reason: None,
         followed: false,

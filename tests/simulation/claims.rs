@@ -292,12 +292,14 @@ pub(crate) fn acks_never_go_down(world: &World) {
     }
 }
 
-/// What crashes and sleeps took from a message is never more than it bears.
+/// What crashes and sleeps took from a message is never more than it bears. In a line with a pace it loses only the time after its turn
+/// would have come: `misfires` holds that.
 pub(crate) fn what_is_too_late_is_not_sent(world: &World) {
     if world.has_rivals() || happened(world, |f| matches!(f, Fact::SetBack)) {
         return;
     }
-    for (id, row) in &world.store.rows {
+    let paced = |of: &InstanceName| world.lanes.iter().any(|l| l.instance == *of && l.pacing.spaces_sends());
+    for (id, row) in world.store.rows.iter().filter(|(_, row)| !paced(&row.due.instance)) {
         for sent in sends(world, *id) {
             let lost =
                 world.outages.iter().map(|(from, to)| (*to).min(sent).since((*from).max(row.due.due_at)).0.max(0));

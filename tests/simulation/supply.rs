@@ -72,6 +72,8 @@ pub(crate) fn due(dice: &mut Dice, n: i64, lanes: &[LaneStart]) -> Due {
         event_at: None,
         expires_at: dice.chance(10).then(|| due_at + Millis(dice.roll(0, 60_000))),
         hours: Vec::new(),
+        free_from: Timestamp(i64::MIN),
+        stopped: Vec::new(),
         kept_waiting: false,
         leads_on: false,
         draw: Draw::new(7, "message").with_text(chat.as_str()).with_number(n),

@@ -118,6 +118,7 @@ impl Supply {
                 class: Class::default(),
                 key: Some(format!("{}-{}", self.seed, self.made)),
                 step: 0,
+                after: Millis::ZERO,
                 state: StateName::Scheduled,
                 reason: None,
                 followed: false,

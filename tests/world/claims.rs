@@ -1,12 +1,14 @@
 //! What must be true of every history, whatever persons and peers did. Each claim answers what breaks it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use onthedot::clock;
 use onthedot::domain::consent::Consent;
 use onthedot::domain::id::MessageId;
 use onthedot::domain::time::{Millis, Timestamp};
 use onthedot::explain;
+use onthedot::future;
 use onthedot::receipts::Taken;
 use onthedot::repair::Repair;
 use serde_json::Value;
@@ -30,7 +32,10 @@ pub(crate) struct Foreseen {
 #[derive(Default)]
 pub(crate) struct Looks {
     pub(crate) broken: Broken,
+    /// By `explain`.
     pub(crate) foreseen: HashMap<MessageId, Foreseen>,
+    /// By what `timeline` and `campaign eta` play ahead.
+    pub(crate) played: HashMap<MessageId, Foreseen>,
 }
 
 async fn connect(world: &World) -> SqliteConnection {
@@ -54,6 +59,7 @@ impl World {
         self.looks.broken.extend(broken);
         if self.calm {
             self.foresee(&mut connection).await;
+            self.play_ahead(&mut connection).await;
         }
         self.rescue().await;
         connection.close().await.unwrap();
@@ -99,6 +105,44 @@ impl World {
         }
     }
 }
+
+impl World {
+    /// Plays ahead what waits, and keeps which message of each account is to leave first.
+    async fn play_ahead(&mut self, connection: &mut SqliteConnection) {
+        let (store, now) = (Arc::clone(&self.store), self.now);
+        let Ok(premise) = future::of_store(&store, now, now + AHEAD).await else { return };
+        let mut first: BTreeMap<String, future::Foreseen> = BTreeMap::new();
+        let keep = |f: &future::Foreseen| {
+            if f.sends_at.is_some_and(|at| at > now + EXACT) {
+                let known = first.entry(f.instance.to_string()).or_insert_with(|| f.clone());
+                if f.sends_at < known.sends_at {
+                    *known = f.clone();
+                }
+            }
+            Ok::<(), ()>(())
+        };
+        future::play(&premise, keep).unwrap();
+        for f in first.into_values() {
+            let found: Vec<String> = sqlx::query_scalar(
+                "SELECT hex(id) FROM messages
+                 WHERE chat = ?1 AND due_at = ?2 AND instance = ?3 AND state IN ('scheduled', 'typing') AND reason IS NOT 'replaced'",
+            )
+            .bind(f.to.as_str().to_owned())
+            .bind(f.due_at.0)
+            .bind(f.instance.to_string())
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+            let ([hex], Some(earliest)) = (&found[..], f.sends_at) else { continue };
+            if !takes_turns(connection, id(hex)).await {
+                self.looks.played.insert(id(hex), Foreseen { at: now, earliest });
+            }
+        }
+    }
+}
+
+/// How far ahead is played.
+const AHEAD: Millis = Millis(8_000);
 
 /// Whether a message takes turns with another class in its lane, or waits for an earlier occurrence of its job: where the turns
 /// stand, and when the gate is asked, the running daemon alone knows.
@@ -232,6 +276,8 @@ pub(crate) async fn broken(world: &World) -> Broken {
     broken.extend(a_reply_ends_a_drip(world, c).await);
     broken.extend(foreseen_happens(world, c).await);
     broken.extend(lists_are_followed(c).await);
+    broken.extend(distances_are_kept(c).await);
+    broken.extend(what_follows_stops_nothing(c).await);
     broken.extend(forged_is_refused(world));
     connection.close().await.unwrap();
     broken
@@ -419,6 +465,12 @@ async fn occurrences_run(world: &World, connection: &mut SqliteConnection) -> Br
     broken
 }
 
+/// When somebody forgot last what was settled.
+fn last_pruned(world: &World) -> Option<Timestamp> {
+    let prunes = |e: &&crate::machine::Entry| matches!(&e.fact, Fact::Began(what) if what.starts_with("db prune"));
+    world.log.iter().rev().find(prunes).map(|e| e.at)
+}
+
 /// Counts add up to the recipients: whoever is in a job's list has a row in each occurrence planned with it.
 async fn everybody_has_a_row(world: &World, connection: &mut SqliteConnection) -> Broken {
     let rows: Vec<(String, i64, String)> = sqlx::query_as(
@@ -428,10 +480,13 @@ async fn everybody_has_a_row(world: &World, connection: &mut SqliteConnection) -
          WHERE o.state = 'planned' AND r.chat NOT GLOB '~*' AND o.planned_at >= j.applied_at AND o.extra = 0 AND o.event_at IS NULL
            -- Who joins a list gets what is to come.
            AND (j.definition ->> '$.live' IS NULL OR o.nominal_at > ?1)
+           -- What was forgotten has none.
+           AND o.nominal_at > ?2
            AND EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.audience = j.audience AND m.reason IS NOT 'replaced')
            AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.chat = r.chat AND m.reason IS NOT 'replaced')",
     )
     .bind(world.now.0)
+    .bind(last_pruned(world).map_or(0, |at| at.0))
     .fetch_all(connection)
     .await
     .unwrap();
@@ -523,7 +578,7 @@ async fn lists_are_followed(connection: &mut SqliteConnection) -> Broken {
     let waits = format!(
         "SELECT format('%s of %s waits for %s, who left the list', lower(hex(m.id)), j.name, m.chat) {following}
          JOIN messages AS m ON m.job = j.name AND m.audience = j.audience
-         WHERE m.state IN ('scheduled', 'held', 'typing') AND m.reason IS NOT 'replaced'
+         WHERE m.state IN ('scheduled', 'held', 'typing') AND m.reason IS NOT 'replaced' AND m.follows IS NULL
            AND NOT EXISTS (SELECT 1 FROM members AS x WHERE x.list = l.id AND x.chat = m.chat AND x.{member})"
     );
     let mut broken = Broken::new();
@@ -532,6 +587,44 @@ async fn lists_are_followed(connection: &mut SqliteConnection) -> Broken {
         broken.extend(rows.unwrap());
     }
     broken
+}
+
+/// A distance declared is a distance kept: from what the message before really did.
+async fn distances_are_kept(connection: &mut SqliteConnection) -> Broken {
+    sqlx::query_scalar(
+        "SELECT format('%s left %d ms after the one before it, of %d declared', lower(hex(m.id)), m.sent_at - p.sent_at, m.after_ms)
+         FROM messages AS m
+         JOIN messages AS p ON p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1 AND p.reason IS NOT 'replaced'
+         -- What was judged by a person, or sent again, has another instant than what went before it knew.
+         WHERE m.state = 'sent' AND p.state = 'sent' AND m.attempts = 1 AND p.attempts = 1 AND m.sent_at < p.sent_at + m.after_ms
+           AND NOT EXISTS (SELECT 1 FROM doubts AS d WHERE d.message IN (m.id, p.id))",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap()
+}
+
+/// What follows a message never stops what is planned: where an occurrence was skipped for the one before it, that one waited itself.
+async fn what_follows_stops_nothing(connection: &mut SqliteConnection) -> Broken {
+    sqlx::query_scalar(
+        "SELECT format('%s of %s@%d is skipped for an occurrence of which nothing waited', lower(hex(m.id)), o.job, o.nominal_at)
+         FROM messages AS m
+         JOIN occurrences AS o ON o.id = m.occurrence
+         JOIN events AS e ON e.message = m.id AND e.to_state = 'skipped'
+         WHERE m.state = 'skipped' AND m.reason = 'overlap'
+           AND NOT EXISTS (
+               SELECT 1 FROM occurrences AS b JOIN messages AS x ON x.occurrence = b.id
+               WHERE b.job = o.job AND b.nominal_at < o.nominal_at AND x.follows IS NULL
+                 AND (x.state IN ('scheduled', 'typing', 'sending', 'in_doubt', 'held')
+                      OR coalesce(x.sent_at, 0) >= e.at - 2000
+                      OR (SELECT max(y.at) FROM events AS y WHERE y.message = x.id) >= e.at - 2000))
+           -- What was forgotten since tells nothing.
+           AND NOT EXISTS (SELECT 1 FROM occurrences AS b WHERE b.job = o.job AND b.nominal_at < o.nominal_at
+                             AND NOT EXISTS (SELECT 1 FROM messages AS x WHERE x.occurrence = b.id))",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap()
 }
 
 /// What is not signed by the gateway is let in nowhere.
@@ -553,8 +646,15 @@ struct Word {
 
 /// A suppressed chat gets nothing after the later of its words.
 async fn suppressed_gets_nothing(world: &World, connection: &mut SqliteConnection) -> Broken {
-    let chats: HashMap<String, String> =
-        sqlx::query_as("SELECT hex(id), chat FROM messages").fetch_all(connection).await.unwrap().into_iter().collect();
+    // Of what follows a message also whom that went to: nobody is told of them either.
+    let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(
+        "SELECT hex(m.id), m.chat, f.chat FROM messages AS m LEFT JOIN messages AS f ON f.id = m.follows",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    let chats: HashMap<String, Vec<String>> =
+        rows.into_iter().map(|(id, chat, of)| (id, [Some(chat), of].into_iter().flatten().collect())).collect();
     let mut words: HashMap<String, Vec<Word>> = HashMap::new();
     let mut broken = Broken::new();
     for entry in &world.log {
@@ -585,20 +685,21 @@ async fn suppressed_gets_nothing(world: &World, connection: &mut SqliteConnectio
             }
             Fact::Marked(id) => {
                 let hex = id.to_string().replace('-', "").to_uppercase();
-                let Some(all) = chats.get(&hex).and_then(|chat| words.get(chat)) else { continue };
-                // A person's word is lifted by a person alone; of recipients' words the later counts, silence at one instant.
-                let last = |by_person: bool| {
-                    let some = all.iter().filter(|w| w.by_person == by_person);
-                    some.max_by_key(|w| (w.said, w.out)).map(|w| (w.said, w.out))
-                };
-                let (person, own) = (last(true), last(false));
-                let lifted = |said: i64| person.is_some_and(|(at, out)| !out && at >= said);
-                let silenced =
-                    person.is_some_and(|(_, out)| out) || own.is_some_and(|(said, out)| out && !lifted(said));
-                if silenced {
-                    broken.push(format!(
-                        "{id} is marked although its recipient opted out: person {person:?}, own {own:?}"
-                    ));
+                for all in chats.get(&hex).into_iter().flatten().filter_map(|chat| words.get(chat)) {
+                    // A person's word is lifted by a person alone; of recipients' words the later counts, silence at one instant.
+                    let last = |by_person: bool| {
+                        let some = all.iter().filter(|w| w.by_person == by_person);
+                        some.max_by_key(|w| (w.said, w.out)).map(|w| (w.said, w.out))
+                    };
+                    let (person, own) = (last(true), last(false));
+                    let lifted = |said: i64| person.is_some_and(|(at, out)| !out && at >= said);
+                    let silenced =
+                        person.is_some_and(|(_, out)| out) || own.is_some_and(|(said, out)| out && !lifted(said));
+                    if silenced {
+                        broken.push(format!(
+                            "{id} is marked although its recipient opted out: person {person:?}, own {own:?}"
+                        ));
+                    }
                 }
             }
             _ => {}
@@ -661,7 +762,11 @@ async fn carried_is_known(world: &World, connection: &mut SqliteConnection) -> B
         .collect();
     let mut broken = Broken::new();
     for carried in &world.gateway.known().carried {
-        let (state, attempts) = states.get(&carried.id).cloned().unwrap_or_default();
+        let known = states.get(&carried.id).cloned();
+        if known.is_none() && last_pruned(world).is_some() {
+            continue;
+        }
+        let (state, attempts) = known.unwrap_or_default();
         let hex = carried.id.to_string().replace('-', "").to_uppercase();
         if attempts == 0 || !(state == "sent" || state == "sending" || judged.contains(&hex)) {
             broken.push(format!("{} was carried and is {state} after {attempts} attempts", carried.id));
@@ -676,12 +781,19 @@ const EXACT: Millis = Millis(30);
 /// Only what was said so shortly before is held against what happened: later much may go otherwise.
 const FORESEEN_WITHIN: Millis = Millis(5_000);
 
-/// What `explain` said last, with nothing happening since, is what happened.
+/// What `explain` said last, and what was played ahead, with nothing happening since, is what happened.
 async fn foreseen_happens(world: &World, connection: &mut SqliteConnection) -> Broken {
     let mut broken = Broken::new();
-    for entry in &world.log {
-        let Fact::Left { id, .. } = &entry.fact else { continue };
-        let Some(foreseen) = world.looks.foreseen.get(id) else { continue };
+    let left = world.log.iter().filter_map(|e| match &e.fact {
+        Fact::Left { id, .. } => Some((e, id)),
+        _ => None,
+    });
+    let both = |(entry, id)| {
+        let said = [("explain", &world.looks.foreseen), ("timeline", &world.looks.played)];
+        said.into_iter().filter_map(move |(by, all)| Some((entry, id, by, all.get(id)?)))
+    };
+    for (entry, id, by, foreseen) in left.flat_map(both) {
+        let (entry, id): (&crate::machine::Entry, &MessageId) = (entry, id);
         if entry.at.since(foreseen.at) > FORESEEN_WITHIN {
             continue;
         }
@@ -698,7 +810,7 @@ async fn foreseen_happens(world: &World, connection: &mut SqliteConnection) -> B
         let off = entry.at.since(foreseen.earliest).0.abs();
         if !new && off > EXACT.0 {
             broken.push(format!(
-                "{id} left {} ms after the beginning; {} ms after it {} was foreseen",
+                "{id} left {} ms after the beginning; {} ms after it {} was foreseen by {by}",
                 entry.at.0 - BEGIN,
                 foreseen.at.0 - BEGIN,
                 foreseen.earliest.0 - BEGIN

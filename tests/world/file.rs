@@ -5,12 +5,16 @@ use std::fmt::Write;
 use onthedot::domain::time::Timestamp;
 
 use crate::dice::Dice;
+use crate::machine::BEGIN;
 
 /// Chats that are written to.
 pub(crate) const CHATS: usize = 6;
 
 /// Messages that an account with a rate may send within a minute.
 const RATE: usize = 60;
+
+/// Who is told of what is not read.
+const BOSS: &str = "491701234999";
 
 /// The list that jobs follow.
 pub(crate) const LIST: &str = "customers";
@@ -43,6 +47,14 @@ pub(crate) struct Declared {
     /// Seconds between the messages of a drip, which ends with a reply.
     pub(crate) drip: Option<i64>,
     pub(crate) nag: bool,
+    /// Somebody else is told where it is not read.
+    pub(crate) escalate: bool,
+    /// Seconds after due, or after the beginning, after which it is of no use.
+    pub(crate) expires: Option<(bool, i64)>,
+    /// At most two messages to a recipient in half a minute.
+    pub(crate) frequency: bool,
+    /// It opens when the first minute is over, or closes then.
+    pub(crate) hours: Option<&'static str>,
     pub(crate) class: &'static str,
 }
 
@@ -100,7 +112,11 @@ impl File {
             on_doubt: pick(dice, &["hold", "hold", "drop", "resend"]),
             hold: !recurs && dice.chance(15),
             drip: (dice.chance(15) && !is_event).then(|| dice.roll(3, 12)),
-            nag: dice.chance(10),
+            nag: dice.chance(15),
+            escalate: dice.chance(10),
+            expires: dice.chance(12).then(|| (dice.chance(50), dice.roll(5, 90))),
+            frequency: dice.chance(12),
+            hours: dice.chance(8).then(|| pick(dice, &["00:01-24:00", "00:00-00:01"])),
             class: pick(dice, &["normal", "normal", "campaign", "urgent", "bulk"]),
         }
     }
@@ -123,7 +139,9 @@ impl File {
             self.versions += 1;
             let version = self.versions;
             let job = &mut self.jobs[k];
-            match dice.roll(0, 15) {
+            match dice.roll(0, 17) {
+                16 => (job.nag, job.escalate) = (!job.nag, dice.chance(40)),
+                17 => job.expires = dice.chance(50).then(|| (dice.chance(50), dice.roll(5, 90))),
                 0..=4 => job.text = version,
                 5 | 6 => job.to = recipients(dice),
                 7 => {
@@ -203,7 +221,27 @@ impl Declared {
                 if self.nag {
                     text.push_str("    nag: { every: 10s, max: 2, until: reply }\n");
                 }
+                if self.escalate {
+                    let _ = writeln!(
+                        text,
+                        "    escalate: {{ after: 8s, until: read, to: \"{BOSS}\", text: \"{} told\" }}",
+                        self.said()
+                    );
+                }
             }
+        }
+        if let Some((after_due, seconds)) = self.expires {
+            let instant = Timestamp(BEGIN + seconds * 1_000).to_rfc3339();
+            let _ = match after_due {
+                true => writeln!(text, "    expires: {seconds}s"),
+                false => writeln!(text, "    expires: \"{instant}\""),
+            };
+        }
+        if self.frequency {
+            text.push_str("    frequency: { at_most: 2, within: 30s }\n");
+        }
+        if let Some(hours) = self.hours {
+            let _ = writeln!(text, "    window: {{ days: all, hours: \"{hours}\" }}");
         }
     }
 

@@ -91,7 +91,8 @@ impl World {
 
     /// Somebody does something, whatever else goes on.
     pub(crate) fn person(&mut self) {
-        match self.dice.roll(0, 24) {
+        match self.dice.roll(0, 25) {
+            25 => self.prunes(),
             0..=6 => self.edits(),
             7..=10 => self.repairs(),
             11 => self.removes(),
@@ -279,7 +280,7 @@ impl World {
                         let known =
                             all(&store, MessageFilter { job: Some(job.clone()), ..MessageFilter::default() }).await?;
                         let done = known.iter().filter(|m| of_it(m)).map(|m| m.id).collect();
-                        match resend::resend(&store, &view, &only, false).await {
+                        match resend::resend(&store, &view, &only, (false, false)).await {
                             Ok(_) => return Ok(Ended::Person(Told::Repaired { how: Repair::Retry, done })),
                             Err(StoreError::Importing { .. }) => {}
                             Err(e) => return Err(e),
@@ -390,6 +391,21 @@ impl World {
                     Err(ImportError::Store(e)) => Err(e),
                     Err(e) => panic!("{e}"),
                 }
+            }),
+        );
+    }
+
+    /// Forgets what was settled some seconds ago.
+    fn prunes(&mut self) {
+        let before = self.now - Millis(self.dice.roll(0, 20_000));
+        let store = Arc::clone(&self.store);
+        self.act(
+            format!("db prune {before}"),
+            failing(async move {
+                let now = clock::now();
+                let forget = onthedot::chores::forget(&store, (before, before), now).await?;
+                store.prune(forget, false, now).await?;
+                Ok(Ended::Person(Told::Nothing))
             }),
         );
     }

@@ -188,6 +188,7 @@ mod tests {
             instances: vec!["shop".to_owned()],
             class: Class::default(),
             flow: None,
+            expires: None,
             counts: counts.iter().map(count).collect(),
             due: None,
             sent: None,

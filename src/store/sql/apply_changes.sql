@@ -15,9 +15,11 @@ UPDATE messages SET
     gateway_id      = coalesce(v.gateway_id, messages.gateway_id),
     ack             = coalesce(messages.ack, v.ack),
     ack_at          = coalesce(messages.ack_at, v.ack_at),
-    -- What a person gives another chance expires no more; what is moved keeps its distance.
-    expires_at      = CASE WHEN v.afresh = 1 THEN NULL
-                           ELSE messages.expires_at + coalesce(v.due_at - messages.due_at, 0) END,
+    -- What a person gives another chance expires no more, but with its event; what is moved keeps its distance.
+    expires_at      = CASE WHEN v.afresh = 1 THEN (SELECT e.event_at FROM occurrences AS e
+                                                   WHERE e.id = messages.occurrence AND messages.due_at < e.event_at)
+                           WHEN v.due_at IS NULL THEN messages.expires_at
+                           ELSE {expires_at} END,
     due_at          = coalesce(v.due_at, messages.due_at),
     -- What came to an end, or was let go by a person, begins to be counted anew.
     crashes         = iif(v.accepts IN (',sending,', ',held,'), 0, messages.crashes),

@@ -1,7 +1,7 @@
 -- The messages of an occurrence by chat, after one of them; with what follows others, or without.
 SELECT m.id, m.job, o.nominal_at, m.instance, m.chat, m.class, c.kind, m.state, m.reason, m.due_at, m.wake_at,
        m.attempts, m.gateway_id, m.typing_at, m.sent_at, m.ack, m.ack_at, m.created_at, m.lead_ms, o.recipients,
-       r.vars, m.step, m.content
+       r.vars, m.step, m.content, m.after_ms, m.steps
 FROM messages AS m
 JOIN occurrences AS o ON o.id = m.occurrence
 JOIN contents AS c ON c.id = m.content

@@ -1,5 +1,9 @@
--- A message with its followers: what decides about the next of them. Those that were replaced do not count.
-SELECT m.id, m.follows IS NOT NULL, m.step, m.state, m.reason, m.due_at, m.sent_at, m.wake_at, m.attempts, m.ack
-FROM messages AS m
-WHERE m.id = ?1 OR (m.follows = ?1 AND m.reason IS NOT 'replaced')
+-- A message with its followers: what decides about the next of them. Those that were replaced do not count. Last whether it went to the
+-- recipient, and whether whom it went to wrote since it left.
+SELECT m.id, m.follows IS NOT NULL, m.step, m.state, m.reason, m.due_at, m.sent_at, m.wake_at, m.attempts, m.ack,
+       m.chat = f.chat,
+       EXISTS (SELECT 1 FROM replies AS r WHERE r.chat = m.chat AND r.at >= coalesce(m.sent_at, m.due_at))
+FROM messages AS f
+JOIN messages AS m ON m.id = f.id OR (m.follows = f.id AND m.reason IS NOT 'replaced')
+WHERE f.id = ?1
 ORDER BY m.follows IS NOT NULL, m.created_at

@@ -2,7 +2,7 @@
 UPDATE messages SET
     state      = iif(k.due_at IS NULL, 'held', messages.state),
     reason     = iif(messages.state = 'held' AND k.due_at IS NOT NULL, messages.reason, k.reason),
-    expires_at = messages.expires_at + coalesce(k.due_at - messages.due_at, 0),
+    expires_at = iif(k.due_at IS NULL, messages.expires_at, {expires_at}),
     wake_at    = messages.wake_at + coalesce(k.due_at - messages.due_at, 0),
     due_at     = coalesce(k.due_at, messages.due_at)
 FROM kept_words AS k

@@ -1,6 +1,9 @@
 CASE
            -- The answer to an opt-out is the one message that still goes there.
            WHEN EXISTS (SELECT 1 FROM suppressions AS s WHERE s.chat = m.chat AND s.farewell IS NOT m.id) THEN 'opted_out'
+           -- What follows a message ends with whom that went to.
+           WHEN m.follows IS NOT NULL AND (SELECT {gone} FROM messages AS f WHERE f.id = m.follows) IS NOT NULL
+               THEN (SELECT {gone} FROM messages AS f WHERE f.id = m.follows)
            -- What left, or may have left, within the span of its job's `frequency`.
            WHEN m.counted = 1 AND EXISTS (
                SELECT 1 FROM contents AS c

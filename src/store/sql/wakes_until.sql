@@ -21,4 +21,4 @@ SELECT EXISTS (
   OR EXISTS (SELECT 1 FROM occurrences WHERE gate_at IS NOT NULL AND gate_at <= ?1 AND state = 'planning')
   OR EXISTS (SELECT 1 FROM messages
              WHERE follow_at IS NOT NULL AND follow_at <= ?1
-               AND state IN ('sent', 'failed', 'expired'))
+               AND state IN ('sent', 'failed', 'expired', 'in_doubt') AND (state <> 'in_doubt' OR followed IS NOT NULL))

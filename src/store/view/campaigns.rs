@@ -7,7 +7,7 @@ use crate::domain::flow::Flow;
 use crate::domain::recall::RecallState;
 use crate::domain::state::StateName;
 use crate::domain::template::Vars;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Millis, Timestamp};
 use crate::store::view::MessageView;
 
 /// A campaign and how its messages stand.
@@ -33,6 +33,8 @@ pub struct CampaignView {
     pub class: Class,
     /// The flow in which those that wait take turns.
     pub flow: Option<Flow>,
+    /// When the first of those that wait expires.
+    pub expires: Option<Timestamp>,
     /// How they stand.
     pub counts: Vec<CampaignCount>,
     /// When the first and the last of them are due.
@@ -143,6 +145,10 @@ pub struct CampaignMessage {
     pub content: i64,
     /// Where it stands.
     pub place: Place,
+    /// How long after the message of its sequence before it, it leaves at the earliest.
+    pub after: Millis,
+    /// The length of its sequence.
+    pub steps: u32,
 }
 
 /// What became of the messages of a campaign with one content.
