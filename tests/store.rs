@@ -5,6 +5,7 @@
 use onthedot::domain::ack::Ack;
 use onthedot::domain::claim::Wanted;
 use onthedot::domain::class::Class;
+use onthedot::domain::consent::Consent;
 use onthedot::domain::content::Content;
 use onthedot::domain::id::{InstanceName, MessageId};
 use onthedot::domain::job::Manner;
@@ -15,8 +16,8 @@ use onthedot::domain::time::{Millis, Timestamp};
 use onthedot::erasure::{self, Erasure};
 use onthedot::repair::{Repair, repair};
 use onthedot::store::{
-    AckNews, Making, NewMessage, NewMessages, Opening, Pause, PauseScope, Recipient, SqliteStore, Store, StoreError,
-    guard,
+    AckNews, ConsentNews, Making, NewMessage, NewMessages, Opening, Pause, PauseScope, Recipient, SqliteStore, Store,
+    StoreError, guard,
 };
 use tempfile::TempDir;
 
@@ -551,6 +552,26 @@ async fn a_pause_is_seen_by_claims_by_verification_and_by_the_mark_itself() {
         .unwrap();
     assert_eq!(both.messages.len(), 2, "another job's pause and one that is over stop nothing");
     assert_eq!(store.apply(vec![mark(1, 0, 10_000)]).await.unwrap(), [Verdict::Applied]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_follows_a_message_is_not_marked_once_whom_that_went_to_opted_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 2, Class::Normal).await;
+    let content = Content::text("told");
+    let body = serde_json::to_string(&content).unwrap();
+    let content = store.store_content(content, Manner::default(), "UTC".into(), Millis(3_600_000)).await.unwrap();
+    let boss = Chat::from_stored("201000000099@c.us");
+    let told = NewMessage { guard: guard(&boss, &body, None), follows: Some(id(1)), step: -1_000, ..message(3, boss) };
+    store.insert(call(content, told)).await.unwrap();
+    let out = ConsentNews::by_person(Chat::from_stored("201000000001@c.us"), Consent::Out, None, Timestamp(9_980));
+    store.record_consents(vec![out]).await.unwrap();
+    // Alone, and in one batch with what goes as usual.
+    assert_eq!(store.apply(vec![mark(3, 0, 10_000)]).await.unwrap(), [Verdict::Paused]);
+    let both = store.apply(vec![mark(2, 0, 10_000), mark(3, 0, 10_000)]).await.unwrap();
+    assert_eq!(both, [Verdict::Applied, Verdict::Paused]);
     store.close().await;
 }
 
