@@ -98,7 +98,7 @@ impl Follower {
             let (followed, at) = (message.followed, message.followed.map(|_| Timestamp(0)));
             return self.store.follow(message, Vec::new(), followed, at, now).await;
         }
-        let follows = message.as_it_is.as_ref().filter(|_| message.goes_on);
+        let follows = message.as_it_is.as_ref().filter(|_| message.goes_on && !message.gone);
         let Some((follow, says)) = follows.and_then(|says| Some((says.manner.follow.as_ref()?, says))) else {
             // Its job is gone, or follows it no more, or it was recalled: nothing follows it any more.
             let left = message.followed.map(|_| Followed::Unknown);

@@ -82,7 +82,7 @@ impl LiveLists {
             if before == Some(&mark) {
                 continue;
             }
-            self.let_go(&stored, list).await?;
+            self.let_go(&stored, list, now).await?;
             let ended = self.store.end_for_leavers(&name, audience, now).await?;
             if ended > 0 {
                 tracing::info!(job = name, messages = ended, "what waited for who left the list is skipped");
@@ -100,14 +100,14 @@ impl LiveLists {
         Ok(())
     }
 
-    async fn let_go(&self, stored: &StoredJob, list: FoundList) -> Result<(), StoreError> {
+    async fn let_go(&self, stored: &StoredJob, list: FoundList, now: Timestamp) -> Result<(), StoreError> {
         loop {
             let gone = self.store.leavers(list, stored.audience, PAGE).await?;
             if gone.is_empty() {
                 return Ok(());
             }
             for part in gone.chunks(AT_ONCE) {
-                self.store.let_go(stored.audience, part.to_vec()).await?;
+                self.store.let_go(stored.audience, part.to_vec(), now).await?;
             }
             tracing::info!(
                 job = stored.job.name,
@@ -190,7 +190,7 @@ impl LiveLists {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         // On clocks of their own some recipients have none, since their hour had passed.
-        if occurrence.nominal < now - JUST_PLANNED || stored.job.manner.own_clock {
+        if occurrence.forgotten || occurrence.nominal < now - JUST_PLANNED || stored.job.manner.own_clock {
             return Ok(true);
         }
         let mut after = -1;

@@ -200,6 +200,10 @@ pub async fn repair(
     } else {
         HashSet::new()
     };
+    let left = match how {
+        Repair::Retry => store.whose_recipients_left(messages.iter().map(|m| m.id).collect()).await?,
+        _ => HashSet::new(),
+    };
     let events = match how {
         Repair::Retry | Repair::Reschedule(_) | Repair::Snooze(_) | Repair::Release => {
             store.events_reminded_of(messages.iter().map(|m| m.id).collect()).await?
@@ -216,6 +220,7 @@ pub async fn repair(
             }
             let change = how.change(&m, now).and_then(|change| match events.get(&m.id) {
                 _ if behind.contains(&m.id) => Err(BEHIND_ENDED.to_owned()),
+                _ if left.contains(&m.id) => Err("its recipient left the list that its job follows".to_owned()),
                 Some(event) if change.2 >= *event => Err(format!("it reminds of an event that begins at {event}")),
                 _ => Ok(change),
             });

@@ -78,9 +78,11 @@ pub async fn resend(
     let _lock = if dry_run { None } else { Some(ImportLock::take(store.path())?) };
     let now = clock::now();
     let mut open = None;
+    let event = store.event_of(campaign.occurrence).await?;
     let mut again = Again {
         job: campaign.name.job.clone(),
         now,
+        event,
         ids: IdMaker::default(),
         chat: None,
         step: 0,
@@ -119,7 +121,9 @@ pub async fn resend(
             Some(import) => import,
             None => {
                 let file = file_of(&campaign.name);
-                *open.insert(store.begin_import(campaign.name.job.clone(), file, now).await?)
+                let import = open.insert(store.begin_import(campaign.name.job.clone(), file, now).await?);
+                store.reminds_of(import.occurrence, event).await?;
+                *import
             }
         };
         again.store(store, import, sent).await?;
@@ -161,8 +165,17 @@ pub async fn send_copy(
     // Of no occurrence of its job: the campaign stays the latest one.
     let job = format!("test of {}", campaign.name.job);
     let import = store.begin_import(job.clone(), format!("test of {}", campaign.name), now).await?;
-    let mut copy =
-        Again { job, now, ids: IdMaker::default(), chat: None, step: 0, due: now, place: 0, made: Vec::new() };
+    let mut copy = Again {
+        job,
+        now,
+        event: None,
+        ids: IdMaker::default(),
+        chat: None,
+        step: 0,
+        due: now,
+        place: 0,
+        made: Vec::new(),
+    };
     copy.store(store, import, vec![message]).await?;
     store.publish_import(import, ImportEnd { imported: 1, ..ImportEnd::default() }, clock::now()).await?;
     Ok(copy.made.first().copied())
@@ -176,6 +189,8 @@ fn count<T>(all: impl Iterator<Item = T>) -> u64 {
 struct Again {
     job: String,
     now: Timestamp,
+    /// When the event begins that the campaign reminds of.
+    event: Option<Timestamp>,
     ids: IdMaker,
     /// The chat of the message before, whose messages are told apart by their steps, and when that one is due.
     chat: Option<String>,
@@ -223,7 +238,7 @@ impl Again {
                 due_at,
                 wake_at: due_at - lead,
                 lead,
-                expires_at: content.manner.expires.map(|e| e.of(due_at)),
+                expires_at: content.manner.expires.map(|e| e.of(due_at)).into_iter().chain(self.event).min(),
                 class: m.message.class,
                 key: None,
                 step: self.step,

@@ -334,6 +334,61 @@ fn what_a_pace_or_a_frequency_counts_is_not_forgotten_and_no_file_asks_for_it() 
 }
 
 #[test]
+fn what_was_forgotten_of_a_campaign_is_not_sent_again_when_its_job_changes() {
+    let bench = Bench::new();
+    let written = |text: &str| {
+        bench.write(
+            "jobs.yaml",
+            &format!(
+                "version: 1\ntimezone: UTC\ninstances:\n  shop: {{ gateway: sandbox, pacing: {{ gap: 4s }} }}\n\
+                 defaults: {{ typing: off }}\njobs:\n  \
+                 campaign: {{ in: 100ms, to: [\"201000000001\", \"201000000002\", \"201000000003\"], text: {text} }}\n"
+            ),
+        );
+    };
+    written("one");
+    let _daemon = bench.start_sandboxed("{}\n");
+    let count = |state: &str| bench.messages().iter().filter(|m| m["state"] == state).count();
+    until("two are sent", LIMIT, || bench.log().contains(" ready ms=") && count("sent") == 2);
+    // The second holds the pace still.
+    assert_eq!(bench.json(&["db", "prune", "--older-than", "0s"])["messages"], 1);
+    written("two");
+    bench.json(&["job", "apply", "jobs.yaml", "--sandbox"]);
+    until("the third is sent", LIMIT, || count("sent") == 2 && count("scheduled") == 0);
+    process::pause(Duration::from_secs(5));
+    let mut sent: Vec<String> = bench
+        .journal()
+        .into_iter()
+        .filter(|l| l.done && l.path.ends_with("/send/text"))
+        .map(|l| l.chat.chars().take(12).collect())
+        .collect();
+    sent.sort();
+    assert_eq!(sent, ["201000000001", "201000000002", "201000000003"]);
+}
+
+#[test]
+fn a_daemon_takes_no_new_text_for_one_that_was_forgotten() {
+    let bench = Bench::new();
+    bench.write("jobs.yaml", &file(""));
+    let _daemon = bench.start_sandboxed("{}\n");
+    let sent = || bench.messages().iter().filter(|m| m["state"] == "sent").count();
+    until("the job is sent", LIMIT, || bench.log().contains(" ready ms=") && sent() == 1);
+    let send = |chat: &str, text: &str| bench.json(&["send", "--to", chat, "--text", text, "--instance", "shop"]);
+    send("201000000002", "one");
+    until("the first is sent", LIMIT, || sent() == 2);
+    assert_eq!(bench.json(&["db", "prune", "--older-than", "0s"])["messages"], 2);
+    send("201000000003", "two");
+    until("the second is sent", LIMIT, || sent() == 1);
+    let journal = std::fs::read_to_string(bench.path("journal")).unwrap();
+    let texts: std::collections::BTreeSet<String> = journal
+        .lines()
+        .map(|l| serde_json::from_str::<Value>(l).unwrap()["text_sha256"].as_str().unwrap_or("").to_owned())
+        .filter(|text| !text.is_empty())
+        .collect();
+    assert_eq!(texts.len(), 3, "hi, one and two: {journal}");
+}
+
+#[test]
 fn two_chores_never_run_at_once() {
     let bench = Bench::new();
     bench.write("jobs.yaml", &file("maintenance: { tidy: off }"));

@@ -304,6 +304,27 @@ fn what_follows_is_looked_up_as_the_file_stands_now() {
 }
 
 #[test]
+fn a_receipt_of_who_is_no_recipient_any_more_has_them_asked_no_more() {
+    let bench = Bench::new();
+    let jobs = |to: &str| {
+        format!("  words: {{ in: 300ms, to: [{to}], text: hi, nag: {{ every: 3s, max: 2, until: read }} }}\n")
+    };
+    let scenario = "acks: { levels: [device], first: 5s }\n";
+    let both = "\"201000000001\", \"201000000002\"";
+    let _daemon = start(&bench, &jobs(both), scenario);
+    until("both are sent", LIMIT, || bench.messages().iter().filter(|m| m["state"] == "sent").count() == 2);
+    let head = "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox }, spare: { gateway: sandbox } }\n\
+                defaults: { instance: shop, typing: { lead: 500ms } }\njobs:\n";
+    bench.write("jobs.yaml", &format!("{head}{}", jobs("\"201000000001\"")));
+    bench.json(&["job", "apply", "jobs.yaml", "--sandbox"]);
+    until("the other is asked twice, and no more", LIMIT, || sends_to(&bench, "201000000001").len() == 3);
+    process::pause(Duration::from_secs(4));
+    let gone = bench.json(&["list", "--to", "201000000002"])["messages"].as_array().unwrap().clone();
+    assert!(gone.iter().any(|m| m["ack"] == "device"), "its receipt came: {gone:?}");
+    assert_eq!(sends_to(&bench, "201000000002").len(), 1, "{gone:?}");
+}
+
+#[test]
 fn kill_9_at_spread_moments_makes_no_nag_twice_and_loses_none() {
     let kills: i64 = std::env::var("KILLS").ok().and_then(|v| v.parse().ok()).unwrap_or(8);
     let bench = Bench::new();

@@ -195,6 +195,36 @@ fn no_reminder_is_moved_beyond_its_event_and_one_that_waits_for_a_person_says_th
 }
 
 #[test]
+fn what_was_planned_for_an_event_that_was_moved_is_bound_to_it_as_it_stands_now() {
+    let bench = Bench::new();
+    let event = now_ms() + 40_000;
+    let jobs = format!("  soon: {{ event: \"{}\", remind: -39s, to: \"201000000001\", text: hi }}\n", rfc(event));
+    let _daemon = start(&bench, &jobs, false);
+    let one = || bench.json(&["list", "--job", "soon"])["messages"].as_array().unwrap().clone();
+    until("it is sent", LIMIT, || one().iter().any(|m| m["state"] == "sent"));
+    bench.json(&["job", "pause", "soon"]);
+    bench.json(&["job", "run-now", "soon"]);
+    bench.json(&["hold", "--job", "soon", "--yes"]);
+    let held = || one().into_iter().find(|m| m["state"] == "held").unwrap();
+    let id = held()["id"].as_str().unwrap().to_owned();
+    let refused = |at: i64| {
+        let output = bench.run(&["reschedule", &id, "--at", &rfc(at)]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("event that begins"), "{said}");
+    };
+    // What is asked for beside the schedule reminds as well.
+    refused(event + 10_000);
+    // Later: what would have been too late is not.
+    let later = event + 60_000;
+    bench.json(&["job", "event", "soon", "--at", &rfc(later)]);
+    refused(later + 1_000);
+    bench.json(&["reschedule", &id, "--at", &rfc(event + 10_000)]);
+    bench.json(&["job", "event", "soon", "--cancel"]);
+    let shown = bench.json(&["show", &id]);
+    assert_eq!((&shown["state"], &shown["reason"]), (&"cancelled".into(), &"event_cancelled".into()), "{shown}");
+}
+
+#[test]
 fn nags_end_when_the_event_begins_where_it_was_moved_to() {
     let bench = Bench::new();
     let event = now_ms() + 60_000;

@@ -309,6 +309,26 @@ impl FollowUp {
     }
 }
 
+impl FollowUp {
+    /// Which steps of `escalate`, as it stands now, messages are that told somebody: each by its place in the list it was made from,
+    /// and whom it went to. A list that was changed meanwhile has the same people elsewhere; who is told no more has no place.
+    pub fn places(&self, told: &[(usize, &Chat)], own: &Chat) -> Vec<Option<usize>> {
+        let whom = |step: &Escalation| step.to.clone().unwrap_or_else(|| own.clone());
+        let mut places: Vec<Option<usize>> =
+            told.iter().map(|(at, chat)| self.escalate.get(*at).filter(|s| whom(s) == **chat).map(|_| *at)).collect();
+        for (place, step) in self.escalate.iter().enumerate() {
+            if places.contains(&Some(place)) {
+                continue;
+            }
+            let chat = whom(step);
+            if let Some(other) = (0..told.len()).find(|n| places[*n].is_none() && *told[*n].1 == chat) {
+                places[other] = Some(place);
+            }
+        }
+        places
+    }
+}
+
 impl Nag {
     /// Whether the nagging goes on, and whether it was answered.
     fn decide(
@@ -414,6 +434,20 @@ mod tests {
 
     fn decide(follow: &FollowUp, family: &Family, now: i64) -> Decision {
         follow.decide(family, Millis(2_500), Timestamp(now * SECOND))
+    }
+
+    #[test]
+    fn who_was_told_is_found_in_a_list_that_was_changed() {
+        let (boss, other, own) =
+            (Chat::from_stored("1@c.us"), Chat::from_stored("2@c.us"), Chat::from_stored("3@c.us"));
+        let to = |chat: Option<&Chat>| Escalation { to: chat.cloned(), ..escalation(60) };
+        let list = |escalate| FollowUp { nag: None, escalate };
+        let before = [(0, &boss), (1, &own)];
+        assert_eq!(list(vec![to(Some(&boss)), to(None)]).places(&before, &own), [Some(0), Some(1)]);
+        assert_eq!(list(vec![to(Some(&other)), to(Some(&boss))]).places(&before, &own), [Some(1), None]);
+        let twice = list(vec![to(Some(&boss)), to(Some(&boss))]);
+        assert_eq!(twice.places(&[(1, &boss)], &own), [Some(1)], "each stays where it is");
+        assert_eq!(twice.places(&[(1, &boss), (5, &boss)], &own), [Some(1), Some(0)]);
     }
 
     #[test]

@@ -51,6 +51,9 @@ const STORE_RETRY: Millis = Millis(250);
 /// How soon messages are taken into hand again after a mark could not be written.
 const UNWRITTEN_RETRY: Millis = Millis(2_000);
 
+/// How soon it is asked what becomes of a message whose mark was refused.
+const REFUSED_RETRY: Millis = Millis(1_000);
+
 /// Typing shorter than this is not written to the row: nobody could look in time. What is not written is not known to
 /// `explain` and `campaign eta`, which take it for about to begin, and are late by at most this.
 const WRITE_TYPING_FROM: Millis = Millis(250);
@@ -268,7 +271,10 @@ impl Engine {
         let Some(lane) = self.lanes.get_mut(&due.instance) else { return };
         let id = due.id;
         let lost = lane.lost(&due, now);
-        let retrying = due.first_marked_at.filter(|_| due.tries > 0).map_or(Millis::ZERO, |t| open_for(&due, t, now));
+        let retrying = due
+            .first_marked_at
+            .filter(|_| due.tries > 0)
+            .map_or(Millis::ZERO, |t| open_for(&due, t.max(due.due_at), now));
         let limit = due.max_lateness;
         self.stays += 1;
         let mut hand = Hand::new(due, self.stays, now);
@@ -451,6 +457,10 @@ impl Engine {
             }
             (Phase::Marking, Some(Verdict::Paused)) => {
                 hand.phase = Phase::Begun;
+                // What is not to be written any more ends at the next claim, also where nothing tells of it.
+                if let Some(lane) = self.lanes.get_mut(&hand.due.instance) {
+                    lane.claim_by(now + REFUSED_RETRY);
+                }
                 self.hand_back(id, "sending is paused, or its recipient is not to be written to now", now);
             }
             (Phase::Marking, None) => {

@@ -8,6 +8,7 @@ use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::CLAIM_AHEAD;
 use crate::engine::effect::{Effect, Standing};
 use crate::engine::hand::Phase;
+use crate::engine::lateness::open_for;
 use crate::engine::{Engine, change};
 
 /// How soon windows that are never open together are looked at again: somebody may change them.
@@ -314,8 +315,9 @@ fn next_try(due: &Due, more: Millis, now: Timestamp) -> Event {
         None => Event::GivenUp { reason: Reason::TriesUsedUp },
         Some(wait) => {
             let target = now + wait + more;
-            let began = due.first_marked_at.unwrap_or(due.due_at.max(now));
-            if target.since(began) > due.max_lateness {
+            // What a person moved meanwhile counts from its new instant, and closed windows and pauses count for nothing.
+            let began = due.first_marked_at.map_or(due.due_at.max(now), |first| first.max(due.due_at));
+            if open_for(due, began, target) > due.max_lateness {
                 Event::TooLate { reason: Reason::TooLate }
             } else {
                 Event::TryAgain { wake_at: target - due.lead, reason: Reason::RefusedForNow }

@@ -87,7 +87,10 @@ impl Planner {
             job_zone: &job_zone,
             nominal,
             jitter: layout.jitter(nominal),
-            useless_from: layout.useless_from(nominal).filter(|_| !extra),
+            useless_from: match extra {
+                true => stored.job.schedule.event_at().filter(|event| nominal < *event),
+                false => layout.useless_from(nominal),
+            },
             state,
             allowed_each: each.filter(|_| !extra),
             extra,

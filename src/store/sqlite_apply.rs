@@ -157,7 +157,7 @@ async fn revive_sequences(connection: &mut SqliteConnection, done: &[&Change]) -
     let Some(at) = again.first().map(|c| c.at) else { return Ok(()) };
     let ids: Vec<Value> = again.iter().map(|c| json!(hex(c.id))).collect();
     let doing = "go on with a sequence";
-    let behind: Vec<(String, String, i64)> = sqlx::query_as(include_str!("sql/revived.sql"))
+    let behind: Vec<(String, String, i64, bool)> = sqlx::query_as(include_str!("sql/revived.sql"))
         .bind(Value::Array(ids).to_string())
         .fetch_all(&mut *connection)
         .await
@@ -167,16 +167,21 @@ async fn revive_sequences(connection: &mut SqliteConnection, done: &[&Change]) -
     }
     let was_held = |from: &str| from == StateName::Held.name();
     let state = |from: &str| if was_held(from) { StateName::Held } else { StateName::Scheduled };
-    let reason = |from: &str| was_held(from).then_some(Reason::HeldByPerson.name());
-    let rows: Vec<Value> =
-        behind.iter().map(|(id, from, due)| json!([id, state(from).name(), reason(from), due])).collect();
+    let reason = |from: &str, draft: bool| {
+        let held = if draft { Reason::Approval } else { Reason::HeldByPerson };
+        was_held(from).then_some(held.name())
+    };
+    let row = |(id, from, due, draft): &(String, String, i64, bool)| {
+        json!([id, state(from).name(), reason(from, *draft), due])
+    };
+    let rows: Vec<Value> = behind.iter().map(row).collect();
     sqlx::query(REVIVE.clone())
         .bind(Value::Array(rows).to_string())
         .execute(&mut *connection)
         .await
         .map_err(StoreError::database(doing))?;
     let note = "the message of its sequence before it goes out after all";
-    let events = behind.iter().map(|(id, from, _)| json!([id, at, "skipped", state(from).name(), note])).collect();
+    let events = behind.iter().map(|(id, from, ..)| json!([id, at, "skipped", state(from).name(), note])).collect();
     insert(connection, include_str!("sql/insert_events.sql"), events, doing).await.map(|_| ())
 }
 
@@ -234,12 +239,18 @@ pub(super) async fn skip(
 
 static APPLY_CHANGES: LazyLock<SqlStr> = LazyLock::new(|| {
     let text = include_str!("sql/apply_changes.sql").replace("{expires_at}", &expires_at("v.due_at"));
+    let text = text.replace("{event}", event_begins());
     AssertSqlSafe(text).into_sql_str()
 });
 
 /// When a row of `messages` expires that is due at an instant from now on: `expires_at.sql`, for statements of this program.
 pub(super) fn expires_at(due: &str) -> String {
-    include_str!("sql/expires_at.sql").trim_end().replace("{due}", due)
+    include_str!("sql/expires_at.sql").trim_end().replace("{due}", due).replace("{event}", event_begins())
+}
+
+/// When the event begins that a row of `messages` reminds of beforehand: `event.sql`, for statements of this program.
+pub(super) fn event_begins() -> &'static str {
+    include_str!("sql/event.sql").trim_end()
 }
 
 async fn update(

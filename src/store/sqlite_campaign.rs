@@ -257,7 +257,7 @@ impl SqliteStore {
     pub async fn too_often_of_campaign(&self, occurrence: i64, now: Timestamp) -> Result<u64, StoreError> {
         let unwanted = unwanted("max(m.wake_at, ?2)");
         let statement = format!(
-            "SELECT count(*) FROM messages AS m
+            "SELECT count(*) FROM messages AS m JOIN occurrences AS o ON o.id = m.occurrence
              WHERE m.occurrence = ?1 AND m.reason IS NOT 'replaced' AND m.state = 'scheduled' AND m.counted = 1
                AND {unwanted} = 'too_often'"
         );

@@ -110,6 +110,7 @@ fn unwanted_because(word: Option<&str>) -> Option<(Reason, &'static str)> {
         (Reason::TooOften, OFTEN_ENOUGH),
         (Reason::Replied, REPLIED),
         (Reason::LeftList, LEFT),
+        (Reason::EventCancelled, CALLED_OFF),
         (Reason::Removed, WITHDRAWN),
         (Reason::CancelledByPerson, WITHDRAWN),
     ];
@@ -129,6 +130,9 @@ const SUPPRESSED: &str = "its recipient is suppressed";
 
 /// The note of a message to somebody who had enough of them.
 const OFTEN_ENOUGH: &str = "its recipient has had as many messages as its job's `frequency` allows";
+
+/// The note of a message that reminds of an event that was called off.
+const CALLED_OFF: &str = "its event was called off";
 
 /// The note of a message that goes to those who opted in only.
 const NOT_IN: &str = "no opt-in of its recipient is recorded";
@@ -288,12 +292,17 @@ static STILL_OURS: LazyLock<SqlStr> = LazyLock::new(|| {
 
 /// Why a message `m` would be skipped at an instant, or NULL: `unwanted.sql`, for statements of this program.
 pub(super) fn unwanted(now: &str) -> String {
-    include_str!("sql/unwanted.sql").trim_end().replace("{now}", now).replace("{gone}", gone())
+    include_str!("sql/unwanted.sql").trim_end().replace("{now}", now).replace("{gone}", &gone())
 }
 
 /// Why nobody is told any more of a message `f`, or NULL: `gone.sql`, for statements of this program.
-pub(super) fn gone() -> &'static str {
-    include_str!("sql/gone.sql").trim_end()
+pub(super) fn gone() -> String {
+    include_str!("sql/gone.sql").trim_end().replace("{left}", left())
+}
+
+/// Whether whom a message `f` went to left the list that its job follows: `left.sql`, for statements of this program.
+pub(super) fn left() -> &'static str {
+    include_str!("sql/left.sql").trim_end()
 }
 
 /// The numbers of a row that is claimed, in the order of `numbers.sql`.

@@ -4,6 +4,7 @@ use sqlx::SqliteConnection;
 
 use crate::domain::state::{Event, Reason};
 use crate::domain::time::{Millis, Timestamp};
+use crate::store::sqlite_apply::expires_at;
 use crate::store::sqlite_moved::carry_words;
 use crate::store::sqlite_overlap::{Whom, settle_waiting};
 use crate::store::sqlite_plan::stored_job;
@@ -38,7 +39,7 @@ impl SqliteStore {
             None => (Event::Cancelled { reason: Reason::EventCancelled }, "its event was called off"),
         };
         let mut settled = 0;
-        for occurrence in self.open_occurrences(job).await? {
+        for occurrence in self.open_occurrences(job, to.is_none()).await? {
             settled += settle_waiting(self, (occurrence, Whom::HeldToo), &event, note, now).await?;
         }
         if to.is_some() {
@@ -50,16 +51,54 @@ impl SqliteStore {
         Ok(Some(settled))
     }
 
-    async fn open_occurrences(&self, job: &str) -> Result<Vec<i64>, StoreError> {
+    /// When the event begins, as it stands now, that an occurrence reminds of beforehand.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn event_of(&self, occurrence: i64) -> Result<Option<Timestamp>, StoreError> {
+        let event: Option<i64> = sqlx::query_scalar(
+            "SELECT coalesce(event_begins, event_at) FROM occurrences WHERE id = ?1 AND nominal_at < event_at",
+        )
+        .bind(occurrence)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(StoreError::database("find the event of a campaign"))?;
+        Ok(event.map(Timestamp))
+    }
+
+    /// Notes that an occurrence reminds of an event, as the one does of which it is a copy.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn reminds_of(&self, occurrence: i64, event: Option<Timestamp>) -> Result<(), StoreError> {
+        let Some(event) = event else { return Ok(()) };
+        self.writer()?
+            .run(move |c| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE occurrences SET event_at = ?2, event_begins = ?2 WHERE id = ?1")
+                        .bind(occurrence)
+                        .bind(event.0)
+                        .execute(c)
+                        .await
+                        .map_err(StoreError::database("note the event of a campaign"))?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Occurrences of which something waits: those of the schedule, or whatever reminds of the event.
+    async fn open_occurrences(&self, job: &str, all: bool) -> Result<Vec<i64>, StoreError> {
         sqlx::query_scalar(
             "SELECT o.id FROM occurrences AS o
-             WHERE o.job = ?1 AND o.extra = 0 AND o.id NOT IN (SELECT occurrence FROM imports) AND EXISTS
+             WHERE o.job = ?1 AND (?3 OR o.extra = 0 AND o.id NOT IN (SELECT occurrence FROM imports)) AND EXISTS
                (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.reason IS NOT 'replaced'
                 AND (m.state IN ('scheduled', 'typing') OR m.state = 'held' AND m.reason IN ('approval', 'held_by_person', 'repeated')))
              ORDER BY o.nominal_at LIMIT ?2",
         )
         .bind(job.to_owned())
         .bind(OPEN_LIMIT)
+        .bind(all)
         .fetch_all(&self.readers)
         .await
         .map_err(StoreError::database("find what waits of a job"))
@@ -85,6 +124,9 @@ async fn note_move(
     }
     let zone = crate::clock::zone(stored.job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
     let before = stored.job.schedule.clone();
+    if let Some(to) = to {
+        begins_at(&mut *connection, name, to).await?;
+    }
     let next_at = to.and_then(|to| {
         stored.job.schedule.move_event(to);
         stored.job.schedule.first(stored.first_applied_at, &zone)
@@ -109,6 +151,38 @@ async fn note_move(
     .await
     .map_err(StoreError::database(doing))?;
     Ok(true)
+}
+
+/// Has what reminds of the event of a job, and was planned before it was moved, end with it as it stands now.
+pub(super) async fn begins_at(
+    connection: &mut SqliteConnection,
+    job: &str,
+    event: Timestamp,
+) -> Result<(), StoreError> {
+    let doing = "move what reminds of an event";
+    let moved = sqlx::query(
+        "UPDATE occurrences SET event_begins = ?2 WHERE job = ?1 AND event_at IS NOT NULL AND event_begins IS NOT ?2",
+    )
+    .bind(job.to_owned())
+    .bind(event.0)
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    if moved.rows_affected() == 0 {
+        return Ok(());
+    }
+    let statement = format!(
+        "UPDATE messages SET expires_at = {}
+         WHERE occurrence IN (SELECT id FROM occurrences WHERE job = ?1 AND event_at IS NOT NULL)
+           AND state IN ('scheduled', 'typing', 'held') AND reason IS NOT 'replaced'",
+        expires_at("messages.due_at")
+    );
+    sqlx::query(sqlx::AssertSqlSafe(statement))
+        .bind(job.to_owned())
+        .execute(connection)
+        .await
+        .map_err(StoreError::database(doing))?;
+    Ok(())
 }
 
 async fn plan_now(connection: &mut SqliteConnection, name: &str, now: Timestamp) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! Messages that are followed until they are answered, and what follows them.
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
@@ -7,9 +8,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr, SqliteConnection};
 
 use crate::domain::ack::Ack;
-use crate::domain::follow::{Answer, Family, Followed, Follower, Kind};
+use crate::domain::follow::{Answer, ESCALATIONS_LIMIT, Family, Followed, Follower, Kind};
 use crate::domain::id::MessageId;
 use crate::domain::message::Change;
+use crate::domain::recipient::Chat;
 use crate::domain::state::{Reason, State, StateName};
 use crate::domain::time::Timestamp;
 use crate::store::sqlite_apply::{hex, insert};
@@ -47,8 +49,10 @@ pub struct FollowedMessage {
     pub follow_at: Option<Timestamp>,
     /// How it stands.
     pub followed: Option<Followed>,
-    /// Whether its job still exists, nobody recalled it, and whom it went to is still to be written to.
+    /// Whether its job still exists, with its event, and nobody recalled it.
     pub goes_on: bool,
+    /// Whether whom it went to is not to be written to any more: nobody follows it from now on.
+    pub gone: bool,
     /// What its job says now, where it says something.
     pub as_it_is: Option<Arc<StoredContent>>,
 }
@@ -105,13 +109,15 @@ impl SqliteStore {
             .map_err(StoreError::database(doing))?;
         let Some(first) = rows.first() else { return Ok(None) };
         let (as_it_is, event) = self.as_its_job_is(&seen.claimed).await?;
+        let reminds = get::<i64>(&row, 7)? != 0;
         let mut family = Family {
             state: state(first)?,
             since: Timestamp(get::<Option<i64>>(first, 6)?.unwrap_or(get(first, 5)?)),
             answer: Answer::default(),
-            useless_from: event,
+            useless_from: event.filter(|_| reminds),
             followers: Vec::with_capacity(rows.len() - 1),
         };
+        let places = places(&rows, as_it_is.as_deref(), &seen.claimed.due.chat)?;
         let mut waiting = Vec::new();
         for r in &rows {
             if get::<i64>(r, 10)? != 0 {
@@ -120,7 +126,10 @@ impl SqliteStore {
             if get::<i64>(r, 1)? == 0 {
                 continue;
             }
-            let follower = follower(r)?;
+            let mut follower = follower(r)?;
+            if let Some(place) = places.get(&id(r, 0)?) {
+                follower.kind = Kind::Escalation(*place);
+            }
             let attempts = get::<i64>(r, 8)?.try_into().unwrap_or(0);
             let open = match follower.state {
                 StateName::Scheduled => Some(State::Scheduled { wake_at: Timestamp(get(r, 7)?) }),
@@ -141,11 +150,12 @@ impl SqliteStore {
             follow_at: get::<Option<i64>>(&row, 3)?.map(Timestamp),
             followed: get::<Option<String>>(&row, 4)?.and_then(|f| Followed::from_name(&f)),
             goes_on: get::<i64>(&row, 5)? != 0,
+            gone: get::<i64>(&row, 6)? != 0,
             as_it_is,
         }))
     }
 
-    /// What the job of a message says now, and when the event begins that it reminds of beforehand.
+    /// What the job of a message says now, and when its event begins.
     async fn as_its_job_is(
         &self,
         claimed: &Claimed,
@@ -158,8 +168,7 @@ impl SqliteStore {
             Some(id) => Some(content(self, *id).await?),
             None => None,
         };
-        let reminds = claimed.due.event_at.is_some_and(|event| claimed.due.due_at < event);
-        Ok((content, stored.job.schedule.event_at().filter(|_| reminds)))
+        Ok((content, stored.job.schedule.event_at()))
     }
 
     /// Lets what follows the messages of a changed job be looked up anew: what waits of it is replaced, and whoever is no recipient any
@@ -206,11 +215,16 @@ impl SqliteStore {
         let (id, occurrence) = (message.claimed.due.id, message.occurrence);
         let (expected, before) = (message.follow_at, message.followed);
         let state = message.family.state.name();
+        let gone = message.gone;
         let done = self
             .writer()?
             .run(move |c| {
                 Box::pin(async move {
-                    let step = Step { id, expected, followed, look_at, state, tell: before != followed, now };
+                    // What was stored for them a moment ago may have been forgotten, since nobody used it yet.
+                    if !are_stored(c, &followers).await? {
+                        return Ok(false);
+                    }
+                    let step = Step { id, expected, followed, look_at, state, gone, tell: before != followed, now };
                     if !go_on(c, &step).await? {
                         return Ok(false);
                     }
@@ -306,12 +320,13 @@ struct Step {
     followed: Option<Followed>,
     look_at: Option<Timestamp>,
     state: &'static str,
+    gone: bool,
     tell: bool,
     now: Timestamp,
 }
 
 static FOLLOWED: LazyLock<SqlStr> =
-    LazyLock::new(|| AssertSqlSafe(include_str!("sql/followed.sql").replace("{gone}", gone())).into_sql_str());
+    LazyLock::new(|| AssertSqlSafe(include_str!("sql/followed.sql").replace("{gone}", &gone())).into_sql_str());
 
 /// Followed messages of a changed job (a JSON list of ids, each with whether its recipient is none any more).
 async fn follow_anew(connection: &mut SqliteConnection, rows: String, now: Timestamp) -> Result<(), StoreError> {
@@ -328,27 +343,42 @@ async fn follow_anew(connection: &mut SqliteConnection, rows: String, now: Times
         end(&mut *connection, json!(waiting).to_string(), Reason::Replaced.name(), "its job was changed", now).await?;
     }
     sqlx::query(
-        "UPDATE messages SET followed = iif(v.gone, 'unknown', followed), follow_at = iif(v.gone, NULL, 0)
+        "UPDATE messages SET followed = iif(v.gone, 'unknown', followed), follow_at = iif(v.gone, NULL, 0),
+             unfollowed_at = iif(v.gone, ?2, unfollowed_at)
          FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS gone FROM json_each(?1)) AS v
          WHERE messages.id = v.id AND messages.follow_at IS NOT NULL",
     )
     .bind(rows)
+    .bind(now.0)
     .execute(connection)
     .await
     .map_err(StoreError::database(doing))?;
     Ok(())
 }
 
+/// Whether the contents of new messages are there.
+async fn are_stored(connection: &mut SqliteConnection, messages: &[NewMessages]) -> Result<bool, StoreError> {
+    let contents: Vec<i64> = messages.iter().map(|m| m.content).collect();
+    sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM json_each(?1) WHERE value NOT IN (SELECT id FROM contents))")
+        .bind(json!(contents).to_string())
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::database("look whether what follows is stored"))
+}
+
 async fn go_on(connection: &mut SqliteConnection, step: &Step) -> Result<bool, StoreError> {
     let doing = "go on following a message";
     let done = sqlx::query(
-        "UPDATE messages SET followed = ?3, follow_at = ?4 WHERE id = ?1 AND follow_at IS ?2 AND state = ?5",
+        "UPDATE messages SET followed = ?3, follow_at = ?4, unfollowed_at = iif(?6, coalesce(unfollowed_at, ?7), unfollowed_at)
+         WHERE id = ?1 AND follow_at IS ?2 AND state = ?5",
     )
     .bind(step.id.0.to_vec())
     .bind(step.expected.map(|t| t.0))
     .bind(step.followed.map(Followed::name))
     .bind(step.look_at.map(|t| t.0))
     .bind(step.state)
+    .bind(step.gone)
+    .bind(step.now.0)
     .execute(&mut *connection)
     .await
     .map_err(StoreError::database(doing))?;
@@ -381,6 +411,25 @@ fn state(row: &SqliteRow) -> Result<StateName, StoreError> {
     let name: String = get(row, 3)?;
     let wrong = || StoreError::Inconsistent { table: "messages", column: "state", what: name.clone() };
     StateName::from_name(&name).ok_or_else(wrong)
+}
+
+/// Where messages that told somebody stand in the list of those to be told, as it is now.
+fn places(
+    rows: &[SqliteRow],
+    says: Option<&StoredContent>,
+    own: &Chat,
+) -> Result<HashMap<MessageId, usize>, StoreError> {
+    let Some(follow) = says.and_then(|says| says.manner.follow.as_ref()) else { return Ok(HashMap::new()) };
+    let mut told = Vec::new();
+    for row in rows.iter().skip(1) {
+        if let Kind::Escalation(place) = kind_of(get(row, 2)?) {
+            told.push((id(row, 0)?, place, Chat::from_stored(&get::<String>(row, 12)?)));
+        }
+    }
+    let by_place: Vec<(usize, &Chat)> = told.iter().map(|(_, place, chat)| (*place, chat)).collect();
+    let places = follow.places(&by_place, own);
+    // Who is told no more stands behind all others.
+    Ok(told.iter().zip(places).map(|((id, ..), place)| (*id, place.unwrap_or(ESCALATIONS_LIMIT))).collect())
 }
 
 /// What whom a message went to has said to it.

@@ -11,6 +11,7 @@ use crate::domain::occurrence::to_be_planned;
 use crate::domain::schedule::Schedule;
 use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_claim::get;
+use crate::store::sqlite_event::begins_at;
 use crate::store::sqlite_moved::carry_words;
 use crate::store::sqlite_plan::{fingerprint, store_content};
 use crate::store::{Applied, JobApply, SqliteStore, StoreError, sqlite_renew};
@@ -156,6 +157,9 @@ pub(super) async fn apply_job(
     if let Some((before, zone_before)) = known.as_ref().map(schedule).transpose()?.flatten() {
         let moved = job.schedule.moved_from(&before, (&zone_before, &zone), first_applied_at);
         carry_words(connection, &job.name, moved, now).await?;
+    }
+    if let Some(event) = job.schedule.event_at() {
+        begins_at(&mut *connection, &job.name, event).await?;
     }
     let next = match &known {
         None => job.first(first_applied_at, &zone).map(|next| (next, now)),

@@ -11,9 +11,9 @@ use crate::domain::message::{Change, Facts, Verdict};
 use crate::domain::recipient::Chat;
 use crate::domain::state::{self, Event, Reason, State};
 use crate::domain::time::Timestamp;
-use crate::store::sqlite_apply::{hex, skip_these_behind_ended};
+use crate::store::sqlite_apply::{hex, parse_hex, skip_these_behind_ended};
 use crate::store::sqlite_audience::{LEFT, STANDS, insert_recipients};
-use crate::store::sqlite_claim::{get, id, read_vars};
+use crate::store::sqlite_claim::{get, id, left, read_vars};
 use crate::store::sqlite_insert::insert_rows;
 use crate::store::sqlite_list::VISIBLE;
 use crate::store::sqlite_plan::{ONE_OR_MORE, still_says};
@@ -27,6 +27,8 @@ pub struct OpenOccurrence {
     pub id: i64,
     /// Its nominal instant.
     pub nominal: Timestamp,
+    /// Whether messages of it were forgotten: who has none of it may have had one.
+    pub forgotten: bool,
     /// Whether its messages take turns by themselves, as they were planned to.
     pub own_flow: bool,
 }
@@ -86,6 +88,25 @@ impl SqliteStore {
             Ok(Recipient { chat, vars: read_vars(get::<Option<String>>(r, 1)?.as_deref()) })
         };
         rows.iter().map(one).collect()
+    }
+
+    /// Those of these messages whose recipients are not in the list that their jobs follow.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn whose_recipients_left(&self, of: Vec<MessageId>) -> Result<HashSet<MessageId>, StoreError> {
+        let ids: Vec<String> = of.into_iter().map(hex).collect();
+        let statement = format!(
+            "SELECT hex(f.id) FROM json_each(?1) AS j CROSS JOIN messages AS f ON f.id = unhex(j.value)
+             WHERE f.follows IS NULL AND {}",
+            left()
+        );
+        let found: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .bind(json!(ids).to_string())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("look who left the list of a message"))?;
+        found.iter().map(|hex| parse_hex(hex)).collect()
     }
 
     /// Who was in an audience and left it.
@@ -192,7 +213,8 @@ impl SqliteStore {
                 Ok(OpenOccurrence {
                     id: get(r, 0)?,
                     nominal: Timestamp(get(r, 1)?),
-                    own_flow: get::<Option<bool>>(r, 2)?.unwrap_or(false),
+                    forgotten: get::<i64>(r, 2)? != 0,
+                    own_flow: get::<Option<bool>>(r, 3)?.unwrap_or(false),
                 })
             })
             .collect()
@@ -211,13 +233,13 @@ impl SqliteStore {
         Ok(new)
     }
 
-    /// Lets recipients of an audience go: no later occurrence writes to them.
+    /// Lets recipients of an audience go: no later occurrence writes to them, and nobody follows what they got.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn let_go(&self, audience: i64, chats: Vec<String>) -> Result<(), StoreError> {
+    pub async fn let_go(&self, audience: i64, chats: Vec<String>, now: Timestamp) -> Result<(), StoreError> {
         let chats = json!(chats).to_string();
-        self.writer()?.run(move |c| Box::pin(async move { forget(c, audience, chats).await })).await
+        self.writer()?.run(move |c| Box::pin(async move { forget(c, audience, chats, now).await })).await
     }
 
     /// Ends what waits for those who left an audience, in any occurrence of a job. Answers how many messages. What cannot be
@@ -293,8 +315,24 @@ pub(super) async fn replaced(
 }
 
 /// Their places stay, since messages refer to them, and so does that they were there: who comes back gets nothing twice.
-async fn forget(connection: &mut SqliteConnection, audience: i64, chats: String) -> Result<(), StoreError> {
+async fn forget(
+    connection: &mut SqliteConnection,
+    audience: i64,
+    chats: String,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let doing = "let go who left a list";
+    sqlx::query(
+        "UPDATE messages SET followed = 'unknown', follow_at = NULL, unfollowed_at = ?3
+         WHERE chat IN (SELECT value FROM json_each(?2)) AND followed = 'waiting'
+           AND job IN (SELECT name FROM jobs WHERE audience = ?1)",
+    )
+    .bind(audience)
+    .bind(chats.clone())
+    .bind(now.0)
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
     let statement = format!(
         "UPDATE recipients SET chat = '{LEFT}' || chat
          WHERE audience = ?1 AND chat IN (SELECT value FROM json_each(?2))"

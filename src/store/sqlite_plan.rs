@@ -290,7 +290,7 @@ async fn publish_occurrence(
     let hidden = publish.gate_at.is_some_and(|t| t <= messages.now);
     // A campaign that went to others before its list was changed stays one.
     let statement = format!(
-        "UPDATE occurrences SET state = ?4, gate_at = ?3, event_at = ?5, extra = ?6,
+        "UPDATE occurrences SET state = ?4, gate_at = ?3, event_at = ?5, event_begins = ?5, extra = ?6,
              -- What is planned anew keeps when it first was.
              planned_at = iif(renew > 0, coalesce(planned_at, ?2), ?2), renew = 0,
              recipients = max(coalesce((SELECT size FROM audiences WHERE id = ?7), 0), {ONE_OR_MORE})

@@ -16,8 +16,8 @@ const FORGOTTEN_AT_ONCE: i64 = 500;
 const FORGOTTEN_AT_LEAST: i64 = 25;
 
 /// Holds of a message that was settled before ?1 (before ?2 where it failed or expired), that is followed no more and follows nothing
-/// that is, behind which nothing of its sequence waits or may get another chance, which nothing waits to follow, and that counts for no
-/// pace and no `frequency` any more.
+/// that is, behind which nothing of its sequence waits or may get another chance, which nothing waits to follow, of whose occurrence
+/// nothing is being planned, and that counts for no pace and no `frequency` any more.
 fn settled(forget: &Forget) -> String {
     let left = "coalesce(sent_at, first_marked_at, 0)";
     let often = format!("(counted IS NULL OR {left} < {})", forget.often_from.0);
@@ -36,7 +36,9 @@ fn settled(forget: &Forget) -> String {
          AND NOT EXISTS (SELECT 1 FROM messages AS n
                          WHERE n.follows = messages.id
                            AND n.state IN ('scheduled', 'typing', 'sending', 'in_doubt', 'held'))
-         AND NOT EXISTS (SELECT 1 FROM messages AS n WHERE n.id = messages.follows AND n.follow_at IS NOT NULL)"
+         AND NOT EXISTS (SELECT 1 FROM messages AS n WHERE n.id = messages.follows AND n.follow_at IS NOT NULL)
+         AND NOT EXISTS (SELECT 1 FROM occurrences AS o
+                         WHERE o.id = messages.occurrence AND (o.renew > 0 OR o.state = 'planning'))"
     )
 }
 
@@ -137,7 +139,8 @@ impl SqliteStore {
             rows = next_step(rows, took.elapsed());
             clock::sleep(took.elapsed().max(PAUSE)).await;
         }
-        self.forget_replies(forget.before.min(self.answers_count_from().await?)).await?;
+        let quiet_from = now - self.longest_quiet().await?;
+        self.forget_replies(forget.before.min(self.answers_count_from().await?).min(quiet_from)).await?;
         self.forget_unused(&mut pruned, forget.before, now).await?;
         Ok(pruned)
     }
@@ -171,6 +174,15 @@ impl SqliteStore {
         .fetch_one(&self.readers)
         .await
         .map_err(StoreError::database("find how far back is counted"))?;
+        Ok(Millis(longest.unwrap_or(0)))
+    }
+
+    /// For how long a reply keeps messages away from who wrote it, at the longest.
+    async fn longest_quiet(&self) -> Result<Millis, StoreError> {
+        let longest: Option<i64> = sqlx::query_scalar("SELECT max(manner ->> '$.quiet_after_reply') FROM contents")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(StoreError::database("find how far back replies count"))?;
         Ok(Millis(longest.unwrap_or(0)))
     }
 
@@ -243,8 +255,22 @@ async fn forget_some(connection: &mut SqliteConnection, ids: Vec<String>, forget
         .fetch_all(&mut *connection)
         .await
         .map_err(StoreError::database(doing))?;
-    let list = json!(settled).to_string();
+    // What it took the place of would be planned once more where its occurrence is.
+    let before: Vec<String> = sqlx::query_scalar(
+        "SELECT hex(r.id) FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)
+         CROSS JOIN messages AS r ON r.occurrence = m.occurrence AND r.chat = m.chat AND r.step = m.step
+         WHERE r.reason = 'replaced' AND r.state = 'cancelled'",
+    )
+    .bind(json!(settled).to_string())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(StoreError::database(doing))?;
+    let all: std::collections::BTreeSet<String> = settled.into_iter().chain(before).collect();
+    let list = json!(all).to_string();
     for statement in [
+        // Who has none of it from now on may have had one.
+        "UPDATE occurrences SET forgotten = 1
+         WHERE forgotten = 0 AND id IN (SELECT occurrence FROM messages WHERE id IN (SELECT unhex(value) FROM json_each(?1)))",
         "DELETE FROM recalls WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "DELETE FROM acks WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
         "DELETE FROM events WHERE message IN (SELECT unhex(value) FROM json_each(?1))",
@@ -260,7 +286,7 @@ async fn forget_some(connection: &mut SqliteConnection, ids: Vec<String>, forget
             .await
             .map_err(StoreError::database(doing))?;
     }
-    Ok(u64::try_from(settled.len()).unwrap_or(0))
+    Ok(u64::try_from(all.len()).unwrap_or(0))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -271,7 +297,8 @@ enum Kind {
     Content,
 }
 
-/// How one kind of row is forgotten: found by its id, and gone where it is still unused.
+/// How one kind of row is forgotten: found by its id, and gone where it is still unused. The latest row of a kind stays: SQLite gives
+/// its number to the next one otherwise, and whoever knows what that number meant takes the one for the other.
 #[derive(Clone, Copy)]
 struct Step {
     kind: Kind,
@@ -294,6 +321,7 @@ const STEPS: [Step; 4] = [
         find: "SELECT id FROM occurrences WHERE state IN ('planned', 'missed') AND nominal_at < ?1
                AND id NOT IN (SELECT occurrence FROM messages WHERE occurrence IS NOT NULL)
                AND id NOT IN (SELECT occurrence FROM imports)
+               AND id < (SELECT max(id) FROM occurrences)
                AND nominal_at < (SELECT max(o.nominal_at) FROM occurrences AS o WHERE o.job = occurrences.job)",
         forget: "DELETE FROM occurrences WHERE id IN (SELECT value FROM json_each(?1))
                  AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id >= unhex(?2) AND m.occurrence = occurrences.id)",
@@ -302,6 +330,7 @@ const STEPS: [Step; 4] = [
     Step {
         kind: Kind::Audience,
         find: "SELECT id FROM audiences WHERE ?1 IS NOT NULL AND complete = 1
+               AND id < (SELECT max(id) FROM audiences)
                AND id NOT IN (SELECT audience FROM messages WHERE audience IS NOT NULL)
                AND id NOT IN (SELECT audience FROM jobs)
                AND id NOT IN (SELECT audience FROM imports WHERE audience IS NOT NULL)",
@@ -312,6 +341,7 @@ const STEPS: [Step; 4] = [
     Step {
         kind: Kind::Content,
         find: "SELECT id FROM contents WHERE ?1 IS NOT NULL
+               AND id < (SELECT max(id) FROM contents)
                AND id NOT IN (SELECT content FROM messages)
                AND id NOT IN (SELECT content FROM jobs)
                AND id NOT IN (SELECT t.value FROM jobs AS j, json_each(j.then_contents) AS t)",

@@ -10,7 +10,7 @@ use crate::domain::class::Class;
 use crate::domain::id::MessageId;
 use crate::domain::state::StateName;
 use crate::domain::time::{Millis, Timestamp};
-use crate::store::sqlite_apply::{hex, parse_hex};
+use crate::store::sqlite_apply::{event_begins, hex, parse_hex};
 use crate::store::sqlite_claim::{get, id, read_vars};
 use crate::store::sqlite_doubt::next_look;
 use crate::store::sqlite_plan::state_list;
@@ -230,14 +230,16 @@ impl SqliteStore {
     /// When the database cannot be read.
     pub async fn events_reminded_of(&self, of: Vec<MessageId>) -> Result<HashMap<MessageId, Timestamp>, StoreError> {
         let ids: Vec<String> = of.into_iter().map(hex).collect();
-        let rows: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT hex(m.id), o.event_at FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)
-             JOIN occurrences AS o ON o.id = m.occurrence WHERE m.due_at < o.event_at",
-        )
-        .bind(serde_json::json!(ids).to_string())
-        .fetch_all(&self.readers)
-        .await
-        .map_err(StoreError::database("find the events of messages"))?;
+        let statement = format!(
+            "SELECT hex(messages.id), {event} FROM json_each(?1) AS j CROSS JOIN messages ON messages.id = unhex(j.value)
+             WHERE {event} IS NOT NULL",
+            event = event_begins()
+        );
+        let rows: Vec<(String, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
+            .bind(serde_json::json!(ids).to_string())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("find the events of messages"))?;
         rows.iter().map(|(id, event)| Ok((parse_hex(id)?, Timestamp(*event)))).collect()
     }
 

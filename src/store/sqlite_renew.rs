@@ -23,7 +23,7 @@ pub struct Renewal {
     pub nominal: Timestamp,
     /// Whether anything of it was begun: then it has passed its gate.
     pub began: bool,
-    /// Whether only who waited for a person is left of it, past its time: nobody else joins it.
+    /// Whether only who waited for a person is left of it, past its time, or messages of it were forgotten: nobody else joins it.
     pub held_only: bool,
 }
 
@@ -188,7 +188,8 @@ pub(super) async fn hide_open(
     let doing = "hide what a changed job has waiting";
     let mut hidden: Vec<i64> = sqlx::query_scalar(
         "UPDATE occurrences SET state = 'planning', gate_at = NULL,
-             renew = CASE WHEN renew IN (1, 2) THEN 1
+             renew = CASE WHEN forgotten = 1 THEN 3
+                          WHEN renew IN (1, 2) THEN 1
                           WHEN EXISTS (SELECT 1 FROM messages AS m
                                        WHERE m.occurrence = occurrences.id AND m.follows IS NULL AND m.reason IS NOT 'replaced'
                                          AND (m.state IN ('scheduled', 'typing')
@@ -243,7 +244,7 @@ pub(super) async fn come_back(
 pub(super) async fn hide(connection: &mut SqliteConnection, job: &str, gone: &[Timestamp]) -> Result<(), StoreError> {
     let instants: Vec<i64> = gone.iter().map(|t| t.0).collect();
     sqlx::query(
-        "UPDATE occurrences SET state = 'planning', gate_at = NULL, renew = 1
+        "UPDATE occurrences SET state = 'planning', gate_at = NULL, renew = iif(forgotten = 1, 3, 1)
          WHERE job = ?1 AND nominal_at IN (SELECT value FROM json_each(?2))",
     )
     .bind(job.to_owned())

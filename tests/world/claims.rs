@@ -277,7 +277,8 @@ pub(crate) async fn broken(world: &World) -> Broken {
     broken.extend(foreseen_happens(world, c).await);
     broken.extend(lists_are_followed(c).await);
     broken.extend(distances_are_kept(c).await);
-    broken.extend(what_follows_stops_nothing(c).await);
+    broken.extend(what_follows_stops_nothing(world, c).await);
+    broken.extend(windows_are_kept(c).await);
     broken.extend(forged_is_refused(world));
     connection.close().await.unwrap();
     broken
@@ -377,6 +378,8 @@ async fn nothing_overdue(world: &World, connection: &mut SqliteConnection) -> Br
             Fact::Left { id, .. } => e.at > lately && through(id),
             Fact::Typing(id) => e.at > lately && pressing.get(id) == Some(&instance),
             Fact::Answered(id, "instance_down") => e.at > lately - Millis(15_000) && through(id),
+            // A disk that was full for a moment costs a whole lead.
+            Fact::Write(_, _, None) => e.at > lately,
             _ => false,
         };
         // One that has sent all that its rate allows waits until the minute has passed. What came back unsent does not count.
@@ -605,7 +608,11 @@ async fn distances_are_kept(connection: &mut SqliteConnection) -> Broken {
 }
 
 /// What follows a message never stops what is planned: where an occurrence was skipped for the one before it, that one waited itself.
-async fn what_follows_stops_nothing(connection: &mut SqliteConnection) -> Broken {
+async fn what_follows_stops_nothing(world: &World, connection: &mut SqliteConnection) -> Broken {
+    // Of what was forgotten nobody can tell.
+    if last_pruned(world).is_some() {
+        return Broken::new();
+    }
     sqlx::query_scalar(
         "SELECT format('%s of %s@%d is skipped for an occurrence of which nothing waited', lower(hex(m.id)), o.job, o.nominal_at)
          FROM messages AS m
@@ -617,10 +624,24 @@ async fn what_follows_stops_nothing(connection: &mut SqliteConnection) -> Broken
                WHERE b.job = o.job AND b.nominal_at < o.nominal_at AND x.follows IS NULL
                  AND (x.state IN ('scheduled', 'typing', 'sending', 'in_doubt', 'held')
                       OR coalesce(x.sent_at, 0) >= e.at - 2000
-                      OR (SELECT max(y.at) FROM events AS y WHERE y.message = x.id) >= e.at - 2000))
-           -- What was forgotten since tells nothing.
-           AND NOT EXISTS (SELECT 1 FROM occurrences AS b WHERE b.job = o.job AND b.nominal_at < o.nominal_at
-                             AND NOT EXISTS (SELECT 1 FROM messages AS x WHERE x.occurrence = b.id))",
+                      OR (SELECT max(y.at) FROM events AS y WHERE y.message = x.id) >= e.at - 2000
+                      OR (SELECT max(r.at) FROM results AS r WHERE r.message = x.id) >= e.at - 2000))",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap()
+}
+
+/// Nothing leaves while its window is closed. All windows of these files are those of every day, in UTC.
+async fn windows_are_kept(connection: &mut SqliteConnection) -> Broken {
+    sqlx::query_scalar(
+        "SELECT format('%s left %d ms after midnight, outside its window', lower(hex(m.id)), r.started_at % 86400000)
+         FROM results AS r
+         JOIN messages AS m ON m.id = r.message
+         JOIN contents AS c ON c.id = m.content
+         WHERE r.started_at IS NOT NULL
+           AND (r.started_at % 86400000 < (c.manner ->> '$.window.hours.from') * 60000
+                OR r.started_at % 86400000 >= (c.manner ->> '$.window.hours.to') * 60000)",
     )
     .fetch_all(connection)
     .await

@@ -544,7 +544,8 @@ impl World {
                 let mut messages = Vec::with_capacity(answer.messages.len());
                 for claimed in answer.messages {
                     self.note(Fact::Claimed(claimed.due.id));
-                    messages.push(claimed.due.clone());
+                    let hours = onthedot::hours::hours(None, &claimed);
+                    messages.push(Due { hours, ..claimed.due.clone() });
                     self.cargo.entry(claimed.due.id).or_insert(Cargo { claimed, rendered: None });
                 }
                 let input = Input::Claimed { instance, messages, more: answer.more, next_wake: answer.next_wake };

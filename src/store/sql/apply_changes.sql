@@ -16,8 +16,7 @@ UPDATE messages SET
     ack             = coalesce(messages.ack, v.ack),
     ack_at          = coalesce(messages.ack_at, v.ack_at),
     -- What a person gives another chance expires no more, but with its event; what is moved keeps its distance.
-    expires_at      = CASE WHEN v.afresh = 1 THEN (SELECT e.event_at FROM occurrences AS e
-                                                   WHERE e.id = messages.occurrence AND messages.due_at < e.event_at)
+    expires_at      = CASE WHEN v.afresh = 1 THEN {event}
                            WHEN v.due_at IS NULL THEN messages.expires_at
                            ELSE {expires_at} END,
     due_at          = coalesce(v.due_at, messages.due_at),
@@ -26,7 +25,8 @@ UPDATE messages SET
     -- What a person gives another chance is withdrawn no more, and followed anew.
     withdrawn       = iif(v.afresh = 1, 0, messages.withdrawn),
     followed        = iif(v.afresh = 1 AND messages.followed IS NOT NULL, 'waiting', messages.followed),
-    follow_at       = iif(v.afresh = 1 AND messages.followed IS NOT NULL, 0, messages.follow_at)
+    follow_at       = iif(v.afresh = 1 AND messages.followed IS NOT NULL, 0, messages.follow_at),
+    unfollowed_at   = iif(v.afresh = 1, NULL, messages.unfollowed_at)
 FROM (
     SELECT unhex(value ->> 0) AS id, value ->> 1 AS attempts, value ->> 2 AS accepts, value ->> 3 AS state,
            value ->> 4 AS reason, value ->> 5 AS wake_at, value ->> 6 AS number, value ->> 7 AS tries,

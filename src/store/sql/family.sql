@@ -2,7 +2,8 @@
 -- recipient, and whether whom it went to wrote since it left.
 SELECT m.id, m.follows IS NOT NULL, m.step, m.state, m.reason, m.due_at, m.sent_at, m.wake_at, m.attempts, m.ack,
        m.chat = f.chat,
-       EXISTS (SELECT 1 FROM replies AS r WHERE r.chat = m.chat AND r.at >= coalesce(m.sent_at, m.due_at))
+       EXISTS (SELECT 1 FROM replies AS r WHERE r.chat = m.chat AND r.at >= coalesce(m.sent_at, m.due_at)),
+       m.chat
 FROM messages AS f
 JOIN messages AS m ON m.id = f.id OR (m.follows = f.id AND m.reason IS NOT 'replaced')
 WHERE f.id = ?1

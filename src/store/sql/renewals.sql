@@ -4,7 +4,7 @@ SELECT j.definition, j.content, j.then_contents, j.audience, a.size, j.first_app
        EXISTS (SELECT 1 FROM messages AS m
                WHERE m.occurrence = o.id AND m.reason IS NOT 'replaced' AND m.follows IS NULL
                  AND (m.attempts > 0 OR m.state = 'typing')),
-       o.renew = 4
+       o.renew = 4 OR o.forgotten
 FROM occurrences AS o
 JOIN jobs AS j ON j.name = o.job
 JOIN audiences AS a ON a.id = j.audience

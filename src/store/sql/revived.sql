@@ -6,7 +6,9 @@ SELECT hex(m.id),
        coalesce(iif(s.state = 'sent', s.sent_at, NULL), s.due_at)
            + (SELECT sum(coalesce(b.after_ms, 0)) FROM messages AS b
               WHERE b.occurrence = m.occurrence AND b.chat = m.chat AND b.step > s.step AND b.step <= m.step
-                AND b.reason IS NOT 'replaced')
+                AND b.reason IS NOT 'replaced'),
+       -- What of a draft was held waits for its approval.
+       coalesce((SELECT c.manner ->> '$.hold' FROM contents AS c WHERE c.id = m.content), 0)
 FROM json_each(?1) AS j
 CROSS JOIN messages AS s ON s.id = unhex(j.value)
 CROSS JOIN messages AS m ON m.occurrence = s.occurrence AND m.chat = s.chat AND m.step > s.step

@@ -27,6 +27,9 @@ CASE
                               WHERE f.occurrence = m.occurrence AND f.chat = m.chat AND f.step = 0
                                 AND f.reason IS NOT 'replaced'))
                AND (SELECT c.manner ->> '$.stop_on_reply' FROM contents AS c WHERE c.id = m.content) = 1 THEN 'replied'
+           -- The event that it reminds of was called off.
+           WHEN o.event_at IS NOT NULL
+               AND EXISTS (SELECT 1 FROM jobs AS e WHERE e.name = m.job AND e.event_cancelled = 1) THEN 'event_cancelled'
            -- It comes back from a try that did not go out, and meanwhile its campaign was called off, or its job removed.
            WHEN m.attempts > 0
                AND m.reason IN ('refused_for_now', 'not_sent', 'rate_limited', 'instance_down', 'proved_unsent', 'resent_on_doubt')
