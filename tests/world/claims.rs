@@ -279,6 +279,7 @@ pub(crate) async fn broken(world: &World) -> Broken {
     broken.extend(distances_are_kept(c).await);
     broken.extend(what_follows_stops_nothing(world, c).await);
     broken.extend(windows_are_kept(c).await);
+    broken.extend(who_is_gone_is_followed_no_more(c).await);
     broken.extend(forged_is_refused(world));
     connection.close().await.unwrap();
     broken
@@ -642,6 +643,23 @@ async fn windows_are_kept(connection: &mut SqliteConnection) -> Broken {
          WHERE r.started_at IS NOT NULL
            AND (r.started_at % 86400000 < (c.manner ->> '$.window.hours.from') * 60000
                 OR r.started_at % 86400000 >= (c.manner ->> '$.window.hours.to') * 60000)",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap()
+}
+
+/// Nothing follows a message any more from the moment at which nobody was to follow it.
+async fn who_is_gone_is_followed_no_more(connection: &mut SqliteConnection) -> Broken {
+    sqlx::query_scalar(
+        "SELECT format('%s is marked %d ms after nobody was to follow the message before it', lower(hex(n.id)), a.marked_at - p.unfollowed_at)
+         FROM messages AS n
+         JOIN messages AS p ON p.id = n.follows
+         JOIN attempts AS a ON a.message = n.id
+         WHERE a.marked_at > p.unfollowed_at
+         UNION ALL
+         SELECT format('%s is followed on, and nobody was to', lower(hex(p.id))) FROM messages AS p
+         WHERE p.unfollowed_at IS NOT NULL AND p.followed = 'waiting'",
     )
     .fetch_all(connection)
     .await
