@@ -512,6 +512,7 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         let part = |name: &str| std::fs::read_to_string(format!("src/store/sql/{name}.sql")).unwrap();
         let sql = sql.replace("{numbers}", &numbers).replace("{unwanted}", &unwanted).replace("{gone}", &part("gone"));
         let sql = sql.replace("{expires_at}", &part("expires_at").replace("{due}", "5"));
+        let sql = sql.replace("{event}", &part("event")).replace("{left}", &part("left"));
         let sql =
             sql.replace("{flow}", "2").replace("{after}", " AND (m.wake_at, m.id) > (?8, ?9)").replace("{limit}", "?4");
         let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
