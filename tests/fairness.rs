@@ -51,6 +51,39 @@ fn first_at(journal: &[Line], path: &str) -> HashMap<String, i64> {
 }
 
 #[test]
+fn what_waits_for_its_window_in_hand_keeps_no_other_from_its_instant() {
+    let bench = Bench::new();
+    // Windows open at whole minutes: the next one, but no sooner than all of this takes.
+    let minute = 60_000;
+    if minute - process::now_ms() % minute < 12_000 {
+        pause(Duration::from_millis(u64::try_from(minute - process::now_ms() % minute).unwrap()));
+    }
+    let opens = (process::now_ms() / minute + 1) * minute;
+    let clock = |ms: i64| jiff::Timestamp::from_millisecond(ms).unwrap().strftime("%H:%M").to_string();
+    bench.write(
+        "jobs.yaml",
+        &format!(
+            "version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox, pacing: {{ concurrency: 1 }} }} }}\n\
+             defaults: {{ typing: {{ lead: 500ms }} }}\njobs:\n  \
+             shut: {{ in: 1s, to: [\"201000000001\", \"201000000002\"], text: hi, window: {{ hours: \"{}-{}\" }} }}\n  \
+             open: {{ in: 4s, to: [\"201000000001\", \"201000000003\"], text: ho }}\n",
+            clock(opens),
+            clock(opens + 30 * minute),
+        ),
+    );
+    let _daemon = bench.start_sandboxed("{}\n");
+    let sent = || -> Vec<i64> {
+        let all = bench.json(&["list", "--job", "open", "--state", "sent"]);
+        all["messages"].as_array().unwrap().iter().map(|m| m["late_ms"].as_i64().unwrap()).collect()
+    };
+    until("both that are open are sent", Duration::from_secs(30), || {
+        bench.log().contains(" ready ms=") && sent().len() == 2
+    });
+    assert!(process::now_ms() < opens, "before the window of the others opens");
+    assert!(sent().iter().all(|late| *late < 2_000), "the second one is typed to after the first: {:?}", sent());
+}
+
+#[test]
 fn an_urgent_message_is_typed_to_within_a_send_and_a_gap_whatever_broadcast_is_running() {
     let (guests, urgent, seed) = (number("BROADCAST", 20_000), number("URGENT", 60), number("SEED", 7));
     let bench = Bench::new();

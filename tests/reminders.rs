@@ -204,9 +204,8 @@ fn what_was_planned_for_an_event_that_was_moved_is_bound_to_it_as_it_stands_now(
     until("it is sent", LIMIT, || one().iter().any(|m| m["state"] == "sent"));
     bench.json(&["job", "pause", "soon"]);
     bench.json(&["job", "run-now", "soon"]);
-    bench.json(&["hold", "--job", "soon", "--yes"]);
-    let held = || one().into_iter().find(|m| m["state"] == "held").unwrap();
-    let id = held()["id"].as_str().unwrap().to_owned();
+    let waits = one().into_iter().find(|m| m["state"] == "scheduled").unwrap();
+    let id = waits["id"].as_str().unwrap().to_owned();
     let refused = |at: i64| {
         let output = bench.run(&["reschedule", &id, "--at", &rfc(at)]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);

@@ -93,8 +93,8 @@ impl Engine {
         // When strict messages begin that have their slots: a place each is kept for them.
         let mut kept: Vec<Timestamp> = Vec::new();
         while let Some(step) = walk.next(lane, &mut self.hands, self.mark_ahead, now) {
-            let (id, leave, begin_at) = match step {
-                Step::Leaves(id, leave, begin_at) => (id, leave, begin_at),
+            let (id, leave, begin_at, shut) = match step {
+                Step::Leaves(id, leave, begin_at, shut) => (id, leave, begin_at, shut),
                 Step::Closed(id, open) => {
                     closed.push((id, open));
                     continue;
@@ -109,9 +109,10 @@ impl Engine {
             if begin_at > now {
                 kept.extend(strict.then_some(begin_at));
                 lane.plan_by(begin_at);
-                // Nobody behind it can begin before this: looked at again then, since a longer lead begins earlier.
+                // Nobody behind it can begin before this: looked at again then, since a longer lead begins earlier. What waits for
+                // its window keeps nobody from an earlier instant.
                 let earliest = leave.slot - lane.longest_lead - self.mark_ahead;
-                if earliest > now {
+                if earliest > now && !shut {
                     lane.plan_by(earliest);
                     break;
                 }
@@ -154,8 +155,8 @@ const WAIT_IN_HAND: Millis = Millis::seconds(60);
 
 /// What a walk finds at one message.
 enum Step {
-    /// It leaves then, and work on it begins at that instant.
-    Leaves(MessageId, Leave, Timestamp),
+    /// It leaves then, and work on it begins at that instant; whether its windows are closed until then.
+    Leaves(MessageId, Leave, Timestamp, bool),
     /// Its windows are closed until then; `None` = for ever.
     Closed(MessageId, Option<Timestamp>),
     /// Its last instant passes before it can leave.
@@ -205,7 +206,7 @@ impl Walk {
         let number = self.whose_turn(lane, hands, mark_ahead, now)?;
         let Head { flow, place, chat } = self.heads.swap_remove(number);
         let step = self.step(place.1, lane, hands, mark_ahead, now)?;
-        if matches!(step, Step::Leaves(..)) {
+        if matches!(step, Step::Leaves(.., false)) {
             self.shares.took(flow);
             self.met.insert(chat.clone());
             let same: Vec<Head> = self.heads.extract_if(.., |h| h.chat == chat).collect();
@@ -279,7 +280,9 @@ impl Walk {
             lane.ledger.add(leave.slot, after);
             self.tentative.push((leave.slot, after));
         }
-        Some(Step::Leaves(id, leave, begin))
+        let wish = hand.due.target.max(now);
+        let shut = window::next_open(&hand.due.hours, wish) != Some(wish);
+        Some(Step::Leaves(id, leave, begin, shut))
     }
 
     /// When a message leaves, where its lane can take it at the earliest at what `earliest` says.

@@ -753,8 +753,11 @@ async fn a_reply_ends_a_drip(world: &World, connection: &mut SqliteConnection) -
         "SELECT hex(m.id), m.chat, f.sent_at FROM messages AS m
          JOIN contents AS c ON c.id = m.content
          JOIN messages AS f ON f.occurrence = m.occurrence AND f.chat = m.chat AND f.step = 0 AND f.reason IS NOT 'replaced'
-         WHERE m.step > 0 AND c.manner ->> '$.stop_on_reply' = 1 AND f.state = 'sent'",
+         WHERE m.step > 0 AND c.manner ->> '$.stop_on_reply' = 1 AND f.state = 'sent'
+           -- What had ended, and a person gave another chance, may come after its reply was forgotten.
+           AND NOT (?1 AND EXISTS (SELECT 1 FROM events AS e WHERE e.message = m.id AND e.note GLOB 'due again by command*'))",
     )
+    .bind(last_pruned(world).is_some())
     .fetch_all(connection)
     .await
     .unwrap();
