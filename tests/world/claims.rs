@@ -656,7 +656,8 @@ async fn who_is_gone_is_followed_no_more(connection: &mut SqliteConnection) -> B
          FROM messages AS n
          JOIN messages AS p ON p.id = n.follows
          JOIN attempts AS a ON a.message = n.id
-         WHERE a.marked_at > p.unfollowed_at
+         -- It is noted with the instant at which the look began that found it.
+         WHERE a.marked_at > p.unfollowed_at + 5000
          UNION ALL
          SELECT format('%s is followed on, and nobody was to', lower(hex(p.id))) FROM messages AS p
          WHERE p.unfollowed_at IS NOT NULL AND p.followed = 'waiting'",
