@@ -221,6 +221,9 @@ fn what_was_planned_for_an_event_that_was_moved_is_bound_to_it_as_it_stands_now(
     bench.json(&["job", "event", "soon", "--cancel"]);
     let shown = bench.json(&["show", &id]);
     assert_eq!((&shown["state"], &shown["reason"]), (&"cancelled".into(), &"event_cancelled".into()), "{shown}");
+    let refused = bench.run(&["job", "run-now", "soon"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("was called off"), "{said}");
 }
 
 #[test]

@@ -279,7 +279,12 @@ async fn approve(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyho
         return Ok(Exit::Ok);
     }
     let would = if dry_run { "would be " } else { "" };
-    out.data(&format!("'{}': {} {would}approved", safe(&name), counted(approved, "message")))?;
+    let expired = of(&view, StateName::Expired);
+    let too_late = match approved {
+        0 if expired > 0 => format!(": {} expired before anybody approved", counted(expired, "message")),
+        _ => String::new(),
+    };
+    out.data(&format!("'{}': {} {would}approved{too_late}", safe(&name), counted(approved, "message")))?;
     Ok(Exit::Ok)
 }
 

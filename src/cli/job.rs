@@ -226,6 +226,13 @@ async fn run_now(global: &Global, name: &str, dry_run: bool, out: &Out) -> anyho
             return Err(e);
         }
     };
+    if view.stored.event_cancelled {
+        store.close().await;
+        let why = format!(
+            "the event of '{name}' was called off, and nobody is reminded of it; `onthedot job event {name} --at …` has it take place again"
+        );
+        return Err(told(Exit::Refused, why));
+    }
     let (now, size) = (clock::now(), view.stored.size);
     let store = Arc::new(store);
     let mut nominal = None;
