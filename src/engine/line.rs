@@ -259,9 +259,11 @@ impl Walk {
         now: Timestamp,
     ) -> Option<Step> {
         let hand = hands.get_mut(&id)?;
-        if let Some(open) = closed(lane, hand, now) {
-            return Some(Step::Closed(id, open));
-        }
+        let shut = match self.opens(lane, hand, mark_ahead, now) {
+            None => false,
+            Some(Some(open)) if open.since(now) <= WAIT_IN_HAND + hand.due.lead => true,
+            Some(open) => return Some(Step::Closed(id, open)),
+        };
         let holds = std::cell::Cell::new(None);
         let earliest = |wish| {
             let (at, why) = lane.earliest(&hand.due, wish);
@@ -280,9 +282,19 @@ impl Walk {
             lane.ledger.add(leave.slot, after);
             self.tentative.push((leave.slot, after));
         }
-        let wish = hand.due.target.max(now);
-        let shut = window::next_open(&hand.due.hours, wish) != Some(wish);
         Some(Step::Leaves(id, leave, begin, shut))
+    }
+
+    /// When the windows of a message open that are closed at the instant at which it would leave, were they open all day: they may
+    /// close while it is typed to.
+    fn opens(&self, lane: &Lane, hand: &Hand, mark_ahead: Millis, now: Timestamp) -> Option<Option<Timestamp>> {
+        if hand.due.hours.is_empty() {
+            return None;
+        }
+        let free = |wish| lane.ledger.earliest(lane.pace_of(&hand.due), wish, lane.after(&hand.due)).0;
+        let would = self.leave(lane, hand, mark_ahead, now, free).slot;
+        let open = window::next_open(&hand.due.hours, would);
+        (open != Some(would)).then_some(open)
     }
 
     /// When a message leaves, where its lane can take it at the earliest at what `earliest` says.
@@ -331,18 +343,5 @@ impl Walk {
             }
             from = Excluded(place);
         }
-    }
-}
-
-/// Whether a message's windows stay closed for a while from the instant at which its lane could take it; then when
-/// they open.
-fn closed(lane: &Lane, hand: &Hand, now: Timestamp) -> Option<Option<Timestamp>> {
-    if hand.due.hours.is_empty() {
-        return None;
-    }
-    let (free, _) = lane.ledger.earliest(lane.pace_of(&hand.due), hand.due.target.max(now), lane.after(&hand.due));
-    match window::next_open(&hand.due.hours, free) {
-        Some(open) if open <= free || open.since(now) <= WAIT_IN_HAND + hand.due.lead => None,
-        open => Some(open),
     }
 }
