@@ -184,7 +184,11 @@ impl Reason {
             "too_often",
             "Its recipient has had as many messages as the `frequency` of its job allows; it is not sent later either.",
         ),
-        (Reason::LeftList, "left_list", "Its recipient left the list that its job follows (`live: true`)."),
+        (
+            Reason::LeftList,
+            "left_list",
+            "Its recipient left the list that its job follows (`live: true`), or what it follows went to somebody who is no recipient any more.",
+        ),
         (
             Reason::After,
             "after",

@@ -292,7 +292,11 @@ static STILL_OURS: LazyLock<SqlStr> = LazyLock::new(|| {
 
 /// Why a message `m` would be skipped at an instant, or NULL: `unwanted.sql`, for statements of this program.
 pub(super) fn unwanted(now: &str) -> String {
-    include_str!("sql/unwanted.sql").trim_end().replace("{now}", now).replace("{gone}", &gone())
+    include_str!("sql/unwanted.sql")
+        .trim_end()
+        .replace("{now}", now)
+        .replace("{gone}", &gone())
+        .replace("{left}", left())
 }
 
 /// Why nobody is told any more of a message `f`, or NULL: `gone.sql`, for statements of this program.

@@ -153,7 +153,8 @@ async fn note_move(
     Ok(true)
 }
 
-/// Has what reminds of the event of a job, and was planned before it was moved, end with it as it stands now.
+/// Has what reminds of the event of a job, and was planned before it was moved, end with it as it stands now. What the schedule planned
+/// is replaced, so that only what was asked for beside it is looked through.
 pub(super) async fn begins_at(
     connection: &mut SqliteConnection,
     job: &str,
@@ -173,8 +174,10 @@ pub(super) async fn begins_at(
     }
     let statement = format!(
         "UPDATE messages SET expires_at = {}
-         WHERE occurrence IN (SELECT id FROM occurrences WHERE job = ?1 AND event_at IS NOT NULL)
-           AND state IN ('scheduled', 'typing', 'held') AND reason IS NOT 'replaced'",
+         WHERE id IN (SELECT m.id FROM occurrences AS o CROSS JOIN messages AS m ON m.occurrence = o.id AND m.reason IS NOT 'replaced'
+                      WHERE o.job = ?1 AND o.event_at IS NOT NULL
+                        AND (o.extra = 1 OR o.id IN (SELECT occurrence FROM imports))
+                        AND m.state IN ('scheduled', 'typing', 'held'))",
         expires_at("messages.due_at")
     );
     sqlx::query(sqlx::AssertSqlSafe(statement))

@@ -27,6 +27,8 @@ CASE
                               WHERE f.occurrence = m.occurrence AND f.chat = m.chat AND f.step = 0
                                 AND f.reason IS NOT 'replaced'))
                AND (SELECT c.manner ->> '$.stop_on_reply' FROM contents AS c WHERE c.id = m.content) = 1 THEN 'replied'
+           -- Its recipient left the list that its job follows while it was out, or in doubt.
+           WHEN m.attempts > 0 AND m.follows IS NULL AND (SELECT {left} FROM messages AS f WHERE f.id = m.id) THEN 'left_list'
            -- The event that it reminds of was called off.
            WHEN o.event_at IS NOT NULL
                AND EXISTS (SELECT 1 FROM jobs AS e WHERE e.name = m.job AND e.event_cancelled = 1) THEN 'event_cancelled'
