@@ -79,17 +79,7 @@ pub async fn resend(
     let now = clock::now();
     let mut open = None;
     let event = store.event_of(campaign.occurrence).await?;
-    let mut again = Again {
-        job: campaign.name.job.clone(),
-        now,
-        event,
-        ids: IdMaker::default(),
-        chat: None,
-        step: 0,
-        due: now,
-        place: 0,
-        made: Vec::new(),
-    };
+    let mut again = Again::new(campaign.name.job.clone(), event, now);
     // Who left the list that the job follows is written to no more.
     let left = match store.job(&campaign.name.job).await? {
         Some(stored) if stored.job.live.is_some() => store.left(stored.audience).await?,
@@ -165,17 +155,7 @@ pub async fn send_copy(
     // Of no occurrence of its job: the campaign stays the latest one.
     let job = format!("test of {}", campaign.name.job);
     let import = store.begin_import(job.clone(), format!("test of {}", campaign.name), now).await?;
-    let mut copy = Again {
-        job,
-        now,
-        event: None,
-        ids: IdMaker::default(),
-        chat: None,
-        step: 0,
-        due: now,
-        place: 0,
-        made: Vec::new(),
-    };
+    let mut copy = Again::new(job, None, now);
     copy.store(store, import, vec![message]).await?;
     store.publish_import(import, ImportEnd { imported: 1, ..ImportEnd::default() }, clock::now()).await?;
     Ok(copy.made.first().copied())
@@ -202,6 +182,10 @@ struct Again {
 }
 
 impl Again {
+    fn new(job: String, event: Option<Timestamp>, now: Timestamp) -> Again {
+        Again { job, now, event, ids: IdMaker::default(), chat: None, step: 0, due: now, place: 0, made: Vec::new() }
+    }
+
     async fn store(
         &mut self,
         store: &SqliteStore,
