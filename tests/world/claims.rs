@@ -485,16 +485,25 @@ async fn everybody_has_a_row(world: &World, connection: &mut SqliteConnection) -
            -- Who joins a list gets what is to come.
            AND (j.definition ->> '$.live' IS NULL OR o.nominal_at > ?1)
            -- What was forgotten has none.
-           AND o.nominal_at > ?2
+           AND o.forgotten = 0
            AND EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.audience = j.audience AND m.reason IS NOT 'replaced')
            AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.occurrence = o.id AND m.chat = r.chat AND m.reason IS NOT 'replaced')",
     )
     .bind(world.now.0)
-    .bind(last_pruned(world).map_or(0, |at| at.0))
     .fetch_all(connection)
     .await
     .unwrap();
-    rows.into_iter().map(|(job, nominal, chat)| format!("{chat} has no row in {job}@{}", nominal - BEGIN)).collect()
+    let mut broken = Broken::new();
+    for (job, nominal, chat) in rows {
+        // What its schedule does not know any more stays as it was, also where it was planned in the moment of the change.
+        let stored = world.store.job(&job).await.unwrap().unwrap();
+        let before = Timestamp(nominal - 1);
+        let known = stored.job.schedule.next_after(before, stored.first_applied_at, &jiff::tz::TimeZone::UTC);
+        if known == Some(Timestamp(nominal)) {
+            broken.push(format!("{chat} has no row in {job}@{}", nominal - BEGIN));
+        }
+    }
+    broken
 }
 
 /// What a person was told was cancelled is not sent, unless a person gives it another chance.
