@@ -45,9 +45,9 @@ pub(super) async fn apply_changes(
 static MARKED: LazyLock<SqlStr> = LazyLock::new(|| {
     let text = format!(
         "SELECT m.id, m.instance, m.job, o.nominal_at, iif(m.counted = 1, m.chat, NULL), {}
-         FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)
+         FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value ->> 0)
          LEFT JOIN occurrences AS o ON o.id = m.occurrence",
-        unwanted("?2")
+        unwanted("(j.value ->> 1)")
     );
     AssertSqlSafe(text).into_sql_str()
 });
@@ -58,10 +58,14 @@ async fn paused_marks(connection: &mut SqliteConnection, changes: &[Change]) -> 
     let is_mark = |c: &Change| matches!(c.facts, Facts::Mark { .. });
     let Some(now) = changes.iter().filter(|c| is_mark(c)).map(|c| c.at).max() else { return Ok(HashSet::new()) };
     let pauses = super::sqlite_pause::active(&mut *connection, now).await?;
-    let marks: Vec<Value> = changes.iter().filter(|c| is_mark(c)).map(|c| json!(hex(c.id))).collect();
+    // A mark is written a moment before its slot, and what left counts for `frequency` up to that.
+    let mark = |c: &Change| match &c.facts {
+        Facts::Mark { slot, .. } => Some(json!([hex(c.id), (*slot).max(c.at)])),
+        _ => None,
+    };
+    let marks: Vec<Value> = changes.iter().filter_map(mark).collect();
     let rows = sqlx::query(MARKED.clone())
         .bind(Value::Array(marks).to_string())
-        .bind(now.0)
         .fetch_all(connection)
         .await
         .map_err(StoreError::database("look what is paused"))?;
