@@ -7,6 +7,7 @@ use onthedot::domain::claim::Wanted;
 use onthedot::domain::class::Class;
 use onthedot::domain::consent::Consent;
 use onthedot::domain::content::Content;
+use onthedot::domain::frequency::Frequency;
 use onthedot::domain::id::{InstanceName, MessageId};
 use onthedot::domain::job::Manner;
 use onthedot::domain::message::{Change, DoubtVerdict, Facts, SendFacts, TypingFacts, Verdict};
@@ -565,15 +566,66 @@ async fn what_follows_a_message_is_not_marked_once_whom_that_went_to_opted_out()
     let body = serde_json::to_string(&content).unwrap();
     let content = store.store_content(content, Manner::default(), "UTC".into(), Millis(3_600_000)).await.unwrap();
     let boss = Chat::from_stored("201000000099@c.us");
-    let told = NewMessage { guard: guard(&boss, &body, None), follows: Some(id(1)), step: -1_000, ..message(3, boss) };
-    store.insert(call(content, told)).await.unwrap();
+    for n in [3, 4] {
+        let boss = boss.clone();
+        let told =
+            NewMessage { guard: guard(&boss, &body, None), follows: Some(id(1)), step: -1_000, ..message(n, boss) };
+        store.insert(call(content, told)).await.unwrap();
+    }
     let out = ConsentNews::by_person(Chat::from_stored("201000000001@c.us"), Consent::Out, None, Timestamp(9_980));
     store.record_consents(vec![out]).await.unwrap();
     // Alone, and in one batch with what goes as usual.
-    assert_eq!(store.apply(vec![mark(3, 0, 10_000)]).await.unwrap(), [Verdict::Paused]);
-    let both = store.apply(vec![mark(2, 0, 10_000), mark(3, 0, 10_000)]).await.unwrap();
-    assert_eq!(both, [Verdict::Applied, Verdict::Paused]);
+    assert_eq!(store.apply(vec![mark(3, 0, 10_000)]).await.unwrap(), [Verdict::Stale]);
+    let both = store.apply(vec![mark(2, 0, 10_000), mark(4, 0, 10_000)]).await.unwrap();
+    assert_eq!(both, [Verdict::Applied, Verdict::Stale]);
+    for n in [3, 4] {
+        assert_eq!(state_and_reason(&store, n).await, (StateName::Skipped, Some("opted_out".to_owned())));
+    }
     store.close().await;
+}
+
+#[tokio::test]
+async fn what_frequency_refuses_at_its_slot_ends_there_and_is_not_judged_again_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    let content = Content::text("hi");
+    let body = serde_json::to_string(&content).unwrap();
+    let frequency = Some(Frequency { at_most: 1, within: Millis(1_000) });
+    let manner = Manner { frequency, ..Manner::default() };
+    let content = store.store_content(content, manner, "UTC".into(), Millis(3_600_000)).await.unwrap();
+    let chat = Chat::from_stored("201000000001@c.us");
+    for n in 1..=5 {
+        let row = NewMessage { guard: guard(&chat, &body, Some(&n.to_string())), ..message(n, chat.clone()) };
+        store.insert(NewMessages { counted: true, ..call(content, row) }).await.unwrap();
+    }
+    // Of two that are marked at once the first leaves.
+    let both = store.apply(vec![mark(1, 0, 10_000), mark(2, 0, 10_000)]).await.unwrap();
+    assert_eq!(both, [Verdict::Applied, Verdict::Stale]);
+    assert_eq!(state_and_reason(&store, 2).await, (StateName::Skipped, Some("too_often".to_owned())));
+    let sent = record(1, 1, &Event::Accepted { sent_at: Timestamp(10_001) }, Some("w1"));
+    assert_eq!(store.apply(vec![sent]).await.unwrap(), [Verdict::Applied]);
+    // The first one falls out of the span between these two slots.
+    assert_eq!(store.apply(vec![mark(3, 0, 11_000)]).await.unwrap(), [Verdict::Stale]);
+    assert_eq!(store.apply(vec![mark(3, 0, 12_000)]).await.unwrap(), [Verdict::Stale], "it has ended");
+    assert_eq!(state_and_reason(&store, 3).await, (StateName::Skipped, Some("too_often".to_owned())));
+    // What was put off is not marked, and not judged either.
+    assert_eq!(store.apply(vec![mark(4, 0, 9_999)]).await.unwrap(), [Verdict::Stale]);
+    assert_eq!(state_and_reason(&store, 4).await, (StateName::Scheduled, None));
+    let typing = change_to_typing(4, 11_500);
+    assert_eq!(store.apply(vec![typing, mark(4, 0, 11_500)]).await.unwrap(), [Verdict::Applied; 2]);
+    assert_eq!(store.apply(vec![mark(5, 0, 11_500)]).await.unwrap(), [Verdict::Stale], "what is being sent counts");
+    store.close().await;
+}
+
+async fn state_and_reason(store: &SqliteStore, n: u8) -> (StateName, Option<String>) {
+    let message = store.show(id(n)).await.unwrap().unwrap().message;
+    (message.state, message.reason)
+}
+
+fn change_to_typing(n: u8, slot: i64) -> Change {
+    let transition = state::apply(&State::Claimed, &Event::TypingShown).unwrap();
+    let facts = Facts::TypingShown { started_at: Timestamp(9_500), slot: Timestamp(slot) };
+    Change { id: id(n), attempts: 0, at: Timestamp(9_500), transition, facts }
 }
 
 #[tokio::test]

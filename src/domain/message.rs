@@ -235,8 +235,8 @@ pub struct Change {
 pub enum Verdict {
     /// It is durable.
     Applied,
-    /// The row had moved on; nothing was written.
+    /// The row had moved on; nothing was written. Or nobody wants the message of a mark any more, and it has ended.
     Stale,
-    /// A mark was refused because sending is paused, or its recipient is suppressed; nothing was written.
+    /// A mark was refused because sending is paused; nothing was written.
     Paused,
 }

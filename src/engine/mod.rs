@@ -51,9 +51,6 @@ const STORE_RETRY: Millis = Millis(250);
 /// How soon messages are taken into hand again after a mark could not be written.
 const UNWRITTEN_RETRY: Millis = Millis(2_000);
 
-/// How soon it is asked what becomes of a message whose mark was refused.
-const REFUSED_RETRY: Millis = Millis(1_000);
-
 /// Typing shorter than this is not written to the row: nobody could look in time. What is not written is not known to
 /// `explain` and `campaign eta`, which take it for about to begin, and are late by at most this.
 const WRITE_TYPING_FROM: Millis = Millis(250);
@@ -450,18 +447,14 @@ impl Engine {
                     _ => self.send(id, now),
                 }
             }
-            // Somebody else cancelled, put off or hid it. Of what was cancelled that change tells the story.
+            // Somebody else cancelled, put off or hid it, or nobody wants it any more. Of what ended that change tells the story.
             (Phase::Marking, Some(Verdict::Stale)) => {
                 hand.phase = Phase::Begun;
                 self.hand_back(id, "it is not to be sent now", now);
             }
             (Phase::Marking, Some(Verdict::Paused)) => {
                 hand.phase = Phase::Begun;
-                // What is not to be written any more ends at the next claim, also where nothing tells of it.
-                if let Some(lane) = self.lanes.get_mut(&hand.due.instance) {
-                    lane.claim_by(now + REFUSED_RETRY);
-                }
-                self.hand_back(id, "sending is paused, or its recipient is not to be written to now", now);
+                self.hand_back(id, "sending is paused", now);
             }
             (Phase::Marking, None) => {
                 hand.phase = Phase::Begun;

@@ -277,13 +277,19 @@ impl<'p> LaneWorld<'p> {
                 if matches!(change.facts, Facts::TypingShown { .. }) {
                     return;
                 }
-                // As the store does: of several marked at once to one recipient those that would be too many go back.
-                if matches!(change.facts, Facts::Mark { .. }) && self.had_enough(number_of(change.id), now) {
-                    Input::Persisted { id: change.id, verdict: Some(Verdict::Paused) }
+                // As the store does: a mark is judged by the instant at which it leaves.
+                let too_often = match &change.facts {
+                    Facts::Mark { slot, .. } => self.had_enough(number_of(change.id), now.max(*slot)),
+                    _ => false,
+                };
+                let verdict = if too_often {
+                    self.finish(number_of(change.id), StateName::Skipped, Some(Reason::TooOften), now);
+                    Verdict::Stale
                 } else {
                     self.persist(&change, now);
-                    Input::Persisted { id: change.id, verdict: Some(Verdict::Applied) }
-                }
+                    Verdict::Applied
+                };
+                Input::Persisted { id: change.id, verdict: Some(verdict) }
             }
             Effect::Send { id, slot } => match self.send(id, slot, now) {
                 Some(answer) => answer,

@@ -1,6 +1,6 @@
 //! Guarded changes of state, batched: one statement however many messages.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
@@ -11,32 +11,35 @@ use crate::domain::message::{Change, Facts, TypingFacts, Verdict};
 use crate::domain::state::{Reason, State, StateName};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::store::sqlite_claim::{get, id, unwanted};
+use crate::store::sqlite_claim::{get, id, skip, unwanted, unwanted_because};
 
 pub(super) async fn apply_changes(
     connection: &mut SqliteConnection,
     changes: &[Change],
 ) -> Result<Vec<Verdict>, StoreError> {
     let mut verdicts = vec![Verdict::Stale; changes.len()];
-    let paused = paused_marks(connection, changes).await?;
-    paused.iter().for_each(|i| verdicts[*i] = Verdict::Paused);
-    let mut left: Vec<usize> = (0..changes.len()).filter(|i| !paused.contains(i)).collect();
+    let mut left: Vec<usize> = (0..changes.len()).collect();
     displace(connection, changes).await?;
     // One statement changes a row once: a second change of the same message waits for the next round.
     while !left.is_empty() {
         let mut met = HashSet::new();
         let (round, rest): (Vec<usize>, Vec<usize>) = left.into_iter().partition(|i| met.insert(changes[*i].id));
-        left = rest;
-        let applied = update(connection, changes, &round).await?;
-        let done: Vec<&Change> = round.iter().map(|i| &changes[*i]).filter(|c| applied.contains(&c.id)).collect();
+        let refused = refused_marks(connection, changes, &round).await?;
+        refused.paused.iter().for_each(|i| verdicts[*i] = Verdict::Paused);
+        let waits = |i: &usize| refused.paused.contains(i) || refused.crowded.contains(i);
+        let round: Vec<usize> = round.into_iter().filter(|i| !waits(i)).collect();
+        let made: Vec<&Change> = round.iter().map(|i| refused.ended.get(i).unwrap_or(&changes[*i])).collect();
+        let applied = update(connection, &made).await?;
+        let done: Vec<&Change> = made.into_iter().filter(|c| applied.contains(&c.id)).collect();
         insert_facts(connection, &done).await?;
         break_sequences(connection, &done).await?;
         revive_sequences(connection, &done).await?;
         for i in round {
-            if applied.contains(&changes[i].id) {
+            if applied.contains(&changes[i].id) && !refused.ended.contains_key(&i) {
                 verdicts[i] = Verdict::Applied;
             }
         }
+        left = refused.crowded.into_iter().chain(rest).collect();
     }
     skip_behind_ended(connection, changes).await?;
     Ok(verdicts)
@@ -44,43 +47,74 @@ pub(super) async fn apply_changes(
 
 static MARKED: LazyLock<SqlStr> = LazyLock::new(|| {
     let text = format!(
-        "SELECT m.id, m.instance, m.job, o.nominal_at, iif(m.counted = 1, m.chat, NULL), {}
+        "SELECT m.id, m.instance, m.job, o.nominal_at, iif(m.counted = 1, m.chat, NULL), {}, m.state = 'typing', m.wake_at,
+             o.state = 'planning' AND (m.state <> 'typing' OR o.gate_at IS NOT NULL)
          FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value ->> 0)
-         LEFT JOIN occurrences AS o ON o.id = m.occurrence",
+         LEFT JOIN occurrences AS o ON o.id = m.occurrence
+         WHERE m.state IN ('scheduled', 'typing')",
         unwanted("(j.value ->> 1)")
     );
     AssertSqlSafe(text).into_sql_str()
 });
 
-/// The marks among these that a pause, the recipient's opting out, or `frequency` refuses. Looked at in the very transaction
-/// that would write them: once a pause is answered, nothing begins any more.
-async fn paused_marks(connection: &mut SqliteConnection, changes: &[Change]) -> Result<HashSet<usize>, StoreError> {
-    let is_mark = |c: &Change| matches!(c.facts, Facts::Mark { .. });
-    let Some(now) = changes.iter().filter(|c| is_mark(c)).map(|c| c.at).max() else { return Ok(HashSet::new()) };
-    let pauses = super::sqlite_pause::active(&mut *connection, now).await?;
-    // A mark is written a moment before its slot, and what left counts for `frequency` up to that.
-    let mark = |c: &Change| match &c.facts {
-        Facts::Mark { slot, .. } => Some(json!([hex(c.id), (*slot).max(c.at)])),
+/// What becomes of marks that are not made, by their places among the changes.
+#[derive(Default)]
+struct Refused {
+    /// A pause holds them.
+    paused: HashSet<usize>,
+    /// Nobody wants them any more: this ends them instead.
+    ended: HashMap<usize, Change>,
+    /// They count for `frequency`, and go to whom another one goes that is marked in this round: they are judged beside it.
+    crowded: Vec<usize>,
+}
+
+/// The marks among these changes that a pause, the recipient's opting out, or `frequency` refuses. Looked at in the very
+/// transaction that would write them: once a pause is answered, nothing begins any more.
+async fn refused_marks(
+    connection: &mut SqliteConnection,
+    changes: &[Change],
+    round: &[usize],
+) -> Result<Refused, StoreError> {
+    let slot = |c: &Change| match &c.facts {
+        // A mark is written a moment before its slot, and what left counts for `frequency` up to that.
+        Facts::Mark { slot, .. } => Some((*slot).max(c.at)),
         _ => None,
     };
-    let marks: Vec<Value> = changes.iter().filter_map(mark).collect();
+    let marks: HashMap<MessageId, (usize, Timestamp)> =
+        round.iter().filter_map(|i| Some((changes[*i].id, (*i, slot(&changes[*i])?)))).collect();
+    let Some(now) = marks.values().map(|(i, _)| changes[*i].at).max() else { return Ok(Refused::default()) };
+    let pauses = super::sqlite_pause::active(&mut *connection, now).await?;
+    let asked: Vec<Value> =
+        round.iter().filter_map(|i| Some(json!([hex(changes[*i].id), slot(&changes[*i])?]))).collect();
     let rows = sqlx::query(MARKED.clone())
-        .bind(Value::Array(marks).to_string())
+        .bind(Value::Array(asked).to_string())
         .fetch_all(connection)
         .await
         .map_err(StoreError::database("look what is paused"))?;
-    let (mut stopped, mut counted) = (HashSet::new(), HashSet::new());
+    let (mut refused, mut counted) = (Refused::default(), HashSet::new());
     for row in &rows {
+        let Some((place, slot)) = marks.get(&id(row, 0)?).copied() else { continue };
+        let change = &changes[place];
         let (instance, job): (String, Option<String>) = (get(row, 1)?, get(row, 2)?);
         let nominal = get::<Option<i64>>(row, 3)?.map(Timestamp);
-        let unwanted = get::<Option<&str>>(row, 5)?.is_some();
-        // Of several to one recipient that count, marked at once, the first goes; the others are judged beside it.
-        let crowds = get::<Option<String>>(row, 4)?.is_some_and(|chat| !counted.insert(chat));
-        if unwanted || crowds || pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref(), nominal)) {
-            stopped.insert(id(row, 0)?);
+        if pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref(), nominal)) {
+            refused.paused.insert(place);
+            continue;
+        }
+        let wake_at = Timestamp(get(row, 7)?);
+        // What was put off, or is being planned anew, is not judged here: its mark is refused for that.
+        let put_off = wake_at > slot || get::<Option<bool>>(row, 8)?.unwrap_or(false);
+        let why = unwanted_because(get(row, 5)?).filter(|_| !put_off);
+        if let Some((reason, note)) = why {
+            let before = if get(row, 6)? { State::Typing } else { State::Scheduled { wake_at } };
+            let end = skip(change.id, (&before, change.attempts), (reason, note.to_owned()), change.at);
+            refused.ended.extend(end.map(|end| (place, end)));
+        } else if get::<Option<String>>(row, 4)?.is_some_and(|chat| !counted.insert(chat)) {
+            refused.crowded.push(place);
         }
     }
-    Ok((0..changes.len()).filter(|i| is_mark(&changes[*i]) && stopped.contains(&changes[*i].id)).collect())
+    refused.crowded.sort_unstable();
+    Ok(refused)
 }
 
 /// Takes back what took the place of a message that was replaced, where that one turns out to have gone out: its recipient
@@ -131,7 +165,7 @@ async fn break_sequences(connection: &mut SqliteConnection, done: &[&Change]) ->
         .fetch_all(&mut *connection)
         .await
         .map_err(StoreError::database("end a sequence"))?;
-    skip(connection, behind, at).await
+    skip_in_sequence(connection, behind, at).await
 }
 
 static REVIVE: LazyLock<SqlStr> = LazyLock::new(|| {
@@ -212,11 +246,11 @@ pub(super) async fn skip_these_behind_ended(
         let state = these.get(&id).copied().unwrap_or("scheduled").to_owned();
         (id, state)
     };
-    skip(connection, behind.into_iter().map(with_state).collect(), at).await
+    skip_in_sequence(connection, behind.into_iter().map(with_state).collect(), at).await
 }
 
 /// Skips waiting messages (their ids, and the states they are in) whose sequence ended, with a word in their timelines.
-pub(super) async fn skip(
+pub(super) async fn skip_in_sequence(
     connection: &mut SqliteConnection,
     behind: Vec<(String, String)>,
     at: Timestamp,
@@ -257,12 +291,8 @@ pub(super) fn event_begins() -> &'static str {
     include_str!("sql/event.sql").trim_end()
 }
 
-async fn update(
-    connection: &mut SqliteConnection,
-    changes: &[Change],
-    round: &[usize],
-) -> Result<HashSet<MessageId>, StoreError> {
-    let rows: Vec<Value> = round.iter().map(|i| update_row(&changes[*i])).collect();
+async fn update(connection: &mut SqliteConnection, changes: &[&Change]) -> Result<HashSet<MessageId>, StoreError> {
+    let rows: Vec<Value> = changes.iter().map(|c| update_row(c)).collect();
     let applied: Vec<String> = sqlx::query_scalar(APPLY_CHANGES.clone())
         .bind(Value::Array(rows).to_string())
         .fetch_all(connection)

@@ -104,7 +104,7 @@ fn unreadable(row: &SqliteRow, error: &StoreError, now: Timestamp) -> Result<Opt
 }
 
 /// Why a message is skipped, with its note, where `unwanted.sql` says so.
-fn unwanted_because(word: Option<&str>) -> Option<(Reason, &'static str)> {
+pub(super) fn unwanted_because(word: Option<&str>) -> Option<(Reason, &'static str)> {
     let known = [
         (Reason::OptedOut, SUPPRESSED),
         (Reason::TooOften, OFTEN_ENOUGH),
@@ -178,7 +178,8 @@ fn put_off(
     Some(Change { id, attempts, at: now, transition, facts: Facts::Note(note) })
 }
 
-fn skip(
+/// The change that ends a message that is not to be sent, where its state lets it.
+pub(super) fn skip(
     id: MessageId,
     (before, attempts): (&State, u32),
     (reason, note): (Reason, String),

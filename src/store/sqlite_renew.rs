@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 
 use crate::domain::job::Job;
 use crate::domain::time::Timestamp;
-use crate::store::sqlite_apply::{expires_at, skip};
+use crate::store::sqlite_apply::{expires_at, skip_in_sequence};
 use crate::store::sqlite_claim::get;
 use crate::store::sqlite_plan::{ONE_OR_MORE, stored_job};
 use crate::store::{SqliteStore, StoreError, StoredJob};
@@ -490,7 +490,7 @@ pub(super) async fn end_broken_sequences(
     .fetch_all(&mut *connection)
     .await
     .map_err(StoreError::database("look whether a sequence ended"))?;
-    skip(connection, behind, now).await
+    skip_in_sequence(connection, behind, now).await
 }
 
 /// The first instant of a changed job's schedule from `first` on that is not among those being planned anew.
