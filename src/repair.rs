@@ -19,7 +19,8 @@ const LOOKS: u32 = 5;
 pub enum Repair {
     /// Take it back before it leaves.
     Cancel,
-    /// Give it another chance: its tries begin anew, and it is due as soon as its typing was seen.
+    /// Give it another chance: its tries begin anew, and it is due as soon as its typing was seen. What was never approved
+    /// waits for its approval.
     Retry,
     /// Give it another instant.
     Reschedule(Timestamp),
@@ -88,7 +89,7 @@ impl Repair {
     }
 
     /// The change it makes to a message seen as `m`, or why it may not.
-    fn change(self, m: &MessageView, now: Timestamp) -> Result<(Change, StateName, Timestamp), String> {
+    fn change(self, m: &MessageView, draft: bool, now: Timestamp) -> Result<(Change, StateName, Timestamp), String> {
         if !self.states().contains(&m.state) {
             return Err(self.instead(m));
         }
@@ -110,6 +111,7 @@ impl Repair {
         let event = match self {
             Repair::Cancel => Event::Cancelled { reason: Reason::CancelledByPerson },
             Repair::Hold => Event::Held { reason: Reason::HeldByPerson },
+            Repair::Retry if draft => Event::Held { reason: Reason::Approval },
             Repair::Retry => Event::Resumed { wake_at, reason: Reason::Retried },
             Repair::Reschedule(_) => Event::Resumed { wake_at, reason: Reason::Rescheduled },
             Repair::Snooze(_) => Event::Resumed { wake_at, reason: Reason::Snoozed },
@@ -119,7 +121,8 @@ impl Repair {
         let facts = match self {
             Repair::Cancel | Repair::Hold => Facts::Note(format!("{} by command", self.done_word())),
             _ => {
-                let note = format!("{} by command; it was due {}", self.done_word(), m.due_at);
+                let done = if self == Repair::Retry && draft { BACK_IN_DRAFT } else { self.done_word() };
+                let note = format!("{done} by command; it was due {}", m.due_at);
                 Facts::Moved { due_at, afresh: self == Repair::Retry, note }
             }
         };
@@ -145,6 +148,9 @@ impl Repair {
         format!("{is}{help}")
     }
 }
+
+/// What is said of a message that was given another chance, and was never approved.
+pub const BACK_IN_DRAFT: &str = "back in its draft, which waits for its approval";
 
 fn seen(m: &MessageView) -> State {
     match m.state {
@@ -200,9 +206,12 @@ pub async fn repair(
     } else {
         HashSet::new()
     };
-    let left = match how {
-        Repair::Retry => store.whose_recipients_left(messages.iter().map(|m| m.id).collect()).await?,
-        _ => HashSet::new(),
+    let (left, drafts) = match how {
+        Repair::Retry => {
+            let ids = || messages.iter().map(|m| m.id).collect();
+            (store.whose_recipients_left(ids()).await?, store.never_approved(ids()).await?)
+        }
+        _ => Default::default(),
     };
     let events = match how {
         Repair::Retry | Repair::Reschedule(_) | Repair::Snooze(_) | Repair::Release => {
@@ -218,7 +227,7 @@ pub async fn repair(
                 answers[i] = Some(Repaired::Refused { state: m.state, why: whats_now(store, &m, now).await? });
                 continue;
             }
-            let change = how.change(&m, now).and_then(|change| match events.get(&m.id) {
+            let change = how.change(&m, drafts.contains(&m.id), now).and_then(|change| match events.get(&m.id) {
                 _ if behind.contains(&m.id) => Err(BEHIND_ENDED.to_owned()),
                 _ if left.contains(&m.id) => Err("its recipient left the list that its job follows".to_owned()),
                 Some(event) if change.2 >= *event => Err(format!("it reminds of an event that begins at {event}")),

@@ -297,6 +297,27 @@ fn a_campaign_that_is_held_is_a_draft_until_it_is_approved_and_then_reaches_ever
 }
 
 #[test]
+fn what_ended_before_its_draft_was_approved_waits_for_the_approval_once_it_is_retried() {
+    let bench = Bench::new();
+    write_campaign(&bench, 5, "hold: true");
+    let _daemon = start(&bench, "{}\n");
+    let counts = || show(&bench)["counts"].clone();
+    until("it is there", LIMIT, || bench.run(&["campaign", "show", "launch"]).status.success());
+    bench.json(&["cancel", "--job", "launch", "--yes"]);
+    assert_eq!(counts()["cancelled"], 5);
+    let would = bench.json(&["retry", "--job", "launch", "--yes", "--dry-run"]);
+    let note = "back in its draft, which waits for its approval";
+    assert_eq!((&would["results"][0]["state"], &would["results"][0]["note"]), (&"held".into(), &note.into()));
+    bench.json(&["retry", "--job", "launch", "--yes"]);
+    pause(Duration::from_millis(1_500));
+    assert_eq!((counts()["held"].clone(), sent(&bench)), (5.into(), 0));
+    let held = bench.json(&["list", "--job", "launch", "--state", "held"]);
+    assert_eq!(held["messages"][0]["reason"], "approval", "{held}");
+    assert_eq!(bench.json(&["campaign", "approve", "launch"])["approved"], 5);
+    until("all of it left", LIMIT, || sent(&bench) == 5);
+}
+
+#[test]
 fn a_draft_expires_by_an_instant_and_not_by_waiting() {
     let bench = Bench::new();
     write_campaign(&bench, 25, "hold: true, expires: 2s");

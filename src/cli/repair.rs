@@ -15,6 +15,7 @@ use crate::cli::{Global, place, replan};
 use crate::clock;
 use crate::domain::id::MessageId;
 use crate::domain::job::DEFAULT_MAX_LATENESS;
+use crate::domain::state::StateName;
 use crate::domain::time::parse_duration;
 use crate::repair::{self, Repair, Repaired};
 use crate::store::view::MessageView;
@@ -242,13 +243,13 @@ fn tell(results: &[(MessageId, Repaired)], how: Repair, dry_run: bool, zone: &Zo
         return Ok(());
     }
     let line = |(id, r): &(MessageId, Repaired)| match r {
-        Repaired::Done { due_at, .. } => {
+        Repaired::Done { due_at, state } => {
             let would = if dry_run { "would be " } else { "" };
-            let when = match how {
-                Repair::Cancel | Repair::Hold => String::new(),
+            let when = match (how, state) {
+                (Repair::Cancel | Repair::Hold, _) | (_, StateName::Held) => String::new(),
                 _ => format!(", due {}", zone.show_exactly(*due_at)),
             };
-            format!("{id} {would}{}{when}", how.done_word())
+            format!("{id} {would}{}{when}", done_word(how, *state))
         }
         Repaired::NotFound => format!("{id} not found"),
         Repaired::Refused { why, .. } => format!("{id} refused: {why}"),
@@ -256,9 +257,18 @@ fn tell(results: &[(MessageId, Repaired)], how: Repair, dry_run: bool, zone: &Zo
     out.data(&results.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
+fn done_word(how: Repair, state: StateName) -> &'static str {
+    match (how, state) {
+        (Repair::Retry, StateName::Held) => repair::BACK_IN_DRAFT,
+        _ => how.done_word(),
+    }
+}
+
 fn result_json(id: MessageId, result: &Repaired, how: Repair, dry_run: bool) -> Value {
     let (done, state, due_at, note) = match result {
-        Repaired::Done { state, due_at } => (true, Some(state.name()), Some(due_at.to_rfc3339()), how.done_word()),
+        Repaired::Done { state, due_at } => {
+            (true, Some(state.name()), Some(due_at.to_rfc3339()), done_word(how, *state))
+        }
         Repaired::NotFound => (false, None, None, "not found"),
         Repaired::Refused { state, why } => (false, Some(state.name()), None, why.as_str()),
     };

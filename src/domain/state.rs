@@ -378,6 +378,8 @@ fn settled(state: &State, event: &Event) -> Step {
         Event::Resumed { wake_at, reason: Reason::Retried } => {
             Some((accepts, State::Scheduled { wake_at: *wake_at }, Some(Reason::Retried)))
         }
+        // What was never approved gets its other chance by its approval.
+        Event::Held { reason: Reason::Approval } => Some((accepts, State::Held, Some(Reason::Approval))),
         Event::ProvedSent { sent_at, reason } => Some((accepts, State::Sent { sent_at: *sent_at }, Some(*reason))),
         Event::Claimed
         | Event::TypingShown
@@ -418,6 +420,7 @@ mod tests {
             Event::ProvedSent { sent_at: t, reason: r },
             Event::Postponed { wake_at: t, reason: Reason::Window },
             Event::Held { reason: Reason::HeldByPerson },
+            Event::Held { reason: Reason::Approval },
             Event::Resumed { wake_at: t, reason: Reason::Retried },
         ]
     }
@@ -478,7 +481,8 @@ mod tests {
             for event in events() {
                 let retry = matches!(event, Event::Resumed { reason: Reason::Retried, .. });
                 let proof = matches!(event, Event::ProvedSent { .. });
-                let allowed = (retry || proof) && state.name() != Sent;
+                let draft = matches!(event, Event::Held { reason: Reason::Approval });
+                let allowed = (retry || proof || draft) && state.name() != Sent;
                 assert_eq!(apply(&state, &event).is_ok(), allowed, "{state:?} {event:?}");
             }
         }

@@ -109,6 +109,20 @@ impl SqliteStore {
         found.iter().map(|hex| parse_hex(hex)).collect()
     }
 
+    /// Those of these messages whose campaign waits for its approval and that ended without it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn never_approved(&self, of: Vec<MessageId>) -> Result<HashSet<MessageId>, StoreError> {
+        let ids: Vec<String> = of.into_iter().map(hex).collect();
+        let found: Vec<String> = sqlx::query_scalar(include_str!("sql/never_approved.sql"))
+            .bind(json!(ids).to_string())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("look which messages were never approved"))?;
+        found.iter().map(|hex| parse_hex(hex)).collect()
+    }
+
     /// Who was in an audience and left it.
     ///
     /// # Errors
