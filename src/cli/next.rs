@@ -21,7 +21,7 @@ use crate::store::Opening;
   onthedot next --cron \"0 9 * * mon-fri\" --zone America/New_York -n 5
   onthedot next --cron \"0 18 LW * *\" --after 2027-01-01")]
 pub(super) struct NextArgs {
-    /// A job of the database, or of the file given with --config
+    /// A job of the database, or of the file given with --config; an event that was moved stays so
     #[arg(value_name = "JOB", required_unless_present = "cron", conflicts_with = "cron")]
     job: Option<String>,
     /// A cron pattern of five fields, six with seconds first, or seven with years last
@@ -90,7 +90,22 @@ async fn of_job(global: &Global, name: &str, now: Timestamp) -> anyhow::Result<A
         let found = settings.jobs.into_iter().find(|j| j.job.name == name);
         let job =
             found.ok_or_else(|| told(Exit::NotFound, format!("{} declares no job '{name}'", path.display())))?.job;
-        return Ok(asked(job, now, false));
+        // What a person said of its event holds, as long as the file says the same of it.
+        let known = match place::open_if_there(global).await? {
+            Some(store) => {
+                let known = store.job(name).await;
+                store.close().await;
+                known?
+            }
+            None => None,
+        };
+        return Ok(match known {
+            Some(known) => match known.as_declared(&job) {
+                Some(job) => asked(job, known.first_applied_at, false),
+                None => asked(job, known.first_applied_at, true),
+            },
+            None => asked(job, now, false),
+        });
     }
     let store = place::open(global, Opening::Reading).await?;
     let found = store.job(name).await?;

@@ -203,6 +203,9 @@ fn words(lane: &LanePicture, picture: &Picture) -> Vec<String> {
         let job = f.job.as_deref().map_or(String::new(), |j| format!("  {}", safe(j)));
         lines.push(format!("→ {} {}{job}", clock(at), safe(f.to.as_str())));
     }
+    if count > NEXT {
+        lines.push(format!("  and {} more; --json lists all", count - NEXT));
+    }
     lines
 }
 
