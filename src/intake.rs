@@ -348,6 +348,9 @@ pub struct SingleMessage {
     pub key: Option<String>,
 }
 
+/// How often the content of a single message is stored where each time somebody prunes it right away.
+const CONTENT_TRIES: u32 = 3;
+
 /// Stores a single message. Answers its id and whether it is new.
 ///
 /// # Errors
@@ -377,7 +380,6 @@ pub async fn send_one(
     let due_at = at.unwrap_or(now + lead);
     let (class, expires_at) = (manner.class, manner.expires.map(|e| e.of(due_at)));
     let guard = guard(&chat, &serde_json::to_string(&content).unwrap_or_default(), None);
-    let content = store.store_content(content, manner, zone, max_lateness).await?;
     let id = ids.make(now);
     let row = NewMessage {
         id,
@@ -397,8 +399,17 @@ pub async fn send_one(
         followed: false,
         follows: None,
     };
-    let messages = NewMessages::single(instance, content, row, now);
-    if store.insert(messages).await? == 1 {
+    let mut tries = 0;
+    let stored = loop {
+        tries += 1;
+        let content = store.store_content(content.clone(), manner.clone(), zone.clone(), max_lateness).await?;
+        match store.insert(NewMessages::single(instance.clone(), content, row.clone(), now)).await {
+            // Nobody used the content before, and it was pruned just now.
+            Err(e) if e.refers_to_what_is_gone() && tries < CONTENT_TRIES => {}
+            stored => break stored?,
+        }
+    };
+    if stored == 1 {
         return Ok((id, true));
     }
     // Somebody else stored the key between our look and our write: theirs counts.

@@ -229,6 +229,12 @@ impl StoreError {
         StoreError::Locked { path: path.to_owned(), pid: format!("{pid}, under another name of the file") }
     }
 
+    /// Whether something new was to refer to a row that is gone, as when it was pruned in between.
+    pub fn refers_to_what_is_gone(&self) -> bool {
+        let StoreError::Database { source, .. } = self else { return false };
+        source.as_database_error().is_some_and(|e| e.is_foreign_key_violation())
+    }
+
     /// The fault of the storage that this error tells of, if it is one.
     pub fn storage_fault(&self) -> Option<StorageFault> {
         match self {
