@@ -146,7 +146,7 @@ impl DoubtSeeker {
             _ => None,
         };
         let tries = due.tries + u32::from(verdict != DoubtVerdict::Sent);
-        let facts = Facts::Verdict { number: doubt.number, verdict, tries, gateway_id, note };
+        let facts = Facts::Verdict { number: doubt.number, verdict, tries, gateway_id, due_at: None, note };
         self.settle(due.id, &State::InDoubt { look_at: now }, doubt.number, &event, facts, now).await?;
         Ok(())
     }
@@ -241,6 +241,7 @@ impl DoubtSeeker {
             verdict: DoubtVerdict::Sent,
             tries: echo.tries,
             gateway_id: Some(echo.gateway_id.clone()),
+            due_at: None,
             note: note.clone(),
         };
         if self.settle(echo.id, &before, echo.attempts, &event, facts, now).await? {

@@ -115,6 +115,17 @@ fn an_empty_history_proves_nothing_and_the_policy_decides() {
     becomes(&bench, "hold", "sent", Some("said_sent"));
 }
 
+#[test]
+fn what_a_person_has_sent_again_goes_however_long_it_was_in_doubt() {
+    let jobs = "  late: { in: 100ms, to: \"201000000001\", text: faulty, on_doubt: hold, max_lateness: 2s }\n";
+    let (bench, _daemon) = begin("faults: [{ times: 1, answer: { status: 500 } }]", jobs);
+    let m = becomes(&bench, "late", "in_doubt", None);
+    pause(Duration::from_secs(3));
+    bench.json(&["doubt", "resolve", m["id"].as_str().unwrap(), "--as", "resend"]);
+    let sent = becomes(&bench, "late", "sent", None);
+    assert_eq!((sent["attempts"].as_i64(), sends(&bench, "201000000001").1), (Some(2), 1));
+}
+
 /// A send that fails, and a history that tells this in place of the truth, and a message of long ago.
 fn told_instead(history: &str) -> String {
     let old = r#"{"id":"OLD","fromMe":false,"body":"hello","timestamp":1500000000}"#;

@@ -381,8 +381,14 @@ async fn what_was_out_at_three_starts_in_a_row_is_held_too_and_stays_an_open_dou
             let event = Event::TryAgain { wake_at: Timestamp(9_000), reason: Reason::ResentOnDoubt };
             let transition = state::apply(&State::InDoubt { look_at: Timestamp(0) }, &event).unwrap();
             let verdict = DoubtVerdict::Resent;
-            let facts =
-                Facts::Verdict { number: attempt + 1, verdict, tries: 0, gateway_id: None, note: "again".into() };
+            let facts = Facts::Verdict {
+                number: attempt + 1,
+                verdict,
+                tries: 0,
+                gateway_id: None,
+                due_at: None,
+                note: "again".into(),
+            };
             let change = Change { id: id(1), attempts: attempt + 1, at: Timestamp(20_000), transition, facts };
             assert_eq!(store.apply(vec![change]).await.unwrap(), [Verdict::Applied]);
         }
@@ -395,7 +401,7 @@ async fn what_was_out_at_three_starts_in_a_row_is_held_too_and_stays_an_open_dou
     let proved = Event::ProvedSent { sent_at: Timestamp(10_001), reason: Reason::ToldSent };
     let transition = state::apply(&State::Held, &proved).unwrap();
     let (verdict, gateway_id) = (DoubtVerdict::Sent, Some("3EB0".to_owned()));
-    let facts = Facts::Verdict { number: 1, verdict, tries: 0, gateway_id, note: "told".into() };
+    let facts = Facts::Verdict { number: 1, verdict, tries: 0, gateway_id, due_at: None, note: "told".into() };
     let change = Change { id: id(1), attempts: 3, at: Timestamp(30_000), transition, facts };
     assert_eq!(store.apply(vec![change]).await.unwrap(), [Verdict::Applied]);
     let figures = store.doubt_figures().await.unwrap();

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::cli::exit::{Exit, told};
 use crate::cli::filter::FilterArgs;
-use crate::cli::out::{Out, counted, safe};
+use crate::cli::out::{Out, counted, safe, table};
 use crate::cli::place::Zone;
-use crate::cli::{Global, list, place};
+use crate::cli::{Global, place};
 use crate::clock;
 use crate::domain::id::MessageId;
 use crate::domain::message::{Change, DoubtVerdict, Facts, Verdict};
@@ -73,8 +73,7 @@ pub(super) async fn doubt(global: &Global, command: DoubtCommand, out: &Out) -> 
             } else if doubts.is_empty() {
                 out.note("nothing is in doubt");
             } else {
-                let messages: Vec<_> = doubts.iter().map(|d| d.message.clone()).collect();
-                out.data(&list::rows(&messages, &zone))?;
+                out.data(&rows(&doubts, &zone))?;
             }
             Ok(Exit::Ok)
         }
@@ -100,6 +99,24 @@ async fn show(global: &Global, id: &str, out: &Out) -> anyhow::Result<Exit> {
         out.data(&words(&doubt, &zone))?;
     }
     Ok(Exit::Ok)
+}
+
+fn rows(doubts: &[DoubtView], zone: &Zone) -> String {
+    let row = |d: &DoubtView| {
+        let known = d.evidence.iter().max_by_key(|e| e.at);
+        vec![
+            d.message.id.to_string(),
+            zone.show(d.message.due_at),
+            safe(d.message.job.as_deref().unwrap_or("-")),
+            safe(&d.message.chat),
+            known.map_or("none so far".to_owned(), |e| format!("{}: {}", e.kind, e.verdict.replace('_', " "))),
+            d.next_look_at.map_or("none; a person decides".to_owned(), |at| zone.show(at)),
+        ]
+    };
+    table(
+        &["id", &format!("due ({})", zone.name), "job", "to", "latest evidence", "next look"],
+        doubts.iter().map(row).collect(),
+    )
 }
 
 fn words(d: &DoubtView, zone: &Zone) -> String {
@@ -245,8 +262,16 @@ async fn resolve_one(
         "resend" => DoubtVerdict::Resent,
         _ => DoubtVerdict::Dropped,
     };
-    let facts =
-        Facts::Verdict { number: attempts, verdict: became, tries: attempts, gateway_id: None, note: note.to_owned() };
+    // However long it was in doubt, a person says that it is to go.
+    let due_at = (became == DoubtVerdict::Resent).then(|| now + m.lead);
+    let facts = Facts::Verdict {
+        number: attempts,
+        verdict: became,
+        tries: attempts,
+        gateway_id: None,
+        due_at,
+        note: note.to_owned(),
+    };
     let change = Change { id, attempts, at: now, transition, facts };
     if store.apply(vec![change]).await?.first() != Some(&Verdict::Applied) {
         return Ok(Err("refused: it was settled meanwhile".to_owned()));

@@ -198,6 +198,8 @@ pub enum Facts {
         tries: u32,
         /// The bare message id, where evidence named it.
         gateway_id: Option<String>,
+        /// When it is due now, where a person has it sent again: how late it is counts from there. It expires as before.
+        due_at: Option<Timestamp>,
         /// For the timeline.
         note: String,
     },

@@ -330,7 +330,10 @@ fn update_row(change: &Change) -> Value {
             ack_at = a.and(send.as_ref()).map(|s| s.finished_at.0);
             sent_at = sent_at.or(send.as_ref().filter(|_| to.name() == StateName::InDoubt).map(|s| s.started_at.0));
         }
-        Facts::Verdict { tries: t, gateway_id: g, .. } => (tries, gateway_id) = (Some(*t), g.clone()),
+        Facts::Verdict { tries: t, gateway_id: g, due_at: d, .. } => {
+            (tries, gateway_id) = (Some(*t), g.clone());
+            due_at = d.map(|d| d.0);
+        }
         Facts::Moved { due_at: d, afresh: a, .. } => {
             (due_at, afresh) = (Some(d.0), *a);
             tries = afresh.then_some(0);

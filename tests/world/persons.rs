@@ -445,8 +445,14 @@ impl World {
                         (Event::GivenUp { reason: Reason::Dropped }, DoubtVerdict::Dropped)
                     };
                     let transition = state::apply(&State::InDoubt { look_at: now }, &event).unwrap();
-                    let facts =
-                        Facts::Verdict { number, verdict, tries: 1, gateway_id: None, note: "by command".to_owned() };
+                    let facts = Facts::Verdict {
+                        number,
+                        verdict,
+                        tries: 1,
+                        gateway_id: None,
+                        due_at: None,
+                        note: "by command".to_owned(),
+                    };
                     store.apply(vec![Change { id: m.id, attempts: number, at: now, transition, facts }]).await?;
                 }
                 Ok(Ended::Person(Told::Nothing))

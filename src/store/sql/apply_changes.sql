@@ -15,9 +15,10 @@ UPDATE messages SET
     gateway_id      = coalesce(v.gateway_id, messages.gateway_id),
     ack             = coalesce(messages.ack, v.ack),
     ack_at          = coalesce(messages.ack_at, v.ack_at),
-    -- What a person gives another chance expires no more, but with its event; what is moved keeps its distance.
+    -- What a person gives another chance expires no more, but with its event; what is moved keeps its distance, but for what
+    -- comes back from a doubt.
     expires_at      = CASE WHEN v.afresh = 1 THEN {event}
-                           WHEN v.due_at IS NULL THEN messages.expires_at
+                           WHEN v.due_at IS NULL OR v.reason = 'resent_on_doubt' THEN messages.expires_at
                            ELSE {expires_at} END,
     due_at          = coalesce(v.due_at, messages.due_at),
     -- What came to an end, or was let go by a person, begins to be counted anew.
