@@ -121,8 +121,12 @@ impl Repair {
         let facts = match self {
             Repair::Cancel | Repair::Hold => Facts::Note(format!("{} by command", self.done_word())),
             _ => {
-                let done = if self == Repair::Retry && draft { BACK_IN_DRAFT } else { self.done_word() };
-                let note = format!("{done} by command; it was due {}", m.due_at);
+                let note = match self {
+                    Repair::Retry if draft => {
+                        format!("back in its draft by command, and waits for its approval; it was due {}", m.due_at)
+                    }
+                    _ => format!("{} by command; it was due {}", self.done_word(), m.due_at),
+                };
                 Facts::Moved { due_at, afresh: self == Repair::Retry, note }
             }
         };

@@ -2,6 +2,7 @@
 
 use onthedot::domain::draw::Draw;
 
+#[derive(Clone, Debug)]
 pub(crate) struct Dice(Draw, i64);
 
 impl Dice {

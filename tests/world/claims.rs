@@ -11,6 +11,7 @@ use onthedot::explain;
 use onthedot::future;
 use onthedot::receipts::Taken;
 use onthedot::repair::Repair;
+use onthedot::store::Store;
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, Row, SqliteConnection};
@@ -243,7 +244,9 @@ async fn waits_as_its_job_says(connection: &mut SqliteConnection) -> Broken {
            AND m.typing_at IS NULL AND o.renew = 0 AND o.state = 'planned' AND o.extra = 0 AND o.cancelled_at IS NULL
            AND o.id NOT IN (SELECT occurrence FROM imports)
            -- A person gives what has ended another chance as it was.
-           AND NOT EXISTS (SELECT 1 FROM events AS e WHERE e.message = m.id AND e.note GLOB 'due again by command*')
+           AND NOT EXISTS (SELECT 1 FROM events AS e
+                           WHERE e.message = m.id
+                             AND (e.note GLOB 'due again by command*' OR e.note GLOB 'back in its draft by command*'))
            AND (j.name IS NULL
                 OR (m.content <> j.content AND m.content NOT IN (SELECT value FROM json_each(coalesce(j.then_contents, '[]')))))",
     )
@@ -279,6 +282,8 @@ pub(crate) async fn broken(world: &World) -> Broken {
     broken.extend(distances_are_kept(c).await);
     broken.extend(what_follows_stops_nothing(world, c).await);
     broken.extend(windows_are_kept(c).await);
+    broken.extend(frequency_is_kept(c).await);
+    broken.extend(who_is_too_late_lost_that_time(world, c).await);
     broken.extend(who_is_gone_is_followed_no_more(c).await);
     broken.extend(forged_is_refused(world));
     connection.close().await.unwrap();
@@ -656,6 +661,63 @@ async fn windows_are_kept(connection: &mut SqliteConnection) -> Broken {
     .fetch_all(connection)
     .await
     .unwrap()
+}
+
+/// Nobody gets more within a span than the `frequency` of the job allows. What was in doubt may turn out either way, and is left out.
+async fn frequency_is_kept(connection: &mut SqliteConnection) -> Broken {
+    sqlx::query_scalar(
+        "WITH went AS (
+             SELECT m.id, m.chat, m.sent_at, m.content FROM messages AS m
+             WHERE m.counted = 1 AND m.state = 'sent' AND NOT EXISTS (SELECT 1 FROM doubts AS d WHERE d.message = m.id))
+         SELECT format('%s is one of %d within %d ms to one recipient', lower(hex(m.id)), count(*) + 1, c.manner ->> '$.frequency.within')
+         FROM went AS m
+         JOIN contents AS c ON c.id = m.content
+         JOIN went AS t ON t.chat = m.chat AND t.id <> m.id
+          AND (t.sent_at < m.sent_at OR t.sent_at = m.sent_at AND t.id < m.id)
+          AND t.sent_at > m.sent_at - (c.manner ->> '$.frequency.within')
+         GROUP BY m.id HAVING count(*) >= c.manner ->> '$.frequency.at_most'",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap()
+}
+
+/// What nobody could have sent earlier does not expire for it: what was never tried and is too late lost more than it may to
+/// outages, while its window was open.
+async fn who_is_too_late_lost_that_time(world: &World, connection: &mut SqliteConnection) -> Broken {
+    let outages = world.store.outages(Timestamp(0)).await.unwrap();
+    let rows = sqlx::query(
+        "SELECT hex(m.id), m.instance, m.due_at, max(e.at), c.max_lateness_ms,
+                coalesce(c.manner ->> '$.window.hours.from', 0) * 60000, coalesce(c.manner ->> '$.window.hours.to', 1440) * 60000
+         FROM messages AS m
+         JOIN contents AS c ON c.id = m.content
+         JOIN events AS e ON e.message = m.id AND e.to_state = 'expired'
+         WHERE m.state = 'expired' AND m.reason = 'too_late' AND m.attempts = 0 GROUP BY m.id",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    let mut broken = Broken::new();
+    for row in &rows {
+        let (instance, due, ended): (String, i64, i64) = (row.get(1), row.get(2), row.get(3));
+        let (allowed, opens, closes): (i64, i64, i64) = (row.get(4), row.get(5), row.get(6));
+        // A history lies within one day.
+        let midnight = due / 86_400_000 * 86_400_000;
+        let concerns = |o: &&onthedot::store::Outage| o.instance.as_ref().is_none_or(|name| *name.0 == *instance);
+        let lost: i64 = outages
+            .iter()
+            .filter(concerns)
+            .map(|o| {
+                let from = o.began_at.0.max(due).max(midnight + opens);
+                (o.ended_at.0.min(ended).min(midnight + closes) - from).max(0)
+            })
+            .sum();
+        if lost <= allowed {
+            let id = id(row.get(0));
+            broken.push(format!("{id} is too late, and lost {lost} ms to outages, of {allowed} allowed"));
+        }
+    }
+    broken
 }
 
 /// Nothing follows a message any more from the moment at which nobody was to follow it.

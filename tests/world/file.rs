@@ -53,17 +53,20 @@ pub(crate) struct Declared {
     pub(crate) expires: Option<(bool, i64)>,
     /// At most two messages to a recipient in half a minute.
     pub(crate) frequency: bool,
+    /// Seconds by which it may be late, where that is not five minutes.
+    pub(crate) max_lateness: Option<i64>,
     /// It opens when the first minute is over, or closes then.
     pub(crate) hours: Option<&'static str>,
     pub(crate) class: &'static str,
 }
 
 /// The whole file.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct File {
     pub(crate) jobs: Vec<Declared>,
     pacing: [String; 2],
     versions: u32,
+    lateness: Dice,
 }
 
 pub(crate) fn number(k: usize) -> String {
@@ -80,14 +83,14 @@ fn pick<T: Copy>(dice: &mut Dice, of: &[T]) -> T {
 
 impl File {
     /// The first file of a history.
-    pub(crate) fn drawn(dice: &mut Dice, now: Timestamp) -> File {
+    pub(crate) fn drawn(seed: u64, dice: &mut Dice, now: Timestamp) -> File {
         let pacing = [(); 2].map(|()| match dice.roll(0, 5) {
             0 => "pacing: { concurrency: 1 }, ".to_owned(),
             1 => "pacing: { gap: 500ms..2s }, ".to_owned(),
             2 => format!("pacing: {{ rate: {RATE}/min, concurrency: 2 }}, "),
             _ => String::new(),
         });
-        let mut file = File { jobs: Vec::new(), pacing, versions: 0 };
+        let mut file = File { jobs: Vec::new(), pacing, versions: 0, lateness: Dice::of(seed, "lateness") };
         for n in 0..dice.roll(1, 3) {
             let job = file.job(dice, format!("job{n}"), now);
             file.jobs.push(job);
@@ -116,6 +119,7 @@ impl File {
             escalate: dice.chance(10),
             expires: dice.chance(12).then(|| (dice.chance(50), dice.roll(5, 90))),
             frequency: dice.chance(12),
+            max_lateness: self.lateness.chance(15).then(|| self.lateness.roll(4, 15)),
             hours: dice.chance(8).then(|| pick(dice, &["00:01-24:00", "00:00-00:01"])),
             class: pick(dice, &["normal", "normal", "campaign", "urgent", "bulk"]),
         }
@@ -236,6 +240,9 @@ impl Declared {
                 true => writeln!(text, "    expires: {seconds}s"),
                 false => writeln!(text, "    expires: \"{instant}\""),
             };
+        }
+        if let Some(seconds) = self.max_lateness {
+            let _ = writeln!(text, "    max_lateness: {seconds}s");
         }
         if self.frequency {
             text.push_str("    frequency: { at_most: 2, within: 30s }\n");

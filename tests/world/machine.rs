@@ -174,7 +174,7 @@ impl World {
         let members: Vec<usize> = (0..CHATS).filter(|_| dice.chance(50)).chain([0]).collect();
         onthedot::contacts::import_contacts(&store, persons::contacts(&path, now, &members), now).await.unwrap();
         let ids: SharedIds = Arc::new(IdMaker::default());
-        let file = File::drawn(&mut dice, now);
+        let file = File::drawn(seed, &mut dice, now);
         let settings = persons::read(&path, &file, now).unwrap();
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let planner = Planner::new(shared, Arc::clone(&ids), seed).one_by_one();
