@@ -269,6 +269,7 @@ pub(crate) async fn broken(world: &World) -> Broken {
     broken.extend(nothing_hidden_for_ever(world, c).await);
     broken.extend(nothing_overdue(world, c).await);
     broken.extend(sequences_go_on(c).await);
+    broken.extend(drafts_wait(c).await);
     broken.extend(gates_pass(world, c).await);
     broken.extend(occurrences_run(world, c).await);
     broken.extend(everybody_has_a_row(world, c).await);
@@ -407,18 +408,45 @@ async fn nothing_overdue(world: &World, connection: &mut SqliteConnection) -> Br
     broken
 }
 
-/// Nothing waits for an earlier message of its sequence that ended without going out.
+/// Nothing waits for an earlier message of its sequence that ended without going out, or that is gone; and nothing ended for one that
+/// goes out after all.
 async fn sequences_go_on(connection: &mut SqliteConnection) -> Broken {
     let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT hex(m.id), p.state FROM messages AS m
-         JOIN messages AS p ON p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1
-         WHERE m.state IN ('scheduled', 'held') AND m.reason IS NOT 'replaced' AND m.step > 0 AND p.reason IS NOT 'replaced'
-           AND p.state IN ('failed', 'cancelled', 'expired', 'skipped')",
+        "SELECT hex(m.id), 'waits behind one that is ' || coalesce(p.state, 'gone') FROM messages AS m
+         LEFT JOIN messages AS p
+           ON p.occurrence = m.occurrence AND p.chat = m.chat AND p.step = m.step - 1 AND p.reason IS NOT 'replaced'
+         WHERE m.state IN ('scheduled', 'held') AND m.reason IS NOT 'replaced' AND m.step > 0
+           AND (p.id IS NULL OR p.state IN ('failed', 'cancelled', 'expired', 'skipped'))
+         UNION ALL
+         SELECT hex(m.id), 'is skipped, and nothing before it ended' FROM messages AS m
+         JOIN occurrences AS o ON o.id = m.occurrence
+         WHERE m.state = 'skipped' AND m.reason = 'sequence' AND m.step > 0 AND m.attempts = 0
+           AND o.forgotten = 0 AND m.chat NOT GLOB 'erased-*'
+           AND NOT EXISTS (SELECT 1 FROM messages AS b
+                           WHERE b.occurrence = m.occurrence AND b.chat = m.chat AND b.step >= 0 AND b.step < m.step
+                             AND b.reason IS NOT 'replaced' AND b.state IN ('failed', 'cancelled', 'expired', 'skipped'))",
     )
     .fetch_all(connection)
     .await
     .unwrap();
-    rows.into_iter().map(|(hex, state)| format!("{} waits behind one that is {state}", id(&hex))).collect()
+    rows.into_iter().map(|(hex, why)| format!("{} {why}", id(&hex))).collect()
+}
+
+/// A draft does not expire by waiting: a length counts from its approval.
+async fn drafts_wait(connection: &mut SqliteConnection) -> Broken {
+    let rows: Vec<String> = sqlx::query_scalar(
+        "SELECT hex(m.id) FROM messages AS m
+         JOIN contents AS c ON c.id = m.content
+         JOIN events AS e ON e.message = m.id AND e.from_state = 'held' AND e.to_state = 'expired'
+         WHERE m.state = 'expired' AND m.reason = 'expires'
+           AND c.manner ->> '$.hold' = 1 AND c.manner ->> '$.expires.after' IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM events AS a
+                           WHERE a.message = m.id AND a.from_state = 'held' AND a.to_state = 'scheduled')",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    rows.iter().map(|hex| format!("the draft {} expired while it waited", id(hex))).collect()
 }
 
 /// Who waits at a gate waits for somebody.
