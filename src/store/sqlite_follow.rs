@@ -149,8 +149,8 @@ impl SqliteStore {
             waiting: waiting.into_iter().collect::<Result<_, _>>()?,
             follow_at: get::<Option<i64>>(&row, 3)?.map(Timestamp),
             followed: get::<Option<String>>(&row, 4)?.and_then(|f| Followed::from_name(&f)),
-            goes_on: get::<i64>(&row, 5)? != 0,
-            gone: get::<i64>(&row, 6)? != 0,
+            goes_on: get::<i64>(&row, GOES_ON)? != 0,
+            gone: get::<i64>(&row, GONE)? != 0,
             as_it_is,
         }))
     }
@@ -222,6 +222,10 @@ impl SqliteStore {
                 Box::pin(async move {
                     // What was stored for them a moment ago may have been forgotten, since nobody used it yet.
                     if !are_stored(c, &followers).await? {
+                        return Ok(false);
+                    }
+                    // So may its campaign have been called off since it was read, or whom it went to be gone.
+                    if !followers.is_empty() && !may_be_followed(c, id).await? {
                         return Ok(false);
                     }
                     let step = Step { id, expected, followed, look_at, state, gone, tell: before != followed, now };
@@ -328,6 +332,12 @@ struct Step {
 static FOLLOWED: LazyLock<SqlStr> =
     LazyLock::new(|| AssertSqlSafe(include_str!("sql/followed.sql").replace("{gone}", &gone())).into_sql_str());
 
+/// The place in its rows that says whether anything follows a message still.
+const GOES_ON: usize = 5;
+
+/// The place in its rows that says whether whom a message went to is gone.
+const GONE: usize = 6;
+
 /// Followed messages of a changed job (a JSON list of ids, each with whether its recipient is none any more).
 async fn follow_anew(connection: &mut SqliteConnection, rows: String, now: Timestamp) -> Result<(), StoreError> {
     let doing = "look up anew what follows";
@@ -354,6 +364,16 @@ async fn follow_anew(connection: &mut SqliteConnection, rows: String, now: Times
     .await
     .map_err(StoreError::database(doing))?;
     Ok(())
+}
+
+/// Whether anything may follow a message.
+async fn may_be_followed(connection: &mut SqliteConnection, id: MessageId) -> Result<bool, StoreError> {
+    let row = sqlx::query(FOLLOWED.clone())
+        .bind(id.0.to_vec())
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::database("look whether a message is followed"))?;
+    Ok(get::<i64>(&row, GOES_ON)? != 0 && get::<i64>(&row, GONE)? == 0)
 }
 
 /// Whether the contents of new messages are there.
