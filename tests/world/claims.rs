@@ -432,7 +432,7 @@ async fn sequences_go_on(connection: &mut SqliteConnection) -> Broken {
     rows.into_iter().map(|(hex, why)| format!("{} {why}", id(&hex))).collect()
 }
 
-/// A draft does not expire by waiting: a length counts from its approval.
+/// A draft does not expire by waiting: a length counts from its approval. Nor does it leave without one.
 async fn drafts_wait(connection: &mut SqliteConnection) -> Broken {
     let rows: Vec<String> = sqlx::query_scalar(
         "SELECT hex(m.id) FROM messages AS m
@@ -443,10 +443,22 @@ async fn drafts_wait(connection: &mut SqliteConnection) -> Broken {
            AND NOT EXISTS (SELECT 1 FROM events AS a
                            WHERE a.message = m.id AND a.from_state = 'held' AND a.to_state = 'scheduled')",
     )
+    .fetch_all(&mut *connection)
+    .await
+    .unwrap();
+    let sent: Vec<String> = sqlx::query_scalar(
+        "SELECT hex(m.id) FROM messages AS m
+         JOIN contents AS c ON c.id = m.content
+         WHERE c.manner ->> '$.hold' = 1 AND m.attempts > 0
+           AND (SELECT e.from_state FROM events AS e WHERE e.message = m.id ORDER BY e.id LIMIT 1) = 'held'
+           AND NOT EXISTS (SELECT 1 FROM events AS a
+                           WHERE a.message = m.id AND a.from_state = 'held' AND a.to_state = 'scheduled')",
+    )
     .fetch_all(connection)
     .await
     .unwrap();
-    rows.iter().map(|hex| format!("the draft {} expired while it waited", id(hex))).collect()
+    let expired = rows.iter().map(|hex| format!("the draft {} expired while it waited", id(hex)));
+    expired.chain(sent.iter().map(|hex| format!("the draft {} left, and nobody let it go", id(hex)))).collect()
 }
 
 /// Who waits at a gate waits for somebody.
