@@ -175,11 +175,18 @@ fn change(n: u8, which: u8, attempts: u32, now: Timestamp) -> Option<Change> {
         }
         (State::InDoubt { .. } | State::Failed, Event::ProvedSent { .. }) => {
             let (number, verdict) = (attempts, DoubtVerdict::Sent);
-            Facts::Verdict { number, verdict, tries: attempts, gateway_id: Some(format!("ID{n}-{attempts}")), note }
+            Facts::Verdict {
+                number,
+                verdict,
+                tries: attempts,
+                gateway_id: Some(format!("ID{n}-{attempts}")),
+                note,
+                due_at: None,
+            }
         }
         (State::InDoubt { .. }, _) => {
             let (number, verdict) = (attempts, DoubtVerdict::Unsent);
-            Facts::Verdict { number, verdict, tries: attempts, gateway_id: None, note }
+            Facts::Verdict { number, verdict, tries: attempts, gateway_id: None, note, due_at: None }
         }
         _ => Facts::Note(note),
     };
