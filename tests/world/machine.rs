@@ -117,6 +117,8 @@ struct Cargo {
 pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) dice: Dice,
+    /// What somebody said before a word, and is told of only later.
+    earlier: Dice,
     pub(crate) now: Timestamp,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) ids: SharedIds,
@@ -231,6 +233,7 @@ impl World {
             heartbeat_at: now,
             store,
             dice,
+            earlier: Dice::of(seed, "earlier"),
         };
         world.store.ensure_mode("sandbox").await.unwrap();
         world.start(true).await;
@@ -700,6 +703,15 @@ impl World {
         for _ in 0..times {
             let after = wait + if self.dice.chance(70) { self.dice.roll(0, 300) } else { self.dice.roll(0, 20_000) };
             self.post(after, instance, body.clone());
+        }
+        if ["STOP", "START"].contains(&says) && self.earlier.chance(25) {
+            // The opposite, said before: the order in which it is told decides nothing.
+            let says = if says == "STOP" { "START" } else { "STOP" };
+            let said = said - Millis(self.earlier.roll(1_000, 20_000));
+            self.gateway.known().written.entry(chat.to_owned()).or_default().push((said, says.to_owned()));
+            let body = outside::reply_body(chat, chat, &format!("{id}E"), says, said);
+            let after = wait + self.earlier.roll(100, 8_000);
+            self.post(after, instance, body);
         }
     }
 
