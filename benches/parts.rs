@@ -49,6 +49,7 @@ fn due(number: u64, lead: Millis) -> Due {
         hours: Vec::new(),
         free_from: Timestamp(i64::MIN),
         stopped: Vec::new(),
+        allowed_from: None,
         kept_waiting: false,
         leads_on: false,
         draw: Draw::new(7, "message"),

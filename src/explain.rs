@@ -97,7 +97,6 @@ async fn explained(
         look_at: if m.state == StateName::InDoubt { m.wake_at } else { None },
         planning: seen.planning,
         suppressed: no_opt_in || seen.unwanted == Some(Reason::OptedOut),
-        too_often: seen.unwanted == Some(Reason::TooOften),
         pauses,
         blocked,
         waits_for: seen.waits_for,

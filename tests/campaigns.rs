@@ -504,7 +504,8 @@ fn often(jobs: &[(&str, &str, &str)]) -> (Bench, Running) {
         })
         .collect();
     let bench = Bench::new();
-    let head = "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox }, desk: { gateway: sandbox } }\n";
+    let head = "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox }, desk: { gateway: sandbox }, \
+        slow: { gateway: sandbox, pacing: { gap: 3s..3s } } }\n";
     bench.write("jobs.yaml", &format!("{head}defaults: {{ instance: shop }}\njobs:\n{jobs}"));
     let daemon = bench.start_sandboxed("acks: { levels: [] }\ndoing: 300ms..300ms\n");
     until("the daemon is ready", LIMIT, || bench.log().contains(" ready ms="));
@@ -558,6 +559,16 @@ fn a_message_that_comes_too_often_says_so_before_its_time_and_goes_once_the_span
     });
     assert!(of("soon").iter().all(|m| m["reason"] == "too_often"), "{:?}", of("soon"));
     assert!(of("later").iter().all(|m| m["state"] == "sent"), "{:?}", of("later"));
+}
+
+#[test]
+fn what_waits_for_its_turn_is_judged_by_frequency_when_that_comes() {
+    let judged = ", instance: slow, frequency: { at_most: 1, within: 6s }";
+    let jobs = [("first", "1s", judged), ("between", "4500ms", ", instance: slow"), ("behind", "5s", judged)];
+    let (bench, _daemon) = often(&jobs);
+    let rests = |m: &Value| m["state"] == "sent" || m["state"] == "skipped";
+    until("everything rests", LIMIT, || bench.messages().iter().filter(|m| rests(m)).count() == 6);
+    assert!(bench.messages().iter().all(|m| m["state"] == "sent"), "{:?}", bench.messages());
 }
 
 /// Which instance each chat of a job was sent to through.

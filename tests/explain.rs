@@ -50,6 +50,7 @@ fn due(n: u8, in_ms: i64) -> Due {
         hours: Vec::new(),
         free_from: Timestamp(i64::MIN),
         stopped: Vec::new(),
+        allowed_from: None,
         kept_waiting: false,
         leads_on: false,
         draw: Draw::new(1, "test").with_number(i64::from(n)),
@@ -68,7 +69,6 @@ fn base() -> Situation {
         look_at: None,
         planning: false,
         suppressed: false,
-        too_often: false,
         pauses: Vec::new(),
         blocked: None,
         waits_for: None,
@@ -167,7 +167,12 @@ fn waiting_by_itself() -> Vec<Row> {
             &["due"],
             Some(10_000),
         ),
-        ("its recipient had enough of them", with(&|s| s.too_often = true), &["due", "frequency"], None),
+        (
+            "its recipient had enough of them",
+            with(&|s| s.due.allowed_from = Some(Timestamp::MAX)),
+            &["due", "frequency"],
+            None,
+        ),
         ("more wait before it than can be looked at", with(&|s| s.too_many = true), &["due", "line"], None),
         ("no daemon runs", with(&|s| s.served = false), &["due", "daemon"], Some(10_000)),
     ]
@@ -196,6 +201,10 @@ fn waiting_for_others() -> Vec<Row> {
     let mut among = paced(gap(20_000), &[10_000]);
     (among.due.class, among.due.flow) = (Class::Campaign, campaign);
     among.others = (1..=10).map(|n| due(n, 9_000)).collect();
+    let mut allowed_by_then = paced(gap(60_000), &[20_000]);
+    allowed_by_then.due.allowed_from = Some(t(40_000));
+    let mut not_by_then = paced(gap(60_000), &[20_000]);
+    not_by_then.due.allowed_from = Some(t(41_000));
     let mut full = base();
     full.lane.pacing.concurrency = Some(1);
     full.others = vec![due(1, 9_000)];
@@ -236,6 +245,8 @@ fn waiting_for_others() -> Vec<Row> {
         ("a message of a campaign takes turns with single ones", among, &["due", "line", "gap"], Some(30_040)),
         ("all places are taken until the one before leaves", full, &["due", "line"], Some(11_500)),
         ("the gap is not over", paced(gap(60_000), &[20_000]), &["due", "gap"], Some(40_020)),
+        ("its recipient had enough until its turn comes", allowed_by_then, &["due", "gap"], Some(40_020)),
+        ("its recipient has had enough still when its turn comes", not_by_then, &["due", "frequency"], None),
         ("the rate is used up", paced(rate, &[10_000, 5_000]), &["due", "rate"], Some(50_020)),
         ("the hour is used up", paced(per_hour, &[600_000, 300_000]), &["due", "per_hour"], Some(hour - 600_000 + 20)),
         (

@@ -77,6 +77,20 @@ fn what_comes_at_night_leaves_when_its_window_opens() {
 }
 
 #[test]
+fn what_waits_for_its_turn_is_judged_by_frequency_when_that_comes() {
+    let judged = "to: \"201000000001\", text: hi, frequency: { at_most: 1, within: 30s }";
+    let jobs = format!(
+        "  a: {{ at: 2026-12-01T10:00, {judged} }}\n  \
+           b: {{ at: 2026-12-01T10:00:05, to: [\"201000000002\", \"201000000003\"], text: hi }}\n  \
+           c: {{ at: 2026-12-01T10:00:10, {judged} }}\n  \
+           d: {{ at: 2026-12-01T10:00:11, {judged} }}\n"
+    );
+    let p = premise("UTC", ", pacing: { gap: 20s..20s }", &jobs, "2026-12-01T09:00:00Z", "2026-12-01T11:00:00Z");
+    let told = told(&p, "2026-12-01T10:00:00Z");
+    assert_eq!(told, ["1 0", "2 20020 gap", "3 40040 gap", "1 60060 gap", "1 skipped too_often"]);
+}
+
+#[test]
 fn a_daily_cap_counts_the_civil_day_however_long_it_is() {
     let jobs =
         |day: &str| format!("  a: {{ at: [{day}T00:30, {day}T12:00, {day}T13:00], to: \"201000000001\", text: hi }}\n");

@@ -47,6 +47,7 @@ fn message(n: i64, draw: Draw) -> Waiting {
         hours: Vec::new(),
         free_from: Timestamp(i64::MIN),
         stopped: Vec::new(),
+        allowed_from: None,
         kept_waiting: false,
         leads_on: false,
         draw: draw.with_number(n),

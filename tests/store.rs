@@ -517,7 +517,12 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         let numbers = std::fs::read_to_string("src/store/sql/numbers.sql").unwrap();
         let unwanted = std::fs::read_to_string("src/store/sql/unwanted.sql").unwrap().replace("{now}", "?2");
         let part = |name: &str| std::fs::read_to_string(format!("src/store/sql/{name}.sql")).unwrap();
-        let sql = sql.replace("{numbers}", &numbers).replace("{unwanted}", &unwanted).replace("{gone}", &part("gone"));
+        let allowed = part("allowed_from").replace("{now}", "?2");
+        let sql = sql.replace("{numbers}", &numbers).replace("{unwanted}", &unwanted);
+        let sql = sql
+            .replace("{too_often}", &format!("{allowed} > ?2"))
+            .replace("{allowed_from}", &allowed)
+            .replace("{gone}", &part("gone"));
         let sql = sql.replace("{expires_at}", &part("expires_at").replace("{due}", "5"));
         let sql = sql.replace("{event}", &part("event")).replace("{left}", &part("left"));
         let sql =

@@ -91,6 +91,7 @@ fn due(n: u8) -> Due {
         hours: Vec::new(),
         free_from: Timestamp(i64::MIN),
         stopped: Vec::new(),
+        allowed_from: None,
         kept_waiting: false,
         leads_on: false,
         draw: Draw::new(1, "message").with_text(chat.as_str()),

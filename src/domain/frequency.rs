@@ -14,6 +14,9 @@ pub struct Frequency {
     pub within: Millis,
 }
 
+/// The note of a message to somebody who had enough of them.
+pub const ENOUGH: &str = "its recipient has had as many messages as its job's `frequency` allows";
+
 impl Frequency {
     /// The longest span: what is pruned sooner would not be counted.
     pub const LONGEST: Millis = Millis(90 * 86_400_000);

@@ -55,6 +55,8 @@ pub struct Due {
     pub free_from: Timestamp,
     /// Pauses of it that are over.
     pub stopped: Vec<(Timestamp, Timestamp)>,
+    /// From when on `frequency` lets it go, by what was known to have left when it was read; `None` where none concerns it.
+    pub allowed_from: Option<Timestamp>,
     /// Whether an earlier message of its sequence kept it waiting, or a person's pause kept it past its target: it is
     /// typed in full all the same.
     pub kept_waiting: bool,

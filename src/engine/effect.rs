@@ -18,7 +18,7 @@ pub enum Effect {
         /// Which of them.
         wanted: Wanted,
     },
-    /// Say which of these may no longer be sent by us.
+    /// Say which of these may no longer be sent by us, and from when on `frequency` lets the others go.
     Verify {
         /// Messages in hand and not yet marked.
         ids: Vec<MessageId>,

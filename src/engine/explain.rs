@@ -126,8 +126,6 @@ pub struct Situation {
     pub planning: bool,
     /// Whether its recipient is suppressed.
     pub suppressed: bool,
-    /// Whether its recipient has had as many messages as its job's `frequency` allows.
-    pub too_often: bool,
     /// Pauses that stop it: until when, and why.
     pub pauses: Vec<(Option<Timestamp>, Option<String>)>,
     /// Where its instance does not send: until when, and why.
@@ -193,7 +191,16 @@ pub fn explain(s: &Situation, now: Timestamp) -> Explanation {
     if s.suppressed {
         gate(GateName::Consent, false, None, None);
     }
-    if s.too_often {
+    // From when on only the lane decides: what nobody can foresee has no earliest instant.
+    let mut ends = s.pauses.iter().map(|(until, _)| *until).chain(s.blocked.iter().map(|(until, _)| *until));
+    let free = ends.try_fold(now, |all, until| Some(all.max(until?)));
+    let foreseen = free.filter(|_| !s.planning && !s.suppressed && s.waits_for.is_none() && !s.too_many);
+    let outlook = match foreseen {
+        Some(from) => forecast(s, from),
+        None if s.due.allowed_from.is_some_and(|from| from > now.max(target)) => Outlook::TooOften,
+        None => Outlook::Unknown,
+    };
+    if matches!(outlook, Outlook::TooOften) {
         gate(GateName::Frequency, false, None, None);
     }
     for (until, note) in &s.pauses {
@@ -210,11 +217,6 @@ pub fn explain(s: &Situation, now: Timestamp) -> Explanation {
         let at = now.max(s.due.due_at);
         gate(GateName::Window, open == Some(at), open, None);
     }
-    // From when on only the lane decides: what nobody can foresee has no earliest instant.
-    let mut ends = s.pauses.iter().map(|(until, _)| *until).chain(s.blocked.iter().map(|(until, _)| *until));
-    let free = ends.try_fold(now, |all, until| Some(all.max(until?)));
-    let foreseen =
-        free.filter(|_| !s.planning && !s.suppressed && !s.too_often && s.waits_for.is_none() && !s.too_many);
     if s.too_many {
         gate(
             GateName::Line,
@@ -223,7 +225,10 @@ pub fn explain(s: &Situation, now: Timestamp) -> Explanation {
             Some(format!("more than {} messages of its instance wait before it", s.others.len())),
         );
     }
-    let forecast = foreseen.and_then(|from| forecast(s, from));
+    let forecast = match outlook {
+        Outlook::Leaves(forecast) => Some(forecast),
+        Outlook::TooOften | Outlook::Unknown => None,
+    };
     if let Some(f) = &forecast {
         for (name, note) in &f.held_by {
             gate(*name, false, Some(f.leaves_at), note.clone());
@@ -241,6 +246,14 @@ struct Forecast {
     leaves_at: Timestamp,
     typing_from: Option<Timestamp>,
     held_by: Vec<(GateName, Option<String>)>,
+}
+
+/// What becomes of a message.
+enum Outlook {
+    Leaves(Forecast),
+    /// Once its turn comes its recipient has had as many as `frequency` allows.
+    TooOften,
+    Unknown,
 }
 
 /// What helps where nobody serves an instance.
@@ -308,7 +321,7 @@ impl Waiting {
 }
 
 /// Runs the engine ahead from `from` until the message leaves.
-fn forecast(s: &Situation, from: Timestamp) -> Option<Forecast> {
+fn forecast(s: &Situation, from: Timestamp) -> Outlook {
     let id = s.due.id;
     let mut waiting = Waiting::default();
     s.others.iter().chain([&s.due]).for_each(|d| waiting.insert(d.clone()));
@@ -322,12 +335,16 @@ fn forecast(s: &Situation, from: Timestamp) -> Option<Forecast> {
     let (mut ahead, mut in_chat) = (0, 0);
     for _ in 0..STEPS {
         let Some(effect) = engine.poll_effect(now) else {
-            now = engine.poll_wakeup().filter(|t| *t <= end)?.max(now);
+            let Some(next) = engine.poll_wakeup().filter(|t| *t <= end) else { return Outlook::Unknown };
+            now = next.max(now);
             continue;
         };
         let answer = match effect {
             Effect::Claim { instance, wanted } => waiting.claim(&instance, &wanted),
-            Effect::Verify { .. } => Input::Gone { ids: Vec::new() },
+            Effect::Verify { ids } => {
+                let known = ids.into_iter().map(|id| (id, waiting.rows.get(&id).and_then(|due| due.allowed_from)));
+                Input::Allowed { ids: known.collect() }
+            }
             Effect::StartTyping { id: typed, .. } => {
                 if typed == id {
                     typing_from = typing_from.or(Some(now));
@@ -342,14 +359,16 @@ fn forecast(s: &Situation, from: Timestamp) -> Option<Forecast> {
                     due.target = *wake_at + due.lead;
                     waiting.insert(due);
                 }
-                if change.transition.to().name() == StateName::Expired && changed == id {
-                    return None;
+                match (change.transition.to().name(), change.transition.reason()) {
+                    (StateName::Expired, _) if changed == id => return Outlook::Unknown,
+                    (StateName::Skipped, Some(Reason::TooOften)) if changed == id => return Outlook::TooOften,
+                    _ => {}
                 }
                 Input::Persisted { id: changed, verdict: Some(Verdict::Applied) }
             }
             Effect::Send { id: sent, slot } if sent == id => {
                 let held_by = held_by(&engine, s, slot, (ahead, in_chat));
-                return Some(Forecast { leaves_at: slot, typing_from, held_by });
+                return Outlook::Leaves(Forecast { leaves_at: slot, typing_from, held_by });
             }
             Effect::Send { id: sent, .. } => {
                 if let Some(due) = waiting.remove(sent) {
@@ -366,7 +385,7 @@ fn forecast(s: &Situation, from: Timestamp) -> Option<Forecast> {
         };
         engine.handle(answer, now);
     }
-    None
+    Outlook::Unknown
 }
 
 /// What made the slot later than the message could have left.

@@ -30,6 +30,10 @@ pub(super) struct Hand {
     pub stay: u64,
     pub phase: Phase,
     pub arrived_at: Timestamp,
+    /// Since when is known what `frequency` says of it.
+    pub known_at: Timestamp,
+    /// When that was asked for, where the answer is not there yet.
+    pub asked_at: Option<Timestamp>,
     pub held_by_lane: bool,
     /// Whether its lane ever gave it a slot later than it could have taken.
     pub was_paced: bool,
@@ -62,6 +66,8 @@ impl Hand {
             stay,
             phase: Phase::Waiting,
             arrived_at,
+            known_at: arrived_at,
+            asked_at: None,
             held_by_lane: false,
             was_paced: false,
             leave: None,

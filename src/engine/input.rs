@@ -32,6 +32,11 @@ pub enum Input {
         /// Which messages.
         ids: Vec<MessageId>,
     },
+    /// The answer to a verification: from when on `frequency` lets these go, where it concerns them, by what left so far.
+    Allowed {
+        /// Which messages, and from when on.
+        ids: Vec<(MessageId, Option<Timestamp>)>,
+    },
     /// Sending these is paused: they are given back until it goes on.
     Paused {
         /// Which messages.

@@ -116,6 +116,8 @@ pub(super) struct Lane {
     pub held: MessageSet,
     /// The longest lead among those that wait; shrinks only when the line is empty.
     pub longest_lead: Millis,
+    /// Whether `frequency` concerns some of those that wait; false again only when the line is empty.
+    pub has_judged: bool,
     pub in_flight: u32,
     pub busy_chats: HashSet<Chat>,
     /// When the lane was last known to be full.
@@ -169,6 +171,7 @@ impl Lane {
             share: HAND_LIMIT,
             held: MessageSet::default(),
             longest_lead: Millis::ZERO,
+            has_judged: false,
             in_flight: 0,
             busy_chats: HashSet::new(),
             full_at: Timestamp(i64::MIN),
@@ -221,12 +224,14 @@ impl Lane {
     pub(super) fn insert(&mut self, due: &Due) {
         self.waiting.insert(due);
         self.longest_lead = self.longest_lead.max(due.lead);
+        self.has_judged |= due.allowed_from.is_some();
     }
 
     pub(super) fn remove(&mut self, due: &Due) {
         self.waiting.remove(due);
         if self.waiting.len() == 0 {
             self.longest_lead = Millis::ZERO;
+            self.has_judged = false;
         }
     }
 

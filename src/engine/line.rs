@@ -5,18 +5,20 @@ use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
 use crate::domain::claim::Wanted;
 use crate::domain::flow::Flow;
+use crate::domain::frequency;
 use crate::domain::id::{ByMessage, InstanceName, MessageId};
 use crate::domain::pace::After;
 use crate::domain::recipient::Chat;
+use crate::domain::state::{Event, Reason};
 use crate::domain::time::{Millis, Timestamp};
 use crate::domain::timeline::{self, CLAIM_AHEAD, CLAIM_SPAN, Leave};
 use crate::domain::window;
-use crate::engine::Engine;
 use crate::engine::effect::{Effect, Standing};
 use crate::engine::hand::{Hand, begins};
 use crate::engine::lane::{Lane, STRICT_LIMIT};
 use crate::engine::shares::Shares;
 use crate::engine::waiting::Place;
+use crate::engine::{ASK_AGAIN, Engine, KNOWN_BEFORE};
 
 impl Engine {
     pub(super) fn advance_lanes(&mut self, now: Timestamp) {
@@ -89,6 +91,9 @@ impl Engine {
         let mut begin: Vec<(MessageId, Leave)> = Vec::new();
         let mut closed: Vec<(MessageId, Option<Timestamp>)> = Vec::new();
         let mut expired: Vec<MessageId> = Vec::new();
+        let mut too_often: Vec<MessageId> = Vec::new();
+        // What is to be known before a message begins is asked for ahead of it.
+        let ahead = if lane.has_judged { KNOWN_BEFORE } else { Millis::ZERO };
         let mut room = lane.pacing.concurrency.map_or(u32::MAX, |c| c.saturating_sub(lane.in_flight));
         // When strict messages begin that have their slots: a place each is kept for them.
         let mut kept: Vec<Timestamp> = Vec::new();
@@ -103,6 +108,15 @@ impl Engine {
                     expired.push(id);
                     continue;
                 }
+                // It takes nobody's turn.
+                Step::TooOften(id, begin_at) => {
+                    if begin_at > now {
+                        lane.plan_by(begin_at);
+                    } else {
+                        too_often.push(id);
+                    }
+                    continue;
+                }
             };
             let strict = self.hands.get(&id).is_some_and(|h| h.due.class.is_strict());
             let kept_for_others = if strict { 0 } else { kept.iter().filter(|at| **at < leave.slot).count() };
@@ -112,8 +126,8 @@ impl Engine {
                 // Nobody behind it can begin before this: looked at again then, since a longer lead begins earlier. What waits for
                 // its window keeps nobody from an earlier instant.
                 let earliest = leave.slot - lane.longest_lead - self.mark_ahead;
-                if earliest > now && !shut {
-                    lane.plan_by(earliest);
+                if earliest - ahead > now && !shut {
+                    lane.plan_by(earliest - ahead);
                     break;
                 }
             } else if usize::try_from(room).unwrap_or(usize::MAX) <= kept_for_others {
@@ -130,17 +144,26 @@ impl Engine {
         for (slot, after) in walk.tentative {
             lane.ledger.remove(slot, after);
         }
+        if !walk.asks.is_empty() {
+            self.effects.push_back(Effect::Verify { ids: walk.asks });
+        }
         for (id, leave) in begin {
             self.begin(id, leave, now);
         }
         for (id, open) in closed {
             self.postpone(id, open, now);
         }
-        for id in expired {
-            if let (Some(hand), Some(lane)) = (self.hands.get(&id), self.lanes.get_mut(name)) {
+        for id in expired.iter().chain(&too_often) {
+            if let (Some(hand), Some(lane)) = (self.hands.get(id), self.lanes.get_mut(name)) {
                 lane.remove(&hand.due);
             }
+        }
+        for id in expired {
             self.expire(id, now);
+        }
+        for id in too_often {
+            let event = Event::Unsendable { reason: Reason::TooOften };
+            self.settle_unmarked(id, &event, frequency::ENOUGH.to_owned(), now);
         }
         if let Some(lane) = self.lanes.get_mut(name)
             && lane.waiting.ordinary() < before
@@ -161,6 +184,8 @@ enum Step {
     Closed(MessageId, Option<Timestamp>),
     /// Its last instant passes before it can leave.
     Expired(MessageId),
+    /// When it would leave its recipient has had as many as `frequency` allows; when work on it would begin.
+    TooOften(MessageId, Timestamp),
 }
 
 /// One walk along a lane's line, in the order in which its messages will leave.
@@ -177,6 +202,8 @@ struct Walk {
     met: HashSet<Chat>,
     /// When the first message that waits for its chat should begin.
     look_at: Option<Timestamp>,
+    /// Messages of which must be known anew what `frequency` says.
+    asks: Vec<MessageId>,
 }
 
 /// The first message of a flow.
@@ -189,8 +216,8 @@ struct Head {
 impl Walk {
     fn new(planned: Timestamp, lane: &Lane, hands: &mut ByMessage<Hand>, now: Timestamp) -> Walk {
         let shares = lane.shares.clone();
-        let (tentative, met) = (Vec::new(), HashSet::new());
-        let mut walk = Walk { planned, heads: Vec::new(), shares, tentative, met, look_at: None };
+        let (tentative, met, asks) = (Vec::new(), HashSet::new(), Vec::new());
+        let mut walk = Walk { planned, heads: Vec::new(), shares, tentative, met, look_at: None, asks };
         walk.heads = lane.waiting.flows().filter_map(|flow| walk.head(flow, Unbounded, lane, hands, now)).collect();
         walk
     }
@@ -275,6 +302,10 @@ impl Walk {
         if hand.due.expires_at.is_some_and(|e| leave.slot > e && (begin <= now || e <= now)) {
             return Some(Step::Expired(id));
         }
+        let begin = self.known_by(id, hand, begin, now);
+        if hand.due.allowed_from.is_some_and(|from| from > leave.slot) {
+            return Some(Step::TooOften(id, begin));
+        }
         hand.was_paced |= leave.paced;
         hand.holds = holds.get().or(hand.holds);
         if lane.pacing.spaces_sends() {
@@ -283,6 +314,22 @@ impl Walk {
             self.tentative.push((leave.slot, after));
         }
         Some(Step::Leaves(id, leave, begin, shut))
+    }
+
+    /// When a message may begin that would do so at `begin`: what `frequency` says of it is asked for where it is known from too
+    /// long before that.
+    fn known_by(&mut self, id: MessageId, hand: &mut Hand, begin: Timestamp, now: Timestamp) -> Timestamp {
+        if hand.due.allowed_from.is_none() || hand.known_at >= begin - KNOWN_BEFORE {
+            return begin;
+        }
+        let again = hand.asked_at.map(|asked| asked + ASK_AGAIN);
+        let ask_at = again.map_or(begin - KNOWN_BEFORE, |again| again.max(begin - KNOWN_BEFORE));
+        if ask_at > now {
+            return ask_at;
+        }
+        self.asks.push(id);
+        hand.asked_at = Some(now);
+        now + ASK_AGAIN
     }
 
     /// When the windows of a message open that are closed at the instant at which it would leave, were they open all day: they may
@@ -334,6 +381,8 @@ impl Walk {
             if !lane.busy_chats.contains(&hand.due.chat) && !self.met.contains(&hand.due.chat) {
                 return Some(Head { flow, place, chat: hand.due.chat.clone() });
             }
+            // What goes before it to its chat may count.
+            hand.known_at = Timestamp(i64::MIN);
             // Seen at the instant it should begin, it is held by the lane from then on, and typed in full later.
             let begin = hand.would_begin();
             if begin <= now {

@@ -59,6 +59,13 @@ const WRITE_TYPING_FROM: Millis = Millis(250);
 /// then is weighed anew.
 const SLOT_SLACK: Millis = Millis(50);
 
+/// What `frequency` says of a message is to be known from so short a time before work on it begins: a read takes less, and
+/// little can leave in between. What does so nevertheless, its mark finds.
+const KNOWN_BEFORE: Millis = Millis(500);
+
+/// How soon it is asked for again where no answer came.
+const ASK_AGAIN: Millis = Millis(1_000);
+
 /// Commits remembered for the mark's head start.
 const COMMITS_REMEMBERED: usize = 64;
 
@@ -113,6 +120,7 @@ impl Engine {
                 }
             }
             Input::Gone { ids } => ids.into_iter().for_each(|id| self.gone(id, now)),
+            Input::Allowed { ids } => self.allowed(ids, now),
             Input::Paused { ids } => ids.into_iter().for_each(|id| self.give_up_hold(id, "sending is paused", now)),
             Input::TypingAnswered { id, status, response } => self.typing_answered(id, status, response),
             Input::Persisted { id, verdict } => self.persisted(id, verdict, now),
@@ -291,6 +299,19 @@ impl Engine {
         lane.insert(&hand.due);
         lane.plan_by(now);
         self.hold(hand);
+    }
+
+    /// Takes in from when on `frequency` lets messages go that wait in hand.
+    fn allowed(&mut self, ids: Vec<(MessageId, Option<Timestamp>)>, now: Timestamp) {
+        for (id, from) in ids {
+            let Some(hand) = self.hands.get_mut(&id).filter(|h| h.phase == Phase::Waiting) else { continue };
+            let is_news = hand.due.allowed_from != from || hand.asked_at.is_some();
+            (hand.due.allowed_from, hand.known_at, hand.asked_at) = (from, now, None);
+            if is_news && let Some(lane) = self.lanes.get_mut(&hand.due.instance) {
+                lane.has_judged |= from.is_some();
+                lane.plan_by(now);
+            }
+        }
     }
 
     fn hold(&mut self, hand: Hand) {

@@ -266,7 +266,11 @@ impl<'p> LaneWorld<'p> {
                 let (messages, more, next_wake) = self.claim(&wanted, now);
                 Input::Claimed { instance, messages, more, next_wake }
             }
-            Effect::Verify { .. } => Input::Gone { ids: Vec::new() },
+            Effect::Verify { ids } => {
+                let allowed = ids.iter().map(|id| (*id, self.allowed_from(number_of(*id)))).collect();
+                self.engine.handle(Input::Allowed { ids: allowed }, now);
+                Input::Gone { ids: Vec::new() }
+            }
             Effect::StartTyping { id, .. } => {
                 if let Some(row) = self.queue.get_mut(number_of(id)) {
                     row.foreseen.typing_from.get_or_insert(now);
@@ -279,7 +283,9 @@ impl<'p> LaneWorld<'p> {
                 }
                 // As the store does: a mark is judged by the instant at which it leaves.
                 let too_often = match &change.facts {
-                    Facts::Mark { slot, .. } => self.had_enough(number_of(change.id), now.max(*slot)),
+                    Facts::Mark { slot, .. } => {
+                        self.allowed_from(number_of(change.id)).is_some_and(|from| from > now.max(*slot))
+                    }
                     _ => false,
                 };
                 let verdict = if too_often {
@@ -320,15 +326,9 @@ impl<'p> LaneWorld<'p> {
             return (Vec::new(), false, ends);
         }
         let stopped = |row: &Row| stops.iter().any(|s| s.holds_at(now) && s.concerns(row));
-        let (claimed, more, next_wake) = self.queue.claim(wanted, stopped);
-        let mut messages = Vec::with_capacity(claimed.len());
-        for due in claimed {
-            let number = number_of(due.id);
-            if self.had_enough(number, now.max(due.target - due.lead)) {
-                self.finish(number, StateName::Skipped, Some(Reason::TooOften), now);
-            } else {
-                messages.push(due);
-            }
+        let (mut messages, more, next_wake) = self.queue.claim(wanted, stopped);
+        for due in &mut messages {
+            due.allowed_from = self.allowed_from(number_of(due.id));
         }
         for due in messages.iter_mut().filter(|_| !stops.is_empty()) {
             let was = |s: &Stop| !s.holds_at(now) && s.until.is_some_and(|t| due.target < t);
@@ -338,10 +338,10 @@ impl<'p> LaneWorld<'p> {
         (messages, more, next_wake.into_iter().chain(ends).min())
     }
 
-    /// Whether a message counts for `frequency`, and its recipient has had as many as that allows.
-    fn had_enough(&self, number: Number, at: Timestamp) -> bool {
-        let row = self.queue.get(number);
-        row.is_some_and(|row| row.frequency.is_some_and(|often| self.had.enough(&row.due.chat, often, at)))
+    /// From when on `frequency` lets a message go, where it concerns it.
+    fn allowed_from(&self, number: Number) -> Option<Timestamp> {
+        let row = self.queue.get(number)?;
+        Some(self.had.allowed_from(&row.due.chat, row.frequency?))
     }
 
     fn persist(&mut self, change: &Change, now: Timestamp) {

@@ -1,5 +1,6 @@
 //! Who has had as many messages as `frequency` allows, as it will be.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use crate::domain::frequency::Frequency;
@@ -21,12 +22,13 @@ impl<'p> Had<'p> {
         Had { before, since: Counted::new() }
     }
 
-    /// Whether a recipient gets no more at an instant.
-    pub(super) fn enough(&self, chat: &Chat, frequency: Frequency, at: Timestamp) -> bool {
-        let of = |counted: &Counted| {
-            counted.get(chat).map_or(0, |all| all.iter().filter(|t| **t > at - frequency.within).count())
-        };
-        of(self.before) + of(&self.since) >= usize::try_from(frequency.at_most).unwrap_or(usize::MAX)
+    /// From when on a recipient gets one more, by what left so far.
+    pub(super) fn allowed_from(&self, chat: &Chat, frequency: Frequency) -> Timestamp {
+        let mut left: Vec<Timestamp> =
+            [self.before, &self.since].iter().filter_map(|c| c.get(chat)).flatten().copied().collect();
+        left.sort_unstable_by_key(|at| Reverse(*at));
+        let fills = usize::try_from(frequency.at_most).ok().and_then(|most| left.get(most.checked_sub(1)?));
+        fills.map_or(Timestamp(0), |at| *at + frequency.within)
     }
 
     /// A message that counts leaves.

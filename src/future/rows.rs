@@ -154,6 +154,7 @@ impl<'p> Mould<'p> {
             hours: self.hours.clone().unwrap_or_else(of_recipient),
             free_from: Timestamp(i64::MIN),
             stopped: Vec::new(),
+            allowed_from: None,
             kept_waiting: step > 0,
             leads_on: step + 1 < self.steps(),
             draw: draw_of(layout.seed, Some(&job.name), nominal, recipient.chat.as_str()),

@@ -337,6 +337,8 @@ pub struct Verified {
     pub gone: Vec<MessageId>,
     /// These are ours, but sending them is paused.
     pub paused: Vec<MessageId>,
+    /// From when on `frequency` lets these go that are ours, where it concerns them, by what left so far.
+    pub allowed: Vec<(MessageId, Option<Timestamp>)>,
 }
 
 /// A content that was sent, or is being sent, lately.

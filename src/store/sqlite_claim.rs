@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr};
 use crate::domain::claim::Wanted;
 use crate::domain::class::Class;
 use crate::domain::flow::Flow;
+use crate::domain::frequency;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Due, Facts, draw_of};
 use crate::domain::misfire::Misfire;
@@ -107,7 +108,7 @@ fn unreadable(row: &SqliteRow, error: &StoreError, now: Timestamp) -> Result<Opt
 pub(super) fn unwanted_because(word: Option<&str>) -> Option<(Reason, &'static str)> {
     let known = [
         (Reason::OptedOut, SUPPRESSED),
-        (Reason::TooOften, OFTEN_ENOUGH),
+        (Reason::TooOften, frequency::ENOUGH),
         (Reason::Replied, REPLIED),
         (Reason::LeftList, LEFT),
         (Reason::EventCancelled, CALLED_OFF),
@@ -127,9 +128,6 @@ fn skipped(row: &SqliteRow, reason: Reason, note: String, now: Timestamp) -> Res
 
 /// The note of a message whose recipient is suppressed.
 const SUPPRESSED: &str = "its recipient is suppressed";
-
-/// The note of a message to somebody who had enough of them.
-const OFTEN_ENOUGH: &str = "its recipient has had as many messages as its job's `frequency` allows";
 
 /// The note of a message that reminds of an event that was called off.
 const CALLED_OFF: &str = "its event was called off";
@@ -232,6 +230,7 @@ pub(super) async fn claimed(
     let vars = read_vars(get(row, 4)?);
     let released = get::<Option<&str>>(row, 5)?.is_some_and(|r| r == Reason::Released.name());
     let wrote_at = numbers.instant()?;
+    let allowed_from = numbers.instant()?;
     let quiet_until = content.manner.quiet_after_reply.zip(wrote_at).map(|(quiet, at)| at + quiet);
     // What nobody began to send in time is a misfire: of `skip` only its grace is left.
     let max_lateness = match content.manner.misfire {
@@ -259,6 +258,7 @@ pub(super) async fn claimed(
         hours: Vec::new(),
         free_from: before_at.unwrap_or(Timestamp(i64::MIN)),
         stopped: Vec::new(),
+        allowed_from,
         kept_waiting: step > 0,
         leads_on: (0..steps - 1).contains(&step),
     };
@@ -280,7 +280,8 @@ pub(super) async fn claimed(
 
 /// A statement whose rows begin as those of a claim do: `{numbers}` stands for `numbers.sql`, in all of them.
 pub(super) fn with_numbers(text: &str) -> SqlStr {
-    AssertSqlSafe(text.replace("{numbers}", include_str!("sql/numbers.sql").trim_end())).into_sql_str()
+    let numbers = include_str!("sql/numbers.sql").trim_end().replace("{allowed_from}", &allowed_from("m.wake_at"));
+    AssertSqlSafe(text.replace("{numbers}", &numbers)).into_sql_str()
 }
 
 static TYPING_NOW: LazyLock<SqlStr> = LazyLock::new(|| with_numbers(include_str!("sql/typing_now.sql")));
@@ -288,14 +289,32 @@ static CLAIMED: LazyLock<SqlStr> = LazyLock::new(|| {
     with_numbers(&include_str!("sql/claimed.sql").replace("{unwanted}", &unwanted("max(m.wake_at, ?2)")))
 });
 static STILL_OURS: LazyLock<SqlStr> = LazyLock::new(|| {
-    AssertSqlSafe(include_str!("sql/still_ours.sql").replace("{unwanted}", &unwanted("?2"))).into_sql_str()
+    // What is being typed has its slot; what waits is judged once its turn comes.
+    let often = format!("m.state = 'typing' AND {} > m.slot_at", allowed_from("m.slot_at"));
+    let text = include_str!("sql/still_ours.sql").replace("{unwanted}", &unwanted_where(&often));
+    AssertSqlSafe(text.replace("{allowed_from}", &allowed_from("m.wake_at"))).into_sql_str()
 });
 
-/// Why a message `m` would be skipped at an instant, or NULL: `unwanted.sql`, for statements of this program.
+/// Why a message `m` would be skipped at an instant, or NULL, for statements of this program.
 pub(super) fn unwanted(now: &str) -> String {
+    unwanted_where(&format!("{} > {now}", allowed_from(now)))
+}
+
+/// The same of a message that has not come to its turn: `frequency` judges it then.
+pub(super) fn unwanted_before_its_turn() -> String {
+    unwanted_where("0")
+}
+
+/// From when on `frequency` lets a message `m` go where what is being sent leaves at `now`: `allowed_from.sql`.
+fn allowed_from(now: &str) -> String {
+    include_str!("sql/allowed_from.sql").trim_end().replace("{now}", now)
+}
+
+/// `unwanted.sql`, where a message comes too often if `often` says so.
+fn unwanted_where(often: &str) -> String {
     include_str!("sql/unwanted.sql")
         .trim_end()
-        .replace("{now}", now)
+        .replace("{too_often}", often)
         .replace("{gone}", &gone())
         .replace("{left}", left())
 }
@@ -468,6 +487,7 @@ pub(super) async fn verify(
             continue;
         }
         ours.insert(id);
+        verified.allowed.push((id, get::<Option<i64>>(row, 10)?.map(Timestamp)));
         let (instance, job): (String, Option<String>) = (get(row, 1)?, get(row, 2)?);
         let nominal = get::<Option<i64>>(row, 3)?.map(Timestamp);
         if pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref(), nominal)) {

@@ -12,7 +12,7 @@ use crate::domain::class::Class;
 use crate::domain::flow::{Flow, Room};
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::time::Timestamp;
-use crate::store::sqlite_claim::{NUMBERS, get, id, unwanted, with_numbers};
+use crate::store::sqlite_claim::{NUMBERS, get, id, unwanted_before_its_turn, with_numbers};
 use crate::store::{SqliteStore, StoreError};
 
 /// Where the flow of a row stands.
@@ -40,7 +40,7 @@ static OF_FLOW: LazyLock<SqlStr> =
 
 fn statement(flow: &str, after: &str, limit: &str) -> String {
     let text = include_str!("sql/claim.sql");
-    text.replace("{unwanted}", &unwanted("?2"))
+    text.replace("{unwanted}", &unwanted_before_its_turn())
         .replace("{flow}", flow)
         .replace("{after}", after)
         .replace("{limit}", limit)

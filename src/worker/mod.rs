@@ -352,6 +352,9 @@ impl Worker {
                     if !verified.paused.is_empty() {
                         let _ = tell.send(Told::News(Input::Paused { ids: verified.paused }));
                     }
+                    if !verified.allowed.is_empty() {
+                        let _ = tell.send(Told::News(Input::Allowed { ids: verified.allowed }));
+                    }
                     let _ = tell.send(Told::Input(Input::Gone { ids: verified.gone }));
                 });
             }

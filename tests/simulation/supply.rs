@@ -74,6 +74,7 @@ pub(crate) fn due(dice: &mut Dice, n: i64, lanes: &[LaneStart]) -> Due {
         hours: Vec::new(),
         free_from: Timestamp(i64::MIN),
         stopped: Vec::new(),
+        allowed_from: None,
         kept_waiting: false,
         leads_on: false,
         draw: Draw::new(7, "message").with_text(chat.as_str()).with_number(n),

@@ -8,4 +8,6 @@ concat_ws(' ', m.class, m.content, m.due_at, m.wake_at, m.lead_ms, m.attempts, m
                                               AND p.reason IS NOT 'replaced'), '-'), '-'),
                   coalesce(m.after_ms, '-'), coalesce(m.counted, 0),
                   -- When its recipient wrote last.
-                  coalesce((SELECT max(w.at) FROM replies AS w WHERE w.chat = m.chat), '-'))
+                  coalesce((SELECT max(w.at) FROM replies AS w WHERE w.chat = m.chat), '-'),
+                  -- It is judged once its turn comes.
+                  coalesce({allowed_from}, '-'))

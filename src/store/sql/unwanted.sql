@@ -4,21 +4,8 @@ CASE
            -- What follows a message ends with whom that went to.
            WHEN m.follows IS NOT NULL AND (SELECT {gone} FROM messages AS f WHERE f.id = m.follows) IS NOT NULL
                THEN (SELECT {gone} FROM messages AS f WHERE f.id = m.follows)
-           -- What left, or may have left, within the span of its job's `frequency`.
-           WHEN m.counted = 1 AND EXISTS (
-               SELECT 1 FROM contents AS c
-               WHERE c.id = m.content AND c.manner ->> '$.frequency.at_most' <= (
-                   SELECT count(*) FROM messages AS t
-                   WHERE t.chat = m.chat AND t.counted = 1 AND t.id <> m.id
-                     AND t.first_marked_at IS NOT NULL
-                     AND CASE t.state
-                             WHEN 'sending' THEN 1
-                             WHEN 'sent' THEN t.sent_at > {now} - (c.manner ->> '$.frequency.within')
-                             -- It may have been tried again long after the first time.
-                             WHEN 'in_doubt' THEN (SELECT max(a.marked_at) FROM attempts AS a WHERE a.message = t.id)
-                                                  > {now} - (c.manner ->> '$.frequency.within')
-                             ELSE 0
-                         END)) THEN 'too_often'
+           -- Its recipient has had as many as the `frequency` of its job allows.
+           WHEN {too_often} THEN 'too_often'
            -- Its recipient has answered an earlier message of its sequence.
            WHEN m.step > 0 AND EXISTS (
                SELECT 1 FROM replies AS y
