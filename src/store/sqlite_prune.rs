@@ -255,10 +255,10 @@ async fn forget_some(connection: &mut SqliteConnection, ids: Vec<String>, forget
         .fetch_all(&mut *connection)
         .await
         .map_err(StoreError::database(doing))?;
-    // What it took the place of would be planned once more where its occurrence is.
+    // What it took the place of would be planned once more where its occurrence is, and what followed it would wait for it.
     let before: Vec<String> = sqlx::query_scalar(
         "SELECT hex(r.id) FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value)
-         CROSS JOIN messages AS r ON r.occurrence = m.occurrence AND r.chat = m.chat AND r.step = m.step
+         CROSS JOIN messages AS r ON r.occurrence = m.occurrence AND r.chat = m.chat AND r.step >= m.step
          WHERE r.reason = 'replaced' AND r.state = 'cancelled'",
     )
     .bind(json!(settled).to_string())
