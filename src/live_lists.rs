@@ -190,7 +190,7 @@ impl LiveLists {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         // On clocks of their own some recipients have none, since their hour had passed.
-        if occurrence.forgotten || occurrence.nominal < now - JUST_PLANNED || stored.job.manner.own_clock {
+        if occurrence.nominal < now - JUST_PLANNED || stored.job.manner.own_clock {
             return Ok(true);
         }
         let mut after = -1;
@@ -234,12 +234,13 @@ fn meant(job: &str, reader: &mut Joiners, page: Vec<Recipient>) -> Vec<Recipient
     meant
 }
 
-/// The occurrences that still take recipients: those to come, and of a job that does not recur the latest that has.
+/// The occurrences that still take recipients: those to come, and of a job that does not recur the latest that has come.
 fn open(stored: &StoredJob, mut visible: Vec<OpenOccurrence>, now: Timestamp) -> Vec<OpenOccurrence> {
     let zone = clock::zone(stored.job.schedule_zone()).unwrap_or(jiff::tz::TimeZone::UTC);
     let schedule = &stored.job.schedule;
     visible.retain(|o| schedule.next_after(o.nominal - Millis(1), stored.first_applied_at, &zone) == Some(o.nominal));
     let latest = visible.iter().find(|o| o.nominal <= now).copied().filter(|_| !schedule.recurs());
-    visible.retain(|o| o.nominal > now || Some(*o) == latest);
+    // Who has no message of one of which messages were forgotten may have had one.
+    visible.retain(|o| !o.forgotten && (o.nominal > now || Some(*o) == latest));
     visible
 }

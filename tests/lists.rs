@@ -373,6 +373,23 @@ fn who_joins_a_live_list_gets_what_has_begun_once_also_after_a_kill_and_when_com
 }
 
 #[test]
+fn who_had_a_campaign_that_was_forgotten_gets_it_no_second_time_by_joining_it() {
+    let named = "to: [\"201000000001\", \"201000000003\"]";
+    let jobs = |to: &str| format!("  news: {{ in: 100ms, {to}, text: hi, typing: off }}\n");
+    let (bench, _daemon) = following(&jobs(named));
+    let all = || bench.json(&["list", "--job", "news"])["messages"].as_array().unwrap().len();
+    until("all have it", LIMIT, || sent(&bench, "news", "201000000001") + sent(&bench, "news", "201000000003") == 2);
+    assert_eq!(bench.json(&["db", "prune", "--older-than", "0s"])["messages"], 2);
+    bench.write("jobs.yaml", &format!("{HEAD}{}", jobs("to: { list: customers, live: true }")));
+    bench.json(&["job", "apply", "jobs.yaml", "--sandbox"]);
+    until("the list is followed", LIMIT, || bench.json(&["job", "show", "news"])["recipients"] == 2);
+    join(&bench, "customers", &[("201000000004", "Rome")]);
+    until("who is new joins", LIMIT, || bench.json(&["job", "show", "news"])["recipients"] == 3);
+    process::pause(Duration::from_secs(2));
+    assert_eq!(all(), 0, "nobody knows who had it");
+}
+
+#[test]
 fn who_leaves_a_live_list_is_skipped_and_who_joins_is_in_the_next_occurrences() {
     let job = "  news: { every: 4s, to: { list: customers, live: true }, text: news, typing: off }\n";
     let (bench, _daemon) = following(job);

@@ -382,8 +382,8 @@ async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<Opti
             return Ok(None);
         }
     }
-    // What was called off meanwhile takes nobody.
-    let open: Vec<i64> = sqlx::query_scalar(include_str!("sql/occurrences_to_join.sql"))
+    // What was called off meanwhile, or of which messages were forgotten, takes nobody.
+    let visible: Vec<(i64, i64, bool, Option<bool>)> = sqlx::query_as(include_str!("sql/occurrences_to_join.sql"))
         .bind(joined.job.clone())
         .fetch_all(&mut *connection)
         .await
@@ -410,6 +410,7 @@ async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<Opti
         take_over_words(&mut *connection, *occurrence).await?;
         let first = messages.rows.iter().filter(|m| m.step <= 0 && !known.contains(m.chat.as_str())).count();
         *raised.entry(*occurrence).or_default() += first;
+    let open: Vec<i64> = visible.into_iter().filter(|(_, _, forgotten, _)| !forgotten).map(|(id, ..)| id).collect();
     }
     // Those of an occurrence that was planned without some of them are all of the audience in the end.
     let raised = raised.into_iter().map(|(o, n)| json!([o, if count > 0 { n } else { 0 }, joined.audience])).collect();
