@@ -229,6 +229,33 @@ fn an_occurrence_that_passed_half_planned_is_told_whole_and_keeps_no_later_one_w
 }
 
 #[test]
+fn what_is_missed_behind_an_occurrence_that_was_cancelled_before_its_job_changed_is_told() {
+    let bench = Bench::new();
+    let Some(clock) = FakedClock::new(bench.folder.path()) else { return };
+    let file = |text: &str| {
+        let job = format!(
+            "a: {{ cron: \"*/10 * * * *\", to: \"201000000001\", text: {text}, typing: off, max_lateness: 2m }}"
+        );
+        bench.write(
+            "jobs.yaml",
+            &format!("version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox }} }}\njobs:\n  {job}\n"),
+        );
+    };
+    file("one");
+    let count = |b: &Bench, state: &str| b.messages().iter().filter(|m| m["state"] == state).count();
+    run(&bench, &clock, ms(NOON) - 2_000, |b| {
+        b.log().contains(" ready ms=") && count(b, "sent") == 1 && count(b, "scheduled") == 1
+    });
+    let next = bench.messages().into_iter().find(|m| m["state"] == "scheduled").unwrap();
+    command(&bench, &clock, ms(NOON) + 60_000, &["cancel", next["id"].as_str().unwrap()]);
+    file("two");
+    command(&bench, &clock, ms(NOON) + 120_000, &["job", "apply", "jobs.yaml", "--sandbox"]);
+    run(&bench, &clock, ms(NOON) + 34 * 60_000, |b| count(b, "scheduled") == 1);
+    let told = table(&bench, &["a".to_owned()], ms(NOON) + 34 * 60_000);
+    assert_eq!(told["a"], "0 sent, 10 cancelled cancelled_by_person, 20..30 2 late");
+}
+
+#[test]
 fn what_waits_for_a_window_a_pause_or_its_turn_does_not_expire_while_nobody_works() {
     let bench = Bench::new();
     let Some(clock) = FakedClock::new(bench.folder.path()) else { return };

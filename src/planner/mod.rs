@@ -190,9 +190,16 @@ impl Planner {
         let decision = decide(&stored, max_lateness, &zone, now);
         let serves_next = decision.serve.is_some_and(|(nominal, _)| Some(nominal) == stored.next_at);
         if let (false, Some(next)) = (serves_next, stored.next_at)
-            && let Some(begun) = self.store.begun_planning(&stored.job.name, next).await?
+            && let Some((known, half_planned)) = self.store.known_occurrence(&stored.job.name, next).await?
         {
-            return self.record_begun(&stored, (begun, next), &contents, now).await;
+            if half_planned {
+                return self.record_begun(&stored, (known, next), &contents, now).await;
+            }
+            // It was planned before its job was changed: what was missed begins behind it.
+            let next_at = stored.job.schedule.next_after(next, stored.first_applied_at, &zone);
+            let plan_at = next_at.map(|_| now);
+            let step = Publish { next_at, plan_at, missed: [None; 2], gate_at: None, event_at: None, extra: false };
+            return self.store.advance_job(&stored.job.name, stored.next_at, step).await;
         }
         for run in decision.missed.into_iter().flatten() {
             tracing::warn!(

@@ -510,8 +510,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<u64, StoreError>;
 
-    /// The occurrence of a job at an instant where its planning was begun and not finished.
-    async fn begun_planning(&self, job: &str, nominal: Timestamp) -> Result<Option<i64>, StoreError>;
+    /// The occurrence of a job at an instant, where it is planned or being planned, and whether that was begun and not finished.
+    async fn known_occurrence(&self, job: &str, nominal: Timestamp) -> Result<Option<(i64, bool)>, StoreError>;
 
     /// The occurrences of a job that were planned in time, passed before `before` while nobody worked, and of which
     /// nothing was begun: the latest first, each with its nominal instant.

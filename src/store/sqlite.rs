@@ -508,8 +508,8 @@ impl Store for SqliteStore {
         sqlite_overlap::settle_waiting(self, (occurrence, sqlite_overlap::Whom::Waiting), &event, note, now).await
     }
 
-    async fn begun_planning(&self, job: &str, nominal: Timestamp) -> Result<Option<i64>, StoreError> {
-        sqlite_plan::begun_planning(self, job, nominal).await
+    async fn known_occurrence(&self, job: &str, nominal: Timestamp) -> Result<Option<(i64, bool)>, StoreError> {
+        sqlite_plan::known_occurrence(self, job, nominal).await
     }
 
     async fn untouched_since_outage(&self, job: &str, before: Timestamp) -> Result<Vec<(i64, Timestamp)>, StoreError> {

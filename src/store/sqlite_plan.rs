@@ -174,20 +174,20 @@ pub(super) async fn jobs_passed(
     rows.iter().map(stored_job).collect()
 }
 
-pub(super) async fn begun_planning(
+pub(super) async fn known_occurrence(
     store: &SqliteStore,
     job: &str,
     nominal: Timestamp,
-) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar(
-        "SELECT id FROM occurrences WHERE job = ?1 AND nominal_at = ?2
-           AND state = 'planning' AND planned_at IS NULL AND gate_at IS NULL AND renew = 0",
+) -> Result<Option<(i64, bool)>, StoreError> {
+    sqlx::query_as(
+        "SELECT id, state = 'planning' AND planned_at IS NULL AND gate_at IS NULL AND renew = 0
+         FROM occurrences WHERE job = ?1 AND nominal_at = ?2 AND state <> 'missed'",
     )
     .bind(job.to_owned())
     .bind(nominal.0)
     .fetch_optional(&store.readers)
     .await
-    .map_err(StoreError::database("look whether an occurrence is half planned"))
+    .map_err(StoreError::database("look whether an occurrence is planned"))
 }
 
 pub(super) async fn next_plan_at(store: &SqliteStore) -> Result<Option<Timestamp>, StoreError> {
