@@ -125,14 +125,15 @@ fn cannot_finish(
 /// How long an occurrence has, and what ends that.
 fn room(job: &JobSettings, now: Timestamp) -> Option<(Millis, &'static str)> {
     let zone = clock::zone(job.job.schedule_zone()).unwrap_or(TimeZone::UTC);
-    match job.job.manner.expires {
-        Some(Expires::After(length)) => Some((length + job.job.spread.unwrap_or_default(), "it expires")),
+    let expires = match job.job.manner.expires {
+        Some(Expires::After(length)) => Some(length + job.job.spread.unwrap_or_default()),
         Some(Expires::At(end)) => {
-            let due = job.job.schedule.next_after(now, now, &zone)?;
-            Some((end.since(due).at_least_zero(), "it expires"))
+            job.job.schedule.next_after(now, now, &zone).map(|due| end.since(due).at_least_zero())
         }
-        None => job.job.schedule.period(now, &zone).map(|p| (p, "the next occurrence comes")),
-    }
+        None => None,
+    };
+    let next = job.job.schedule.period(now, &zone).map(|period| (period, "the next occurrence comes"));
+    expires.map(|room| (room, "it expires")).into_iter().chain(next).min_by_key(|(room, _)| *room)
 }
 
 /// How long it takes to send for so long where that is done in some hours only: what one opening holds is not stretched.
