@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use crate::domain::content::Content;
 use crate::domain::draw::Draw;
 use crate::domain::follow::{FollowUp, Followed, Kind};
 use crate::domain::id::MessageId;
@@ -17,7 +18,8 @@ use crate::domain::state::{self, Event, Reason, StateName};
 use crate::domain::time::{Millis, Timestamp};
 use crate::intake::{SharedIds, lead_of};
 use crate::store::{
-    FollowedMessage, NewMessage, NewMessages, SqliteStore, StoreError, StoredContent, guard, step_of, vars_json,
+    FollowedMessage, NewMessage, NewMessages, SqliteStore, StoreError, StoredContent, WaitingFollower, guard, step_of,
+    vars_json,
 };
 
 /// Looked at least this often: a message that was just sent is noticed no later.
@@ -108,15 +110,21 @@ impl Follower {
         let taken_back: Vec<Change> = message
             .waiting
             .iter()
-            .filter(|(kind, ..)| decision.take_back.contains(kind))
-            .filter_map(|(_, id, attempts, state)| {
-                let transition = state::apply(state, &Event::Cancelled { reason: Reason::Reached }).ok()?;
-                let facts = Facts::Note("what it follows was read or answered".to_owned());
-                Some(Change { id: *id, attempts: *attempts, at: now, transition, facts })
-            })
+            .filter(|w| decision.take_back.contains(&w.kind))
+            .filter_map(|w| take_back(w, Reason::Reached, "what it follows was read or answered", now))
             .collect();
         if !taken_back.is_empty() {
             self.store.take_back(taken_back).await?;
+        }
+        if message.family.state != InDoubt {
+            let outdated = message.waiting.iter().filter(|w| calls_it_unknown(w, follow, says));
+            let note = "it is known by now what became of the message that it is about";
+            let replaced: Vec<Change> = outdated.filter_map(|w| take_back(w, Reason::Replaced, note, now)).collect();
+            if !replaced.is_empty() {
+                // It is made anew the next time it is looked at.
+                self.store.take_back(replaced).await?;
+                return Ok(true);
+            }
         }
         let mut followers = Vec::with_capacity(decision.create.len());
         for (kind, due) in &decision.create {
@@ -201,6 +209,20 @@ impl Follower {
             now,
         })
     }
+}
+
+fn take_back(follower: &WaitingFollower, reason: Reason, note: &str, now: Timestamp) -> Option<Change> {
+    let transition = state::apply(&follower.state, &Event::Cancelled { reason }).ok()?;
+    let facts = Facts::Note(note.to_owned());
+    Some(Change { id: follower.id, attempts: follower.attempts, at: now, transition, facts })
+}
+
+/// Whether what waits says that nobody knows whether the message went out that it is about.
+fn calls_it_unknown(follower: &WaitingFollower, follow: &FollowUp, says: &StoredContent) -> bool {
+    let Kind::Escalation(place) = follower.kind else { return false };
+    let own = follow.escalate.get(place).and_then(|step| step.content.as_ref()).unwrap_or(&says.content);
+    let said = |content: &Content| serde_json::to_string(content).unwrap_or_default();
+    follower.says != said(own) && follower.says == said(&own.clone().behind(UNKNOWN))
 }
 
 fn tell(message: &FollowedMessage, created: &[(Kind, Timestamp)], followed: Followed) {

@@ -251,6 +251,28 @@ fn a_message_in_doubt_is_told_to_others_as_unknown() {
 }
 
 #[test]
+fn whoever_is_told_late_of_a_message_is_told_what_is_known_of_it_then() {
+    let bench = Bench::new();
+    let scenario = "acks: { levels: [server] }\nfaults: [{ text: alarm, times: 1, answer: { status: 502 } }]\n";
+    let jobs = "  alarm: { in: 500ms, to: \"201000000001\", text: alarm, on_doubt: hold, \
+                escalate: { after: 2s, to: \"201000000009\", instance: spare, text: \"look at the pump\" } }\n";
+    let _daemon = start(&bench, jobs, scenario);
+    bench.json(&["instance", "pause", "spare"]);
+    let waiting = || {
+        let all = bench.json(&["list", "--to", "201000000009", "--state", "scheduled"])["messages"].clone();
+        let id = all[0]["id"].as_str()?.to_owned();
+        Some(bench.json(&["show", &id])["content"].to_string())
+    };
+    until("somebody else is to be told", LIMIT, || waiting().is_some_and(|text| text.contains("not known whether")));
+    let alarm = bench.json(&["list", "--to", "201000000001"])["messages"][0]["id"].as_str().unwrap().to_owned();
+    bench.json(&["doubt", "resolve", &alarm, "--as", "sent"]);
+    until("they are to be told what is known", LIMIT, || waiting().is_some_and(|text| !text.contains("not known")));
+    bench.json(&["instance", "resume", "spare"]);
+    until("they are told", LIMIT, || sends_to(&bench, "201000000009").len() == 1);
+    assert_eq!(followers(&bench, "alarm").iter().filter(|f| f.ends_with("sent")).count(), 1);
+}
+
+#[test]
 fn whoever_opts_out_leaves_the_list_or_is_forgotten_is_asked_no_more_and_nobody_is_told_of_them() {
     let bench = Bench::new();
     bench.write("people.csv", "phone\n201000000001\n201000000002\n201000000003\n201000000004\n");

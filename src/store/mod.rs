@@ -94,7 +94,7 @@ pub use sqlite_days::{Day, DayFigures, KeptDay};
 pub use sqlite_doubt::DoubtFigures;
 pub use sqlite_erase::{Erased, Traces};
 pub use sqlite_file::FileApply;
-pub use sqlite_follow::{FollowedMessage, step_of};
+pub use sqlite_follow::{FollowedMessage, WaitingFollower, step_of};
 pub use sqlite_import::{ImportEnd, OpenImport};
 pub use sqlite_list::{ContactsStored, FoundList, Joining};
 pub use sqlite_live::{Joined, OpenOccurrence};

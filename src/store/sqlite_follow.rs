@@ -43,8 +43,8 @@ pub struct FollowedMessage {
     pub occurrence: Option<i64>,
     /// What is known of it and its followers.
     pub family: Family,
-    /// Its followers that still wait: how they would be taken back.
-    pub waiting: Vec<(Kind, MessageId, u32, State)>,
+    /// Its followers that still wait.
+    pub waiting: Vec<WaitingFollower>,
     /// When it was to be looked at: the look counts only while this is so.
     pub follow_at: Option<Timestamp>,
     /// How it stands.
@@ -55,6 +55,21 @@ pub struct FollowedMessage {
     pub gone: bool,
     /// What its job says now, where it says something.
     pub as_it_is: Option<Arc<StoredContent>>,
+}
+
+/// A follower that still waits: how it would be taken back.
+#[derive(Clone, Debug)]
+pub struct WaitingFollower {
+    /// What it is.
+    pub kind: Kind,
+    /// Which.
+    pub id: MessageId,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// Where it is.
+    pub state: State,
+    /// What it says, as its content is stored.
+    pub says: String,
 }
 
 /// The step under which a follower is stored.
@@ -137,7 +152,10 @@ impl SqliteStore {
                 StateName::Held => Some(State::Held),
                 _ => None,
             };
-            waiting.extend(open.map(|state| Ok::<_, StoreError>((follower.kind, id(r, 0)?, attempts, state))));
+            if let Some(state) = open {
+                let (kind, says) = (follower.kind, get::<Option<String>>(r, 13)?.unwrap_or_default());
+                waiting.push(WaitingFollower { kind, id: id(r, 0)?, attempts, state, says });
+            }
             family.followers.push(follower);
         }
         Ok(Some(FollowedMessage {
@@ -146,7 +164,7 @@ impl SqliteStore {
             place: get(&row, 1)?,
             occurrence: get(&row, 2)?,
             family,
-            waiting: waiting.into_iter().collect::<Result<_, _>>()?,
+            waiting,
             follow_at: get::<Option<i64>>(&row, 3)?.map(Timestamp),
             followed: get::<Option<String>>(&row, 4)?.and_then(|f| Followed::from_name(&f)),
             goes_on: get::<i64>(&row, GOES_ON)? != 0,
