@@ -88,8 +88,14 @@ impl Repair {
         }
     }
 
-    /// The change it makes to a message seen as `m`, or why it may not.
-    fn change(self, m: &MessageView, draft: bool, now: Timestamp) -> Result<(Change, StateName, Timestamp), String> {
+    /// The change it makes to a message seen as `m`, or why it may not: to one of a draft that was never approved, to one that may
+    /// follow what goes before it from an instant on.
+    fn change(
+        self,
+        m: &MessageView,
+        (draft, follows_from): (bool, Option<Timestamp>),
+        now: Timestamp,
+    ) -> Result<(Change, StateName, Timestamp), String> {
         if !self.states().contains(&m.state) {
             return Err(self.instead(m));
         }
@@ -105,7 +111,7 @@ impl Repair {
             Repair::Retry => soonest,
             Repair::Reschedule(at) => at,
             Repair::Snooze(length) => m.due_at.max(now) + length,
-            Repair::Release => m.due_at.max(soonest),
+            Repair::Release => m.due_at.max(soonest).max(follows_from.unwrap_or(soonest)),
         };
         let wake_at = due_at - m.lead;
         let event = match self {
@@ -223,6 +229,10 @@ pub async fn repair(
         }
         Repair::Cancel | Repair::Hold => HashMap::new(),
     };
+    let follow_from = match how {
+        Repair::Release => store.follow_from(messages.iter().map(|m| m.id).collect(), now).await?,
+        _ => HashMap::new(),
+    };
     for look in 0..LOOKS {
         let mut changes = Vec::new();
         let mut asked = Vec::new();
@@ -231,7 +241,8 @@ pub async fn repair(
                 answers[i] = Some(Repaired::Refused { state: m.state, why: whats_now(store, &m, now).await? });
                 continue;
             }
-            let change = how.change(&m, drafts.contains(&m.id), now).and_then(|change| match events.get(&m.id) {
+            let seen = (drafts.contains(&m.id), follow_from.get(&m.id).copied());
+            let change = how.change(&m, seen, now).and_then(|change| match events.get(&m.id) {
                 _ if behind.contains(&m.id) => Err(BEHIND_ENDED.to_owned()),
                 _ if left.contains(&m.id) => Err("its recipient left the list that its job follows".to_owned()),
                 Some(event) if change.2 >= *event => Err(format!("it reminds of an event that begins at {event}")),

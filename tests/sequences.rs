@@ -71,6 +71,46 @@ fn a_draft_that_is_approved_late_keeps_the_distances_of_its_sequence() {
 }
 
 #[test]
+fn a_later_step_of_a_draft_expires_no_sooner_than_it_may_leave() {
+    let job = format!("  drip: {{ in: 200ms, hold: true, expires: 2s, to: \"201000000001\", {TWO} }}\n");
+    let (bench, _daemon) = start(&job, "{}\n");
+    until("both wait for an approval", LIMIT, || of(&bench, "drip").len() == 2);
+    pause(Duration::from_millis(3_500));
+    assert_eq!(bench.json(&["campaign", "approve", "drip"])["approved"], 2);
+    until("both are sent", LIMIT, || states(&of(&bench, "drip")) == ["sent -", "sent -"]);
+    keeps_its_distance(&bench, "201000000001", 2);
+}
+
+#[test]
+fn of_a_sequence_whose_beginning_was_forgotten_nothing_is_planned_anew() {
+    let jobs = |to: &str| {
+        format!(
+            "version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox }} }}\ndefaults: {{ typing: off }}\njobs:\n  \
+             drip: {{ in: 200ms, to: [{to}], messages: [{{ text: one }}, {{ after: 1h, text: two }}] }}\n"
+        )
+    };
+    let (bench, _daemon) = start("  {}\n", "{}\n");
+    let apply = |to: &str| {
+        bench.write("jobs.yaml", &jobs(to));
+        bench.json(&["job", "apply", "jobs.yaml", "--sandbox"]);
+    };
+    let waiting = || of(&bench, "drip").iter().filter(|m| m["state"] == "scheduled").count();
+    let sent = || of(&bench, "drip").iter().filter(|m| m["state"] == "sent").count();
+    apply("\"201000000001\", \"201000000002\"");
+    until("the first ones are sent", LIMIT, || (sent(), waiting()) == (2, 2));
+    apply("\"201000000001\"");
+    until("one was taken out", LIMIT, || waiting() == 1);
+    assert!(bench.json(&["db", "prune", "--older-than", "0s"])["messages"].as_u64().unwrap() >= 1);
+    until("of them nothing is left", LIMIT, || sent() == 1);
+    apply("\"201000000001\", \"201000000002\"");
+    until("it is planned anew", LIMIT, || {
+        waiting() >= 1 && bench.json(&["job", "show", "drip"])["state"] != "planning"
+    });
+    pause(Duration::from_secs(2));
+    assert_eq!((sent(), waiting()), (1, 1), "{:?}", of(&bench, "drip"));
+}
+
+#[test]
 fn what_is_snoozed_and_what_is_rescheduled_as_a_whole_keeps_the_distances_of_its_sequence() {
     let job = |name: &str, chat: &str| format!("  {name}: {{ in: 4s, to: \"{chat}\", {TWO} }}\n");
     let (bench, _daemon) = start(&(job("drip", "201000000001") + &job("all", "201000000002")), "{}\n");

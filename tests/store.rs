@@ -523,7 +523,7 @@ async fn the_hot_statements_search_and_never_scan_messages() {
             .replace("{too_often}", &format!("{allowed} > ?2"))
             .replace("{allowed_from}", &allowed)
             .replace("{gone}", &part("gone"));
-        let sql = sql.replace("{expires_at}", &part("expires_at").replace("{due}", "5"));
+        let sql = sql.replace("{expires_at}", &part("expires_at").replace("{due}", "5").replace("{draft}", "0"));
         let sql = sql.replace("{event}", &part("event")).replace("{left}", &part("left"));
         let sql =
             sql.replace("{flow}", "2").replace("{after}", " AND (m.wake_at, m.id) > (?8, ?9)").replace("{limit}", "?4");

@@ -9,7 +9,7 @@ mod process;
 
 use std::time::Duration;
 
-use process::{Bench, Running, until};
+use process::{Bench, Running, pause, until};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -198,6 +198,28 @@ fn who_is_held_waits_on_and_a_paused_campaign_stays_paused_when_the_file_moves_i
             .any(|m| m["state"] == "scheduled" && m["due_at"].as_str().unwrap().starts_with("2099-01"))
     });
     assert_eq!(bench.json(&["campaign", "show", "news"])["state"], "scheduled");
+}
+
+#[test]
+fn what_a_person_moved_waits_for_the_approval_its_job_asks_for_since_and_expires_after_that() {
+    let bench = Bench::new();
+    let news = |more: &str| {
+        file(&format!("  news: {{ at: 2099-01-01T00:00, to: [\"491701234001\", \"491701234002\"], text: hi{more} }}\n"))
+    };
+    bench.write("jobs.yaml", &news(""));
+    let _daemon = start(&bench, "{}");
+    until("both are planned", LIMIT, || bench.messages().len() == 2);
+    let soon = jiff::Timestamp::from_millisecond(process::now_ms() + 4_000).unwrap().to_string();
+    let moved = of(&bench, |m| m["to"] == "491701234001@c.us");
+    assert!(bench.run(&["reschedule", id(&moved), "--at", &soon]).status.success());
+    bench.write("jobs.yaml", &news(", hold: true, expires: 1s"));
+    assert!(bench.run(&["job", "apply", "jobs.yaml", "--sandbox"]).status.success());
+    let held = || bench.messages().iter().filter(|m| m["state"] == "held").count();
+    until("both wait for an approval", LIMIT, || held() == 2);
+    pause(Duration::from_secs(6));
+    assert_eq!(held(), 2, "{:?}", bench.messages());
+    bench.json(&["campaign", "approve", "news"]);
+    until("what was moved is sent", LIMIT, || of(&bench, |m| m["state"] == "sent") != Value::Null);
 }
 
 #[test]

@@ -176,7 +176,7 @@ static REVIVE: LazyLock<SqlStr> = LazyLock::new(|| {
                FROM json_each(?1)) AS v
          WHERE messages.id = v.id AND messages.attempts = v.attempts
            AND messages.state = 'skipped' AND messages.reason = 'sequence'",
-        expires_at("v.due_at")
+        expires_at("v.due_at", "v.reason IS 'approval'")
     );
     AssertSqlSafe(text).into_sql_str()
 });
@@ -281,9 +281,17 @@ static APPLY_CHANGES: LazyLock<SqlStr> = LazyLock::new(|| {
     AssertSqlSafe(text).into_sql_str()
 });
 
-/// When a row of `messages` expires that is due at an instant from now on: `expires_at.sql`, for statements of this program.
-pub(super) fn expires_at(due: &str) -> String {
-    include_str!("sql/expires_at.sql").trim_end().replace("{due}", due).replace("{event}", event_begins())
+/// That a row of `messages` waits for an approval.
+pub(super) const IS_DRAFT: &str = "messages.state = 'held' AND messages.reason IS 'approval'";
+
+/// When a row of `messages` expires that is due at an instant from now on, and waits for an approval where `draft` says so:
+/// `expires_at.sql`, for statements of this program.
+pub(super) fn expires_at(due: &str, draft: &str) -> String {
+    include_str!("sql/expires_at.sql")
+        .trim_end()
+        .replace("{due}", due)
+        .replace("{draft}", draft)
+        .replace("{event}", event_begins())
 }
 
 /// When the event begins that a row of `messages` reminds of beforehand: `event.sql`, for statements of this program.

@@ -4,7 +4,7 @@ use sqlx::SqliteConnection;
 
 use crate::domain::state::{Event, Reason};
 use crate::domain::time::{Millis, Timestamp};
-use crate::store::sqlite_apply::expires_at;
+use crate::store::sqlite_apply::{IS_DRAFT, expires_at};
 use crate::store::sqlite_moved::carry_words;
 use crate::store::sqlite_overlap::{Whom, settle_waiting};
 use crate::store::sqlite_plan::stored_job;
@@ -178,7 +178,7 @@ pub(super) async fn begins_at(
                       WHERE o.job = ?1 AND o.event_at IS NOT NULL
                         AND (o.extra = 1 OR o.id IN (SELECT occurrence FROM imports))
                         AND m.state IN ('scheduled', 'typing', 'held'))",
-        expires_at("messages.due_at")
+        expires_at("messages.due_at", IS_DRAFT)
     );
     sqlx::query(sqlx::AssertSqlSafe(statement))
         .bind(job.to_owned())

@@ -10,7 +10,7 @@ use crate::domain::id::MessageId;
 use crate::domain::message::{Change, Facts, Verdict};
 use crate::domain::recipient::Chat;
 use crate::domain::state::{self, Event, Reason, State};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Millis, Timestamp};
 use crate::store::sqlite_apply::{hex, parse_hex, skip_these_behind_ended};
 use crate::store::sqlite_audience::{LEFT, STANDS, insert_recipients};
 use crate::store::sqlite_claim::{get, id, left, read_vars};
@@ -121,6 +121,28 @@ impl SqliteStore {
             .await
             .map_err(StoreError::database("look which messages were never approved"))?;
         found.iter().map(|hex| parse_hex(hex)).collect()
+    }
+
+    /// Those of these messages that follow others in a sequence, each with the earliest instant at which it may, where what goes
+    /// before it and has not left leaves at `now`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn follow_from(
+        &self,
+        of: Vec<MessageId>,
+        now: Timestamp,
+    ) -> Result<HashMap<MessageId, Timestamp>, StoreError> {
+        let ids: Vec<String> = of.into_iter().map(hex).collect();
+        let found: Vec<(String, Option<i64>, i64)> = sqlx::query_as(include_str!("sql/behind_by.sql"))
+            .bind(json!(ids).to_string())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(StoreError::database("look what messages follow in their sequences"))?;
+        let one = |(hex, sent_at, after): &(String, Option<i64>, i64)| {
+            Ok((parse_hex(hex)?, sent_at.map_or(now, Timestamp) + Millis(*after)))
+        };
+        found.iter().map(one).collect()
     }
 
     /// Who was in an audience and left it.
@@ -388,6 +410,7 @@ async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<Opti
         .fetch_all(&mut *connection)
         .await
         .map_err(StoreError::database(doing))?;
+    let open: Vec<i64> = visible.into_iter().filter(|(_, _, forgotten, _)| !forgotten).map(|(id, ..)| id).collect();
     let row = |(place, r): &(i64, Recipient)| json!([place, r.chat.as_str(), vars_json(&r.vars)]);
     let rows: Vec<Value> = joined.recipients.iter().map(row).collect();
     let count = i64::try_from(rows.len()).unwrap_or(0);
@@ -410,7 +433,6 @@ async fn join(connection: &mut SqliteConnection, joined: &Joined) -> Result<Opti
         take_over_words(&mut *connection, *occurrence).await?;
         let first = messages.rows.iter().filter(|m| m.step <= 0 && !known.contains(m.chat.as_str())).count();
         *raised.entry(*occurrence).or_default() += first;
-    let open: Vec<i64> = visible.into_iter().filter(|(_, _, forgotten, _)| !forgotten).map(|(id, ..)| id).collect();
     }
     // Those of an occurrence that was planned without some of them are all of the audience in the end.
     let raised = raised.into_iter().map(|(o, n)| json!([o, if count > 0 { n } else { 0 }, joined.audience])).collect();

@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 
 use crate::domain::job::Job;
 use crate::domain::time::Timestamp;
-use crate::store::sqlite_apply::{expires_at, skip_in_sequence};
+use crate::store::sqlite_apply::{IS_DRAFT, expires_at, skip_in_sequence};
 use crate::store::sqlite_claim::get;
 use crate::store::sqlite_plan::{ONE_OR_MORE, stored_job};
 use crate::store::{SqliteStore, StoreError, StoredJob};
@@ -448,7 +448,7 @@ pub(super) async fn show_as_it_is(store: &SqliteStore, job: &str, nominal: Times
 /// What persons said of messages that were replaced counts for those that take their place, once these are there. What was said of
 /// somebody who gets none now is kept for when they come back.
 pub(super) async fn take_over_words(connection: &mut SqliteConnection, occurrence: i64) -> Result<(), StoreError> {
-    let take_over = include_str!("sql/take_over_words.sql").replace("{expires_at}", &expires_at("k.due_at"));
+    let take_over = include_str!("sql/take_over_words.sql").replace("{expires_at}", &expires_at("k.due_at", IS_DRAFT));
     let forget = "DELETE FROM kept_words AS k WHERE k.occurrence = ?1 AND EXISTS (
              SELECT 1 FROM messages AS m
              WHERE m.occurrence = k.occurrence AND m.chat = k.chat AND m.step = k.step AND m.reason IS NOT 'replaced')"
