@@ -93,7 +93,8 @@ async fn insert(store: &SqliteStore, n: u8, class: Class) {
 fn mark(n: u8, attempts: u32, slot: i64) -> Change {
     let transition = state::apply(&State::Claimed, &Event::Marked).unwrap();
     let (marked_at, slot) = (Timestamp(9_990), Timestamp(slot));
-    let facts = Facts::Mark { number: attempts + 1, marked_at, slot, paced: false, typing: None, body: None };
+    let due_at = Timestamp(10_000);
+    let facts = Facts::Mark { number: attempts + 1, marked_at, slot, paced: false, typing: None, due_at, body: None };
     Change { id: id(n), attempts, at: marked_at, transition, facts }
 }
 
@@ -182,9 +183,16 @@ async fn a_batch_that_goes_as_usual_writes_what_its_changes_write_one_by_one() {
         Change { id: id(n), attempts: 0, at: Timestamp(9_100), transition, facts }
     };
     let marked = |n| match mark(n, 0, 10_000) {
-        Change { facts: Facts::Mark { number, marked_at, slot, .. }, id, attempts, at, transition } => {
-            let facts =
-                Facts::Mark { number, marked_at, slot, paced: n % 2 == 0, typing: typing.clone(), body: Some(7) };
+        Change { facts: Facts::Mark { number, marked_at, slot, due_at, .. }, id, attempts, at, transition } => {
+            let facts = Facts::Mark {
+                number,
+                marked_at,
+                slot,
+                paced: n % 2 == 0,
+                typing: typing.clone(),
+                due_at,
+                body: Some(7),
+            };
             Change { id, attempts, at, transition, facts }
         }
         other => other,
@@ -536,6 +544,30 @@ async fn the_hot_statements_search_and_never_scan_messages() {
         let scans = lines.iter().any(|l| whole.iter().any(|s| l.starts_with(s)) || l == "SCAN m" || l == "SCAN t");
         assert!(!scans, "{name}: {lines:#?}");
     }
+}
+
+#[tokio::test]
+async fn what_a_person_moved_is_neither_marked_nor_ended_by_when_it_was_due_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder).await;
+    insert(&store, 1, Class::Normal).await;
+    let change = |before: &State, event: &Event, facts| {
+        let transition = state::apply(before, event).unwrap();
+        Change { id: id(1), attempts: 0, at: Timestamp(9_500), transition, facts }
+    };
+    let later = Event::Resumed { wake_at: Timestamp(11_000), reason: Reason::Rescheduled };
+    let facts = Facts::Moved { due_at: Timestamp(12_000), afresh: false, note: "rescheduled".into() };
+    let moved = change(&State::Scheduled { wake_at: Timestamp(9_000) }, &later, facts);
+    assert_eq!(store.apply(vec![moved]).await.unwrap(), [Verdict::Applied]);
+    let seen = store.verify(&[id(1)], Timestamp(9_500), Timestamp(11_500)).await.unwrap();
+    assert_eq!(seen.ours.iter().map(|o| o.due_at).collect::<Vec<_>>(), [Timestamp(12_000)]);
+    assert_eq!(store.apply(vec![mark(1, 0, 20_000)]).await.unwrap(), [Verdict::Stale]);
+    let too_late = |due_at| {
+        let facts = Facts::Judged { due_at: Timestamp(due_at), note: "too late".into() };
+        change(&State::Claimed, &Event::TooLate { reason: Reason::TooLate }, facts)
+    };
+    assert_eq!(store.apply(vec![too_late(10_000)]).await.unwrap(), [Verdict::Stale]);
+    assert_eq!(store.apply(vec![too_late(12_000)]).await.unwrap(), [Verdict::Applied]);
 }
 
 #[tokio::test]

@@ -165,7 +165,8 @@ fn change(n: u8, which: u8, attempts: u32, now: Timestamp) -> Option<Change> {
     let facts = match (&before, &event) {
         (_, Event::TypingShown) => Facts::TypingShown { started_at: now, slot: wake_at },
         (_, Event::Marked) => {
-            Facts::Mark { number: attempts + 1, marked_at: now, slot: now, paced: false, typing: None, body: Some(7) }
+            let (number, due_at) = (attempts + 1, due(n).due_at);
+            Facts::Mark { number, marked_at: now, slot: now, paced: false, typing: None, due_at, body: Some(7) }
         }
         (State::Sending, _) => {
             let (status, outcome, response) = (Some(200), "accepted", "{}".into());

@@ -4,6 +4,17 @@ use crate::domain::flow::Flow;
 use crate::domain::id::MessageId;
 use crate::domain::time::Timestamp;
 
+/// A message in hand that may still be sent by whoever has it, as it stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ours {
+    /// Which.
+    pub id: MessageId,
+    /// When it is due.
+    pub due_at: Timestamp,
+    /// From when on `frequency` lets it go, by what left so far; `None` where none concerns it.
+    pub allowed_from: Option<Timestamp>,
+}
+
 /// Which messages of an instance are wanted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {

@@ -170,6 +170,8 @@ pub enum Facts {
         paced: bool,
         /// The typing that led it.
         typing: Option<TypingFacts>,
+        /// When it was due as it was claimed: what was moved since is not marked.
+        due_at: Timestamp,
         /// Hash of what is sent, filled in where it is rendered: by it the same text to the same chat is noticed.
         body: Option<i64>,
     },
@@ -211,6 +213,13 @@ pub enum Facts {
         due_at: Timestamp,
         /// Whether its tries begin anew and it expires no more.
         afresh: bool,
+        /// For the timeline.
+        note: String,
+    },
+    /// What is judged of a message that was claimed: refused where it is due at another instant by now.
+    Judged {
+        /// When it was due as it was claimed.
+        due_at: Timestamp,
         /// For the timeline.
         note: String,
     },

@@ -18,7 +18,7 @@ pub enum Effect {
         /// Which of them.
         wanted: Wanted,
     },
-    /// Say which of these may no longer be sent by us, and from when on `frequency` lets the others go.
+    /// Say which of these may no longer be sent by us, and how the others stand.
     Verify {
         /// Messages in hand and not yet marked.
         ids: Vec<MessageId>,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::domain::claim::Wanted;
+use crate::domain::claim::{Ours, Wanted};
 use crate::domain::flow::{Flow, Room};
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Due, Verdict};
@@ -342,8 +342,9 @@ fn forecast(s: &Situation, from: Timestamp) -> Outlook {
         let answer = match effect {
             Effect::Claim { instance, wanted } => waiting.claim(&instance, &wanted),
             Effect::Verify { ids } => {
-                let known = ids.into_iter().map(|id| (id, waiting.rows.get(&id).and_then(|due| due.allowed_from)));
-                Input::Allowed { ids: known.collect() }
+                let known =
+                    |id| waiting.rows.get(&id).map(|d| Ours { id, due_at: d.due_at, allowed_from: d.allowed_from });
+                Input::Ours { messages: ids.into_iter().filter_map(known).collect() }
             }
             Effect::StartTyping { id: typed, .. } => {
                 if typed == id {

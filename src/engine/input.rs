@@ -1,5 +1,6 @@
 //! What the engine is told.
 
+use crate::domain::claim::Ours;
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Due, SendFacts, Verdict};
 use crate::domain::outcome::{DownCause, Outcome};
@@ -32,10 +33,10 @@ pub enum Input {
         /// Which messages.
         ids: Vec<MessageId>,
     },
-    /// The answer to a verification: from when on `frequency` lets these go, where it concerns them, by what left so far.
-    Allowed {
-        /// Which messages, and from when on.
-        ids: Vec<(MessageId, Option<Timestamp>)>,
+    /// The answer to a verification: these are ours, and how they stand.
+    Ours {
+        /// Which messages.
+        messages: Vec<Ours>,
     },
     /// Sending these is paused: they are given back until it goes on.
     Paused {

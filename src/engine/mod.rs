@@ -24,6 +24,7 @@ mod way;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
+use crate::domain::claim::Ours;
 use crate::domain::id::{ByMessage, InstanceName, MessageId};
 use crate::domain::message::{Change, Due, Facts, TypingFacts, Verdict};
 use crate::domain::state::{self, Event, Reason, State};
@@ -120,7 +121,7 @@ impl Engine {
                 }
             }
             Input::Gone { ids } => ids.into_iter().for_each(|id| self.gone(id, now)),
-            Input::Allowed { ids } => self.allowed(ids, now),
+            Input::Ours { messages } => self.ours(messages, now),
             Input::Paused { ids } => ids.into_iter().for_each(|id| self.give_up_hold(id, "sending is paused", now)),
             Input::TypingAnswered { id, status, response } => self.typing_answered(id, status, response),
             Input::Persisted { id, verdict } => self.persisted(id, verdict, now),
@@ -301,14 +302,21 @@ impl Engine {
         self.hold(hand);
     }
 
-    /// Takes in from when on `frequency` lets messages go that wait in hand.
-    fn allowed(&mut self, ids: Vec<(MessageId, Option<Timestamp>)>, now: Timestamp) {
-        for (id, from) in ids {
-            let Some(hand) = self.hands.get_mut(&id).filter(|h| h.phase == Phase::Waiting) else { continue };
-            let is_news = hand.due.allowed_from != from || hand.asked_at.is_some();
-            (hand.due.allowed_from, hand.known_at, hand.asked_at) = (from, now, None);
+    /// Takes in how messages stand that are in hand. One that was moved is claimed anew.
+    fn ours(&mut self, messages: Vec<Ours>, now: Timestamp) {
+        for Ours { id, due_at, allowed_from } in messages {
+            let Some(hand) = self.hands.get_mut(&id) else { continue };
+            if hand.due.due_at != due_at {
+                self.gone(id, now);
+                continue;
+            }
+            if hand.phase != Phase::Waiting {
+                continue;
+            }
+            let is_news = hand.due.allowed_from != allowed_from || hand.asked_at.is_some();
+            (hand.due.allowed_from, hand.known_at, hand.asked_at) = (allowed_from, now, None);
             if is_news && let Some(lane) = self.lanes.get_mut(&hand.due.instance) {
-                lane.has_judged |= from.is_some();
+                lane.has_judged |= allowed_from.is_some();
                 lane.plan_by(now);
             }
         }
@@ -404,6 +412,7 @@ impl Engine {
             slot: leave.slot,
             paced: leave.paced || hand.was_put_off(),
             typing: hand.typing.clone(),
+            due_at: hand.due.due_at,
             body: None,
         };
         if let Some(change) = change(id, hand.due.attempts, &before, &Event::Marked, facts, now) {

@@ -120,7 +120,8 @@ impl Engine {
     /// Ends the stay of a message that was not marked by writing `event`.
     pub(super) fn settle_unmarked(&mut self, id: MessageId, event: &Event, note: String, now: Timestamp) {
         let Some(hand) = self.hands.get_mut(&id) else { return };
-        if let Some(change) = change(id, hand.due.attempts, &hand.state(), event, Facts::Note(note), now) {
+        let facts = Facts::Judged { due_at: hand.due.due_at, note };
+        if let Some(change) = change(id, hand.due.attempts, &hand.state(), event, facts, now) {
             hand.phase = Phase::Settling(Box::new(change.clone()));
             self.persist(change);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::claim::Wanted;
+use crate::domain::claim::{Ours, Wanted};
 use crate::domain::id::{InstanceName, MessageId};
 use crate::domain::message::{Change, Facts, Verdict};
 use crate::domain::pace::{Pacing, Rule};
@@ -267,9 +267,11 @@ impl<'p> LaneWorld<'p> {
                 Input::Claimed { instance, messages, more, next_wake }
             }
             Effect::Verify { ids } => {
-                let allowed = ids.iter().map(|id| (*id, self.allowed_from(number_of(*id)))).collect();
-                self.engine.handle(Input::Allowed { ids: allowed }, now);
-                Input::Gone { ids: Vec::new() }
+                let known = |id: &MessageId| {
+                    let (number, allowed_from) = (number_of(*id), self.allowed_from(number_of(*id)));
+                    self.queue.get(number).map(|row| Ours { id: *id, due_at: row.due.due_at, allowed_from })
+                };
+                Input::Ours { messages: ids.iter().filter_map(known).collect() }
             }
             Effect::StartTyping { id, .. } => {
                 if let Some(row) = self.queue.get_mut(number_of(id)) {

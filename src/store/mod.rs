@@ -66,7 +66,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::campaign::CampaignName;
-use crate::domain::claim::Wanted;
+use crate::domain::claim::{Ours, Wanted};
 use crate::domain::content::Content;
 use crate::domain::doubt::KnownSend;
 use crate::domain::id::{InstanceName, MessageId};
@@ -337,8 +337,8 @@ pub struct Verified {
     pub gone: Vec<MessageId>,
     /// These are ours, but sending them is paused.
     pub paused: Vec<MessageId>,
-    /// From when on `frequency` lets these go that are ours, where it concerns them, by what left so far.
-    pub allowed: Vec<(MessageId, Option<Timestamp>)>,
+    /// The others, paused or not.
+    pub ours: Vec<Ours>,
 }
 
 /// A content that was sent, or is being sent, lately.

@@ -48,7 +48,7 @@ pub(super) async fn apply_changes(
 static MARKED: LazyLock<SqlStr> = LazyLock::new(|| {
     let text = format!(
         "SELECT m.id, m.instance, m.job, o.nominal_at, iif(m.counted = 1, m.chat, NULL), {}, m.state = 'typing', m.wake_at,
-             o.state = 'planning' AND (m.state <> 'typing' OR o.gate_at IS NOT NULL)
+             m.due_at <> (j.value ->> 2) OR o.state = 'planning' AND (m.state <> 'typing' OR o.gate_at IS NOT NULL)
          FROM json_each(?1) AS j CROSS JOIN messages AS m ON m.id = unhex(j.value ->> 0)
          LEFT JOIN occurrences AS o ON o.id = m.occurrence
          WHERE m.state IN ('scheduled', 'typing')",
@@ -84,8 +84,10 @@ async fn refused_marks(
         round.iter().filter_map(|i| Some((changes[*i].id, (*i, slot(&changes[*i])?)))).collect();
     let Some(now) = marks.values().map(|(i, _)| changes[*i].at).max() else { return Ok(Refused::default()) };
     let pauses = super::sqlite_pause::active(&mut *connection, now).await?;
-    let asked: Vec<Value> =
-        round.iter().filter_map(|i| Some(json!([hex(changes[*i].id), slot(&changes[*i])?]))).collect();
+    let asked: Vec<Value> = round
+        .iter()
+        .filter_map(|i| Some(json!([hex(changes[*i].id), slot(&changes[*i])?, judged(&changes[*i])])))
+        .collect();
     let rows = sqlx::query(MARKED.clone())
         .bind(Value::Array(asked).to_string())
         .fetch_all(connection)
@@ -102,7 +104,7 @@ async fn refused_marks(
             continue;
         }
         let wake_at = Timestamp(get(row, 7)?);
-        // What was put off, or is being planned anew, is not judged here: its mark is refused for that.
+        // What was put off or moved, or is being planned anew, is not judged here: its mark is refused for that.
         let put_off = wake_at > slot || get::<Option<bool>>(row, 8)?.unwrap_or(false);
         let why = unwanted_because(get(row, 5)?).filter(|_| !put_off);
         if let Some((reason, note)) = why {
@@ -276,7 +278,7 @@ pub(super) async fn skip_in_sequence(
 }
 
 static APPLY_CHANGES: LazyLock<SqlStr> = LazyLock::new(|| {
-    let text = include_str!("sql/apply_changes.sql").replace("{expires_at}", &expires_at("v.due_at"));
+    let text = include_str!("sql/apply_changes.sql").replace("{expires_at}", &expires_at("v.due_at", "0"));
     let text = text.replace("{event}", event_begins());
     AssertSqlSafe(text).into_sql_str()
 });
@@ -307,6 +309,14 @@ async fn update(connection: &mut SqliteConnection, changes: &[&Change]) -> Resul
         .await
         .map_err(StoreError::database("change states"))?;
     applied.iter().map(|hex| parse_hex(hex)).collect()
+}
+
+/// When a message was due as a change judges it, where it does.
+fn judged(change: &Change) -> Option<Timestamp> {
+    match &change.facts {
+        Facts::Mark { due_at, .. } | Facts::Judged { due_at, .. } => Some(*due_at),
+        _ => None,
+    }
 }
 
 fn update_row(change: &Change) -> Value {
@@ -346,7 +356,7 @@ fn update_row(change: &Change) -> Value {
             (due_at, afresh) = (Some(d.0), *a);
             tries = afresh.then_some(0);
         }
-        Facts::Note(_) => {}
+        Facts::Judged { .. } | Facts::Note(_) => {}
     }
     json!([
         hex(change.id),
@@ -366,7 +376,8 @@ fn update_row(change: &Change) -> Value {
         slot,
         due_at,
         i64::from(afresh),
-        leaves_at
+        leaves_at,
+        judged(change)
     ])
 }
 
@@ -386,7 +397,10 @@ async fn insert_facts(connection: &mut SqliteConnection, done: &[&Change]) -> Re
                     named.push(json!(hex(change.id)));
                 }
             }
-            Facts::Note(note) | Facts::Verdict { note, .. } | Facts::Moved { note, .. } => {
+            Facts::Note(note)
+            | Facts::Judged { note, .. }
+            | Facts::Verdict { note, .. }
+            | Facts::Moved { note, .. } => {
                 if matches!(&change.facts, Facts::Verdict { gateway_id: Some(_), .. }) {
                     named.push(json!(hex(change.id)));
                 }
@@ -421,7 +435,7 @@ async fn insert_facts(connection: &mut SqliteConnection, done: &[&Change]) -> Re
 }
 
 fn attempt_row(change: &Change) -> Option<Value> {
-    let Facts::Mark { number, marked_at, slot, paced, typing, body } = &change.facts else { return None };
+    let Facts::Mark { number, marked_at, slot, paced, typing, body, .. } = &change.facts else { return None };
     let t = typing_columns(typing.as_ref());
     let typed_from = typing.as_ref().map(|t| t.started_at.0);
     let paced = i64::from(*paced);

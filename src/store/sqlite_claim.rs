@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr, SqlStr};
 
-use crate::domain::claim::Wanted;
+use crate::domain::claim::{Ours, Wanted};
 use crate::domain::class::Class;
 use crate::domain::flow::Flow;
 use crate::domain::frequency;
@@ -487,7 +487,8 @@ pub(super) async fn verify(
             continue;
         }
         ours.insert(id);
-        verified.allowed.push((id, get::<Option<i64>>(row, 10)?.map(Timestamp)));
+        let allowed_from = get::<Option<i64>>(row, 10)?.map(Timestamp);
+        verified.ours.push(Ours { id, due_at: Timestamp(get(row, 11)?), allowed_from });
         let (instance, job): (String, Option<String>) = (get(row, 1)?, get(row, 2)?);
         let nominal = get::<Option<i64>>(row, 3)?.map(Timestamp);
         if pauses.iter().any(|p| p.scope.stops(&instance, job.as_deref(), nominal)) {

@@ -82,14 +82,14 @@ fn typing_row(places: &mut Places<'_>, change: &Change) {
 }
 
 fn mark_row(places: &mut Places<'_>, change: &Change) {
-    let Facts::Mark { number, marked_at, slot, typing, .. } = &change.facts else { return };
+    let Facts::Mark { number, marked_at, slot, typing, due_at, .. } = &change.facts else { return };
     id_row(places, change);
     places.bind(change.attempts).bind(slot.0).bind(*number).bind(marked_at.0);
-    places.bind(typing.as_ref().map(|t| t.started_at.0));
+    places.bind(typing.as_ref().map(|t| t.started_at.0)).bind(due_at.0);
 }
 
 fn attempt_row(places: &mut Places<'_>, change: &Change) {
-    let Facts::Mark { number, marked_at, slot, paced, typing, body } = &change.facts else { return };
+    let Facts::Mark { number, marked_at, slot, paced, typing, body, .. } = &change.facts else { return };
     id_row(places, change);
     places.bind(*number).bind(marked_at.0).bind(slot.0).bind(*paced);
     places.bind(typing.as_ref().map(|t| t.started_at.0));

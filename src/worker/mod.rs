@@ -352,8 +352,8 @@ impl Worker {
                     if !verified.paused.is_empty() {
                         let _ = tell.send(Told::News(Input::Paused { ids: verified.paused }));
                     }
-                    if !verified.allowed.is_empty() {
-                        let _ = tell.send(Told::News(Input::Allowed { ids: verified.allowed }));
+                    if !verified.ours.is_empty() {
+                        let _ = tell.send(Told::News(Input::Ours { messages: verified.ours }));
                     }
                     let _ = tell.send(Told::Input(Input::Gone { ids: verified.gone }));
                 });

@@ -387,7 +387,7 @@ impl World {
             Effect::DropTyping { .. } | Effect::Release { .. } => {}
             Effect::StopTyping { id, .. } => self.note(Fact::StopTyping(id)),
             Effect::Persist(change) => {
-                if matches!(&change.facts, Facts::Note(why) if why == "an urgent message took its place") {
+                if matches!(&change.facts, Facts::Judged { note, .. } if note == "an urgent message took its place") {
                     self.note(Fact::GaveWay(change.id));
                 }
                 // One disk: writes are carried out in the order they were asked for.

@@ -125,7 +125,9 @@ impl ModelStore {
 
     pub(crate) fn apply(&mut self, change: &Change) -> Verdict {
         let Some(row) = self.rows.get_mut(&change.id) else { return Verdict::Stale };
-        if matches!(change.facts, Facts::Mark { .. }) && self.pause.is_some_and(|(_, t)| t > change.at) {
+        let waits = matches!(row.state, StateName::Scheduled | StateName::Typing);
+        let paused = self.pause.is_some_and(|(_, t)| t > change.at);
+        if matches!(change.facts, Facts::Mark { .. }) && waits && paused {
             return Verdict::Paused;
         }
         let put_off =
@@ -154,7 +156,7 @@ impl ModelStore {
             }
             Facts::Record { tries, named, .. } => (row.tries, row.named) = (*tries, named.clone()),
             Facts::Verdict { tries, .. } => row.tries = *tries,
-            Facts::TypingShown { .. } | Facts::Moved { .. } | Facts::Note(_) => {}
+            Facts::TypingShown { .. } | Facts::Moved { .. } | Facts::Judged { .. } | Facts::Note(_) => {}
         }
         Verdict::Applied
     }

@@ -270,6 +270,7 @@ pub(crate) async fn broken(world: &World) -> Broken {
     broken.extend(nothing_overdue(world, c).await);
     broken.extend(sequences_go_on(c).await);
     broken.extend(drafts_wait(c).await);
+    broken.extend(nothing_leaves_early(c).await);
     broken.extend(gates_pass(world, c).await);
     broken.extend(occurrences_run(world, c).await);
     broken.extend(everybody_has_a_row(world, c).await);
@@ -430,6 +431,20 @@ async fn sequences_go_on(connection: &mut SqliteConnection) -> Broken {
     .await
     .unwrap();
     rows.into_iter().map(|(hex, why)| format!("{} {why}", id(&hex))).collect()
+}
+
+/// Nothing leaves before it is due, also where a person moved it at the last moment.
+async fn nothing_leaves_early(connection: &mut SqliteConnection) -> Broken {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT hex(m.id), m.due_at - m.sent_at FROM messages AS m
+         WHERE m.state = 'sent' AND m.attempts = 1 AND m.sent_at < m.due_at
+           -- What evidence says of an instant is in whole seconds.
+           AND NOT EXISTS (SELECT 1 FROM doubts AS d WHERE d.message = m.id)",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    rows.iter().map(|(hex, early)| format!("{} left {early} ms before it was due", id(hex))).collect()
 }
 
 /// A draft does not expire by waiting: a length counts from its approval. Nor does it leave without one.

@@ -562,7 +562,7 @@ impl World {
                 if !verified.paused.is_empty() {
                     self.later(after, Pending::Input(Box::new(Input::Paused { ids: verified.paused })));
                 }
-                self.later(after, Pending::Input(Box::new(Input::Allowed { ids: verified.allowed })));
+                self.later(after, Pending::Input(Box::new(Input::Ours { messages: verified.ours })));
                 self.later(after, Pending::Input(Box::new(Input::Gone { ids: verified.gone })));
             }
             Effect::StartTyping { id, .. } => {

@@ -1,7 +1,8 @@
 -- The one statement that changes a state: guarded by id, number of attempts, and the states the row may be in.
 -- A mark (slot given) and shown typing (leaves_at given) are refused for a row that waits for a later wake, or whose
 -- occurrence is hidden; a mark not where typing had begun before a changed job hid it: what is in hand stays as it was.
--- The end of a lead leaves a row alone that somebody put off meanwhile.
+-- The end of a lead leaves a row alone that somebody put off meanwhile, and whatever is judged by when it was due (judged given) one
+-- that was moved.
 UPDATE messages SET
     state           = v.state,
     reason          = v.reason,
@@ -33,7 +34,8 @@ FROM (
            value ->> 4 AS reason, value ->> 5 AS wake_at, value ->> 6 AS number, value ->> 7 AS tries,
            value ->> 8 AS marked_at, value ->> 9 AS typing_at, value ->> 10 AS sent_at, value ->> 11 AS gateway_id,
            value ->> 12 AS ack, value ->> 13 AS ack_at, value ->> 14 AS slot,
-           value ->> 15 AS due_at, value ->> 16 AS afresh, value ->> 17 AS leaves_at
+           value ->> 15 AS due_at, value ->> 16 AS afresh, value ->> 17 AS leaves_at,
+           value ->> 18 AS judged
     FROM json_each(?1)
 ) AS v
 WHERE messages.id = v.id
@@ -44,6 +46,7 @@ WHERE messages.id = v.id
            AND NOT EXISTS (SELECT 1 FROM occurrences AS o
                            WHERE o.id = messages.occurrence AND o.state = 'planning'
                              AND (messages.state <> 'typing' OR o.gate_at IS NOT NULL))))
+  AND (v.judged IS NULL OR messages.due_at = v.judged)
   AND (v.reason IS NOT 'lead_ended' OR messages.state = 'typing' OR messages.wake_at <= v.wake_at)
   -- What was replaced comes back only where nothing stands in its place.
   AND (messages.reason IS NOT 'replaced' OR v.reason IS 'replaced'

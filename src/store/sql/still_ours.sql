@@ -6,7 +6,8 @@ SELECT m.id, m.instance, m.job, o.nominal_at, m.state, m.attempts, m.wake_at,
        -- Until when it keeps out of what its recipient writes.
        (SELECT max(w.at) FROM replies AS w WHERE w.chat = m.chat)
            + (SELECT c.manner ->> '$.quiet_after_reply' FROM contents AS c WHERE c.id = m.content),
-       {allowed_from}
+       {allowed_from},
+       m.due_at
 FROM json_each(?1) AS j
 CROSS JOIN messages AS m ON m.id = unhex(j.value)
 LEFT JOIN occurrences AS o ON o.id = m.occurrence

@@ -1,9 +1,9 @@
--- Marks of messages that are as they are expected to be. One that waits for a later wake, whose occurrence is hidden,
+-- Marks of messages that are as they are expected to be. One that waits for a later wake or was moved, whose occurrence is hidden,
 -- beside which anything is paused, whose recipient is suppressed, that counts for `frequency`, that follows in a sequence or follows
 -- a message, that was tried before, or that reminds of an event is left alone: unwanted.sql and apply_changes.sql say what is with it.
 -- The pluses keep the planner from looking for the state first, through an index of all that wait, or from reading the whole
 -- table.
-WITH v (id, attempts, slot, number, marked_at, typing_at) AS (VALUES {6})
+WITH v (id, attempts, slot, number, marked_at, typing_at, due_at) AS (VALUES {7})
 UPDATE messages SET
     state           = 'sending',
     reason          = NULL,
@@ -15,6 +15,7 @@ WHERE messages.id = +v.id
   AND messages.attempts = v.attempts
   AND +messages.state IN ('scheduled', 'typing')
   AND messages.wake_at <= v.slot
+  AND messages.due_at = v.due_at
   AND messages.counted IS NULL
   AND messages.step <= 0
   AND messages.follows IS NULL
