@@ -52,7 +52,7 @@ impl SqliteStore {
                             .fetch_one(&mut *c)
                             .await
                             .map_err(StoreError::database(doing))?;
-                    let (occurrence, _) = occurrence(c, &job, now, false).await?;
+                    let (occurrence, ..) = occurrence(c, &job, now, false).await?;
                     sqlx::query("INSERT INTO imports (occurrence, file, audience, began_at) VALUES (?1, ?2, ?3, ?4)")
                         .bind(occurrence)
                         .bind(file)

@@ -62,7 +62,7 @@ async fn carry_holds(
     if !any {
         return Ok(());
     }
-    let (next, _) = occurrence(connection, job, after, false).await?;
+    let (next, ..) = occurrence(connection, job, after, false).await?;
     for statement in [
         include_str!("sql/carry_holds.sql"),
         // Of messages that are not made yet.

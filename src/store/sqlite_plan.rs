@@ -209,7 +209,15 @@ pub(super) async fn insert(connection: &mut SqliteConnection, mut messages: NewM
             return Err(StoreError::JobChanged { job });
         }
         (Some(job), Some(nominal)) => {
-            let (id, cancelled) = occurrence(connection, &job, nominal, messages.making == Making::Beside).await?;
+            let (id, cancelled, renews) =
+                occurrence(connection, &job, nominal, messages.making == Making::Beside).await?;
+            // What waits of it says what its job said before: it is replaced first, and then planned anew.
+            if renews && messages.making == Making::Next {
+                if let Some(publish) = messages.publish {
+                    advance_job(connection, &job, Some(nominal), publish).await?;
+                }
+                return Ok(0);
+            }
             if cancelled {
                 cancel(&mut messages);
             }
@@ -339,16 +347,16 @@ pub(super) async fn still_says(
     .map_err(StoreError::database("look whether a job was changed"))
 }
 
-/// The row of an occurrence, made if absent, and whether a person called it off.
+/// The row of an occurrence, made if absent; whether a person called it off, and whether it is to be planned anew.
 pub(super) async fn occurrence(
     connection: &mut SqliteConnection,
     job: &str,
     nominal: Timestamp,
     extra: bool,
-) -> Result<(i64, bool), StoreError> {
+) -> Result<(i64, bool, bool), StoreError> {
     sqlx::query_as(
         "INSERT INTO occurrences (job, nominal_at, state, extra) VALUES (?1, ?2, 'planning', ?3)
-         ON CONFLICT (job, nominal_at) DO UPDATE SET job = excluded.job RETURNING id, cancelled_at IS NOT NULL",
+         ON CONFLICT (job, nominal_at) DO UPDATE SET job = excluded.job RETURNING id, cancelled_at IS NOT NULL, renew > 0",
     )
     .bind(job.to_owned())
     .bind(nominal.0)
