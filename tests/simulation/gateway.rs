@@ -138,7 +138,7 @@ impl World {
         };
         let (id, number) = (row.due.id, row.attempts);
         let tries = row.tries + u32::from(verdict != DoubtVerdict::Sent);
-        let facts = Facts::Verdict { number, verdict, tries, gateway_id: None, note: String::new() };
+        let facts = Facts::Verdict { number, verdict, tries, gateway_id: None, note: String::new(), due_at: None };
         let transition = state::apply(&before, event).unwrap();
         let verdict = self.store.apply(&Change { id, attempts: number, at: self.now, transition, facts });
         self.tell_all(&Input::Nudge);
