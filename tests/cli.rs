@@ -187,6 +187,7 @@ jobs:
   fine: {{ every: 2h, to: [{0}], text: hi }}
   long: {{ at: 2099-01-05T09:00, expires: 2099-01-05T18:00, to: [{0}], text: hi, instance: slow }}
   daily: {{ every: 3d, to: [{0}], text: hi, instance: capped }}
+  kept: {{ every: 3d, expires: 30d, to: [{0}], text: hi, instance: capped }}
 ",
             list.join(", ")
         ),
@@ -216,9 +217,37 @@ jobs:
         1,
         "{warnings:?}"
     );
+    let told_of_kept =
+        "job 'kept': pacing cannot finish: 50 messages take about 4d, and the next occurrence comes after 3d";
+    assert_eq!(told(told_of_kept), 1, "{warnings:?}");
     let hints: Vec<&str> = document["warnings"].as_array().unwrap().iter().filter_map(|w| w["hint"].as_str()).collect();
     let proposed = "it would at 1.4 times the pace, through 2 such accounts, or with 4d for it";
     assert!(hints.contains(&proposed), "{hints:?}");
+}
+
+#[test]
+fn what_a_clock_that_is_set_does_to_a_pattern_is_told_where_the_job_runs_then() {
+    let bench = Bench::new();
+    let soon = jiff::Timestamp::from_millisecond(process::now_ms() + 3_600_000).unwrap();
+    let job = |name: &str, more: &str| {
+        format!("  {name}: {{ cron: \"30 2 * * *\", to: \"201234567890\", text: hi, instance: shop{more} }}\n")
+    };
+    let jobs = job("open", "") + &job("over", &format!(", ends: \"{soon}\""));
+    let head = "version: 1\ntimezone: Europe/Berlin\ninstances: { shop: { gateway: sandbox } }\njobs:\n";
+    bench.write("jobs.yaml", &format!("{head}{jobs}"));
+    let document = bench.json(&["check", "jobs.yaml"]);
+    let told: Vec<(u64, &str)> = document["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| (w["line"].as_u64().unwrap(), w["message"].as_str().unwrap()))
+        .filter(|(_, message)| message.contains("02:00 to 03:00"))
+        .collect();
+    assert_eq!(
+        told.iter().map(|(line, _)| *line).collect::<Vec<_>>(),
+        [5, 5],
+        "a day in spring, one in autumn: {told:?}"
+    );
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl Reading<'_> {
                     self.error(node, "cron needs a pattern", Some("such as \"0 9 * * mon-fri\"".to_owned()));
                     return None;
                 }
-                let patterns: Vec<Option<String>> = nodes.iter().map(|n| self.cron(n, when)).collect();
+                let patterns: Vec<Option<String>> = nodes.iter().map(|n| self.cron(n, when, bounds.as_ref())).collect();
                 let patterns = patterns.into_iter().collect::<Option<Vec<_>>>()?;
                 Some(Schedule::Cron { patterns, bounds: bounds? })
             }
@@ -110,7 +110,7 @@ impl Reading<'_> {
         Some(Bounds { starts, ends, count: count.flatten(), exclude: exclude.flatten().unwrap_or_default() })
     }
 
-    fn cron(&mut self, node: &Node, when: &When<'_>) -> Option<String> {
+    fn cron(&mut self, node: &Node, when: &When<'_>, bounds: Option<&Bounds>) -> Option<String> {
         let text = self.text(node, "cron")?;
         let read = settle_spread(&text, when.name).and_then(|settled| parse_pattern(&settled).map(|p| (settled, p)));
         let (settled, pattern) = match read {
@@ -139,7 +139,9 @@ impl Reading<'_> {
         if cron.next_after(when.now, when.zone).is_none() {
             self.warn(node, format!("'{text}' has no occurrence left"), None);
         }
-        for t in transitions(when.zone, when.now, TOLD_AHEAD) {
+        let (starts, ends) = bounds.map_or((None, None), |b| (b.starts, b.ends));
+        let runs = |at: Timestamp| starts.is_none_or(|s| s <= at) && ends.is_none_or(|e| at <= e);
+        for t in transitions(when.zone, when.now, TOLD_AHEAD).into_iter().filter(|t| runs(t.at)) {
             if cron.next_named(t.from).is_some_and(|named| named < t.to) {
                 let message = crossing(cron, &settled, &t, when);
                 self.warn(node, message, None);
