@@ -179,7 +179,8 @@ async fn a_batch_that_goes_as_usual_writes_what_its_changes_write_one_by_one() {
     });
     let shown = |n| {
         let transition = state::apply(&State::Claimed, &Event::TypingShown).unwrap();
-        let facts = Facts::TypingShown { started_at: Timestamp(9_100), slot: Timestamp(10_000) };
+        let facts =
+            Facts::TypingShown { started_at: Timestamp(9_100), slot: Timestamp(10_000), due_at: Timestamp(10_000) };
         Change { id: id(n), attempts: 0, at: Timestamp(9_100), transition, facts }
     };
     let marked = |n| match mark(n, 0, 10_000) {
@@ -329,7 +330,7 @@ async fn a_start_puts_what_was_out_in_doubt_and_is_harmless_twice() {
     insert(&store, 3, Class::Normal).await;
     store.apply(vec![mark(1, 0, 10_000)]).await.unwrap();
     let shown = state::apply(&State::Claimed, &Event::TypingShown).unwrap();
-    let facts = Facts::TypingShown { started_at: Timestamp(9_000), slot: Timestamp(10_000) };
+    let facts = Facts::TypingShown { started_at: Timestamp(9_000), slot: Timestamp(10_000), due_at: Timestamp(10_000) };
     store.apply(vec![Change { id: id(2), attempts: 0, at: Timestamp(9_000), transition: shown, facts }]).await.unwrap();
     store.close().await;
     let store = open(&folder).await;
@@ -356,7 +357,8 @@ async fn what_three_starts_in_a_row_find_in_dead_hands_is_held_and_a_release_cou
     insert(&store, 1, Class::Normal).await;
     let typing = || {
         let transition = state::apply(&State::Claimed, &Event::TypingShown).unwrap();
-        let facts = Facts::TypingShown { started_at: Timestamp(9_000), slot: Timestamp(10_000) };
+        let facts =
+            Facts::TypingShown { started_at: Timestamp(9_000), slot: Timestamp(10_000), due_at: Timestamp(10_000) };
         vec![Change { id: id(1), attempts: 0, at: Timestamp(9_000), transition, facts }]
     };
     let seen = async |start: i64| {
@@ -561,6 +563,7 @@ async fn what_a_person_moved_is_neither_marked_nor_ended_by_when_it_was_due_befo
     assert_eq!(store.apply(vec![moved]).await.unwrap(), [Verdict::Applied]);
     let seen = store.verify(&[id(1)], Timestamp(9_500), Timestamp(11_500)).await.unwrap();
     assert_eq!(seen.ours.iter().map(|o| o.due_at).collect::<Vec<_>>(), [Timestamp(12_000)]);
+    assert_eq!(store.apply(vec![change_to_typing(1, 20_000)]).await.unwrap(), [Verdict::Stale]);
     assert_eq!(store.apply(vec![mark(1, 0, 20_000)]).await.unwrap(), [Verdict::Stale]);
     let too_late = |due_at| {
         let facts = Facts::Judged { due_at: Timestamp(due_at), note: "too late".into() };
@@ -667,7 +670,7 @@ async fn state_and_reason(store: &SqliteStore, n: u8) -> (StateName, Option<Stri
 
 fn change_to_typing(n: u8, slot: i64) -> Change {
     let transition = state::apply(&State::Claimed, &Event::TypingShown).unwrap();
-    let facts = Facts::TypingShown { started_at: Timestamp(9_500), slot: Timestamp(slot) };
+    let facts = Facts::TypingShown { started_at: Timestamp(9_500), slot: Timestamp(slot), due_at: Timestamp(10_000) };
     Change { id: id(n), attempts: 0, at: Timestamp(9_500), transition, facts }
 }
 

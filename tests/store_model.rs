@@ -163,7 +163,7 @@ fn change(n: u8, which: u8, attempts: u32, now: Timestamp) -> Option<Change> {
     };
     let note = String::new();
     let facts = match (&before, &event) {
-        (_, Event::TypingShown) => Facts::TypingShown { started_at: now, slot: wake_at },
+        (_, Event::TypingShown) => Facts::TypingShown { started_at: now, slot: wake_at, due_at: due(n).due_at },
         (_, Event::Marked) => {
             let (number, due_at) = (attempts + 1, due(n).due_at);
             Facts::Mark { number, marked_at: now, slot: now, paced: false, typing: None, due_at, body: Some(7) }

@@ -157,6 +157,8 @@ pub enum Facts {
         started_at: Timestamp,
         /// When the message leaves.
         slot: Timestamp,
+        /// When it was due as it was claimed: of what was moved since nothing is shown.
+        due_at: Timestamp,
     },
     /// The mark: attempt `number` is about to leave at `slot`.
     Mark {

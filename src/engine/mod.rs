@@ -368,7 +368,7 @@ impl Engine {
     fn write_typing(&mut self, id: MessageId, slot: Timestamp, now: Timestamp) {
         let Some(hand) = self.hands.get(&id) else { return };
         let attempts = hand.due.attempts;
-        let facts = Facts::TypingShown { started_at: now, slot };
+        let facts = Facts::TypingShown { started_at: now, slot, due_at: hand.due.due_at };
         if let Some(change) = change(id, attempts, &State::Claimed, &Event::TypingShown, facts, now) {
             self.effects.push_back(Effect::Persist(change));
         }

@@ -314,7 +314,7 @@ async fn update(connection: &mut SqliteConnection, changes: &[&Change]) -> Resul
 /// When a message was due as a change judges it, where it does.
 fn judged(change: &Change) -> Option<Timestamp> {
     match &change.facts {
-        Facts::Mark { due_at, .. } | Facts::Judged { due_at, .. } => Some(*due_at),
+        Facts::TypingShown { due_at, .. } | Facts::Mark { due_at, .. } | Facts::Judged { due_at, .. } => Some(*due_at),
         _ => None,
     }
 }
@@ -337,7 +337,7 @@ fn update_row(change: &Change) -> Value {
     let (mut gateway_id, mut ack, mut ack_at) = (None, None, None);
     let (mut due_at, mut afresh, mut leaves_at) = (None, false, None);
     match &change.facts {
-        Facts::TypingShown { started_at, slot } => (typing_at, leaves_at) = (Some(started_at.0), Some(slot.0)),
+        Facts::TypingShown { started_at, slot, .. } => (typing_at, leaves_at) = (Some(started_at.0), Some(slot.0)),
         Facts::Mark { number: n, marked_at: m, slot: s, typing, .. } => {
             (number, marked_at, slot) = (Some(*n), Some(m.0), Some(s.0));
             typing_at = typing.as_ref().map(|t| t.started_at.0);

@@ -76,9 +76,9 @@ fn id_row(places: &mut Places<'_>, change: &Change) {
 }
 
 fn typing_row(places: &mut Places<'_>, change: &Change) {
-    let Facts::TypingShown { started_at, slot } = &change.facts else { return };
+    let Facts::TypingShown { started_at, slot, due_at } = &change.facts else { return };
     id_row(places, change);
-    places.bind(change.attempts).bind(started_at.0).bind(slot.0);
+    places.bind(change.attempts).bind(started_at.0).bind(slot.0).bind(due_at.0);
 }
 
 fn mark_row(places: &mut Places<'_>, change: &Change) {
