@@ -147,33 +147,33 @@ const LEFT: &str = "whom it is about left the list that its job follows";
 /// The change that has a message wait until it may follow the one of its sequence before it, or what its recipient wrote.
 fn follows_later(message: &Claimed, now: Timestamp) -> Option<Change> {
     let due = &message.due;
-    let before = State::Scheduled { wake_at: now };
+    let seen =
+        Waits { id: due.id, state: State::Scheduled { wake_at: now }, attempts: due.attempts, due_at: due.due_at };
     if message.quiet_until == Some(due.target) {
-        return keeps_out(due.id, (&before, due.attempts), (due.target, due.lead), now);
+        return keeps_out(&seen, (due.target, due.lead), now);
     }
     let note = format!("the message before it left later than planned: it follows at {}", due.target);
-    put_off(due.id, (&before, due.attempts), (due.target - due.lead, Reason::After, note), now)
+    put_off(&seen, (due.target - due.lead, Reason::After, note), now)
+}
+
+/// A message that waits, as it was read.
+struct Waits {
+    id: MessageId,
+    state: State,
+    attempts: u32,
+    due_at: Timestamp,
 }
 
 /// The change that keeps a message out of what its recipient writes, until `quiet`.
-fn keeps_out(
-    id: MessageId,
-    before: (&State, u32),
-    (quiet, lead): (Timestamp, Millis),
-    now: Timestamp,
-) -> Option<Change> {
+fn keeps_out(seen: &Waits, (quiet, lead): (Timestamp, Millis), now: Timestamp) -> Option<Change> {
     let note = format!("its recipient wrote a short while ago: it follows at {quiet}");
-    put_off(id, before, (quiet - lead, Reason::Conversation, note), now)
+    put_off(seen, (quiet - lead, Reason::Conversation, note), now)
 }
 
-fn put_off(
-    id: MessageId,
-    (before, attempts): (&State, u32),
-    (wake_at, reason, note): (Timestamp, Reason, String),
-    now: Timestamp,
-) -> Option<Change> {
-    let transition = state::apply(before, &Event::Postponed { wake_at, reason }).ok()?;
-    Some(Change { id, attempts, at: now, transition, facts: Facts::Note(note) })
+fn put_off(seen: &Waits, (wake_at, reason, note): (Timestamp, Reason, String), now: Timestamp) -> Option<Change> {
+    let transition = state::apply(&seen.state, &Event::Postponed { wake_at, reason }).ok()?;
+    let facts = Facts::Judged { due_at: seen.due_at, note };
+    Some(Change { id: seen.id, attempts: seen.attempts, at: now, transition, facts })
 }
 
 /// The change that ends a message that is not to be sent, where its state lets it.
@@ -483,7 +483,8 @@ pub(super) async fn verify(
         }
         let lead = Millis(get(row, 8)?);
         if let Some(quiet) = get::<Option<i64>>(row, 9)?.map(Timestamp).filter(|t| *t > wake_at + lead) {
-            unsendable.extend(keeps_out(id, (&before, attempts), (quiet, lead), now));
+            let seen = Waits { id, state: before, attempts, due_at: Timestamp(get(row, 11)?) };
+            unsendable.extend(keeps_out(&seen, (quiet, lead), now));
             continue;
         }
         ours.insert(id);

@@ -491,7 +491,8 @@ pub(super) async fn expire(store: &SqliteStore, now: Timestamp) -> Result<u64, S
         };
         let Ok(transition) = state::apply(&state, &event) else { continue };
         let attempts = get::<i64>(row, 3)?.try_into().unwrap_or(0);
-        changes.push(Change { id: id(row, 0)?, attempts, at: now, transition, facts: Facts::Note(note) });
+        let facts = Facts::Judged { due_at: Timestamp(get(row, 6)?), note };
+        changes.push(Change { id: id(row, 0)?, attempts, at: now, transition, facts });
     }
     if changes.is_empty() {
         return Ok(0);
