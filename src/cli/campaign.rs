@@ -90,9 +90,6 @@ pub(super) enum CampaignCommand {
     /// Say when a campaign will be finished, as it stands and as it might be
     Eta(EtaArgs),
     /// Once more for those whom a campaign did not reach: what failed gets another chance, what was sent becomes a new campaign
-    ///
-    /// Who opted out meanwhile is left out, and who left the list that the job follows. Whom its file names no more was a recipient of
-    /// this campaign, and gets it.
     Resend {
         /// The campaign, or its job
         name: String,

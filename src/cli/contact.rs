@@ -45,9 +45,6 @@ pub(super) enum ContactCommand {
     /// Take these out of a list
     Leave(ContactLeaveArgs),
     /// Forget these: what names them is deleted, and that something was sent is kept without their names
-    ///
-    /// A list in a jobs file that names them goes on without them until it is changed: take them out of it. Who was forgotten and is to
-    /// be written to again is named in another list, or joins one of contacts.
     Erase(EraseArgs),
     /// Show one contact: whether they may be written to, what was said about it, and their latest messages
     Show {

@@ -191,15 +191,7 @@ pub fn explain(s: &Situation, now: Timestamp) -> Explanation {
     if s.suppressed {
         gate(GateName::Consent, false, None, None);
     }
-    // From when on only the lane decides: what nobody can foresee has no earliest instant.
-    let mut ends = s.pauses.iter().map(|(until, _)| *until).chain(s.blocked.iter().map(|(until, _)| *until));
-    let free = ends.try_fold(now, |all, until| Some(all.max(until?)));
-    let foreseen = free.filter(|_| !s.planning && !s.suppressed && s.waits_for.is_none() && !s.too_many);
-    let outlook = match foreseen {
-        Some(from) => forecast(s, from),
-        None if s.due.allowed_from.is_some_and(|from| from > now.max(target)) => Outlook::TooOften,
-        None => Outlook::Unknown,
-    };
+    let outlook = outlook(s, now);
     if matches!(outlook, Outlook::TooOften) {
         gate(GateName::Frequency, false, None, None);
     }
@@ -239,6 +231,18 @@ pub fn explain(s: &Situation, now: Timestamp) -> Explanation {
     }
     let earliest = forecast.as_ref().map(|f| f.leaves_at);
     Explanation { gates, earliest, typing_from: forecast.and_then(|f| f.typing_from) }
+}
+
+/// What becomes of a message, as far as that is foreseen.
+fn outlook(s: &Situation, now: Timestamp) -> Outlook {
+    // From when on only the lane decides: what nobody can foresee has no earliest instant.
+    let mut ends = s.pauses.iter().map(|(until, _)| *until).chain(s.blocked.iter().map(|(until, _)| *until));
+    let free = ends.try_fold(now, |all, until| Some(all.max(until?)));
+    match free.filter(|_| !s.planning && !s.suppressed && s.waits_for.is_none() && !s.too_many) {
+        Some(from) => forecast(s, from),
+        None if s.due.allowed_from.is_some_and(|from| from > now.max(s.due.target)) => Outlook::TooOften,
+        None => Outlook::Unknown,
+    }
 }
 
 /// What running the engine ahead shows.

@@ -89,35 +89,14 @@ impl Engine {
         let before = lane.waiting.ordinary();
         let mut walk = Walk::new(planned, lane, &mut self.hands, now);
         let mut begin: Vec<(MessageId, Leave)> = Vec::new();
-        let mut closed: Vec<(MessageId, Option<Timestamp>)> = Vec::new();
-        let mut expired: Vec<MessageId> = Vec::new();
-        let mut too_often: Vec<MessageId> = Vec::new();
+        let mut ends = Ends::default();
         // What is to be known before a message begins is asked for ahead of it.
         let ahead = if lane.has_judged { KNOWN_BEFORE } else { Millis::ZERO };
         let mut room = lane.pacing.concurrency.map_or(u32::MAX, |c| c.saturating_sub(lane.in_flight));
         // When strict messages begin that have their slots: a place each is kept for them.
         let mut kept: Vec<Timestamp> = Vec::new();
         while let Some(step) = walk.next(lane, &mut self.hands, self.mark_ahead, now) {
-            let (id, leave, begin_at, shut) = match step {
-                Step::Leaves(id, leave, begin_at, shut) => (id, leave, begin_at, shut),
-                Step::Closed(id, open) => {
-                    closed.push((id, open));
-                    continue;
-                }
-                Step::Expired(id) => {
-                    expired.push(id);
-                    continue;
-                }
-                // It takes nobody's turn.
-                Step::TooOften(id, begin_at) => {
-                    if begin_at > now {
-                        lane.plan_by(begin_at);
-                    } else {
-                        too_often.push(id);
-                    }
-                    continue;
-                }
-            };
+            let Some((id, leave, begin_at, shut)) = ends.leaves(step, lane, now) else { continue };
             let strict = self.hands.get(&id).is_some_and(|h| h.due.class.is_strict());
             let kept_for_others = if strict { 0 } else { kept.iter().filter(|at| **at < leave.slot).count() };
             if begin_at > now {
@@ -150,26 +129,54 @@ impl Engine {
         for (id, leave) in begin {
             self.begin(id, leave, now);
         }
-        for (id, open) in closed {
-            self.postpone(id, open, now);
-        }
-        for id in expired.iter().chain(&too_often) {
-            if let (Some(hand), Some(lane)) = (self.hands.get(id), self.lanes.get_mut(name)) {
-                lane.remove(&hand.due);
-            }
-        }
-        for id in expired {
-            self.expire(id, now);
-        }
-        for id in too_often {
-            let event = Event::Unsendable { reason: Reason::TooOften };
-            self.settle_unmarked(id, &event, frequency::ENOUGH.to_owned(), now);
-        }
+        self.end_these(name, ends, now);
         if let Some(lane) = self.lanes.get_mut(name)
             && lane.waiting.ordinary() < before
         {
             Self::refill(lane, now);
         }
+    }
+
+    /// Ends the stay of what does not leave.
+    fn end_these(&mut self, name: &InstanceName, ends: Ends, now: Timestamp) {
+        for (id, open) in ends.closed {
+            self.postpone(id, open, now);
+        }
+        for id in ends.expired.iter().chain(&ends.too_often) {
+            if let (Some(hand), Some(lane)) = (self.hands.get(id), self.lanes.get_mut(name)) {
+                lane.remove(&hand.due);
+            }
+        }
+        for id in ends.expired {
+            self.expire(id, now);
+        }
+        for id in ends.too_often {
+            let event = Event::Unsendable { reason: Reason::TooOften };
+            self.settle_unmarked(id, &event, frequency::ENOUGH.to_owned(), now);
+        }
+    }
+}
+
+/// Messages whose stay ends with a walk, since they do not leave.
+#[derive(Default)]
+struct Ends {
+    closed: Vec<(MessageId, Option<Timestamp>)>,
+    expired: Vec<MessageId>,
+    too_often: Vec<MessageId>,
+}
+
+impl Ends {
+    /// Takes in what does not leave. Answers what does, when, when work on it begins, and whether its windows are closed until then.
+    fn leaves(&mut self, step: Step, lane: &mut Lane, now: Timestamp) -> Option<(MessageId, Leave, Timestamp, bool)> {
+        match step {
+            Step::Leaves(id, leave, begin_at, shut) => return Some((id, leave, begin_at, shut)),
+            Step::Closed(id, open) => self.closed.push((id, open)),
+            Step::Expired(id) => self.expired.push(id),
+            // It takes nobody's turn.
+            Step::TooOften(_, begin_at) if begin_at > now => lane.plan_by(begin_at),
+            Step::TooOften(id, _) => self.too_often.push(id),
+        }
+        None
     }
 }
 
