@@ -184,6 +184,7 @@ impl Ends {
 const WAIT_IN_HAND: Millis = Millis::seconds(60);
 
 /// What a walk finds at one message.
+#[derive(Clone, Copy)]
 enum Step {
     /// It leaves then, and work on it begins at that instant; whether its windows are closed until then.
     Leaves(MessageId, Leave, Timestamp, bool),
