@@ -233,7 +233,8 @@ fn what_a_clock_that_is_set_does_to_a_pattern_is_told_where_the_job_runs_then() 
         format!("  {name}: {{ cron: \"30 2 * * *\", to: \"201234567890\", text: hi, instance: shop{more} }}\n")
     };
     let jobs = job("open", "") + &job("over", &format!(", ends: \"{soon}\""));
-    let head = "version: 1\ntimezone: Europe/Berlin\ninstances: { shop: { gateway: sandbox } }\njobs:\n";
+    let head = "version: 1\ntimezone: Europe/Berlin\ninstances: { shop: { gateway: sandbox, \
+                base_url: \"http://127.0.0.1:9\" } }\njobs:\n";
     bench.write("jobs.yaml", &format!("{head}{jobs}"));
     let document = bench.json(&["check", "jobs.yaml"]);
     let told: Vec<(u64, &str)> = document["warnings"]
