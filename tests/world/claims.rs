@@ -246,7 +246,8 @@ async fn waits_as_its_job_says(connection: &mut SqliteConnection) -> Broken {
            -- A person gives what has ended another chance as it was.
            AND NOT EXISTS (SELECT 1 FROM events AS e
                            WHERE e.message = m.id
-                             AND (e.note GLOB 'due again by command*' OR e.note GLOB 'back in its draft by command*'))
+                             AND (e.note GLOB 'due again by command*' OR e.note GLOB 'back in its draft by command*'
+                                  OR e.note = 'the message of its sequence before it goes out after all'))
            AND (j.name IS NULL
                 OR (m.content <> j.content AND m.content NOT IN (SELECT value FROM json_each(coalesce(j.then_contents, '[]')))))",
     )
