@@ -204,6 +204,7 @@ impl Follower {
             audience: message.audience,
             recipients: 1,
             making: crate::store::Making::Beside,
+            applied_at: None,
             rows: vec![row],
             publish: None,
             now,

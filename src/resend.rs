@@ -247,6 +247,7 @@ impl Again {
             audience: Some(import.audience),
             recipients: crate::domain::flow::OWN_FLOW_FROM,
             making: crate::store::Making::Beside,
+            applied_at: None,
             rows,
             publish: None,
             now: self.now,

@@ -69,6 +69,7 @@ fn call(content: i64, row: NewMessage) -> NewMessages {
         audience: None,
         recipients: 1,
         making: Making::Beside,
+        applied_at: None,
         rows: vec![row],
         publish: None,
         now: Timestamp(1),

@@ -134,6 +134,7 @@ async fn insert(store: &SqliteStore, due: &Due) {
         audience,
         recipients: 1,
         making: onthedot::store::Making::Beside,
+        applied_at: None,
         rows,
         publish,
         now,

@@ -96,6 +96,7 @@ impl Maker {
             audience: None,
             recipients: 1,
             making: crate::store::Making::Beside,
+            applied_at: None,
             rows: numbers.map(row).collect(),
             publish: None,
             now,

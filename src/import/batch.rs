@@ -71,6 +71,7 @@ impl Making<'_> {
             audience: Some(self.audience),
             recipients: crate::domain::flow::OWN_FLOW_FROM,
             making: crate::store::Making::Beside,
+            applied_at: None,
             rows,
             publish: None,
             now: self.now,

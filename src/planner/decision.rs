@@ -108,6 +108,7 @@ mod tests {
             audience,
             size,
             first_applied_at: Timestamp(0),
+            applied_at: Timestamp(0),
             next_at: Some(Timestamp(next_at)),
             resumes: false,
             declared_event: None,

@@ -166,6 +166,7 @@ impl Planner {
             audience: Some(stored.audience),
             recipients: stored.size,
             making: Making::Beside,
+            applied_at: Some(stored.applied_at),
             rows,
             publish: None,
             now,

@@ -240,6 +240,8 @@ pub struct StoredJob {
     pub size: u64,
     /// When it entered the database.
     pub first_applied_at: Timestamp,
+    /// When it was applied as it is now.
+    pub applied_at: Timestamp,
     /// The next occurrence to plan.
     pub next_at: Option<Timestamp>,
     /// Whether an occurrence of it is planned anew, since it was changed: that is no misfire.

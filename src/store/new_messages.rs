@@ -68,6 +68,8 @@ pub struct NewMessages {
     pub recipients: u64,
     /// How they come about.
     pub making: Making,
+    /// When their job was applied as they say it; `None` where they do not depend on that.
+    pub applied_at: Option<Timestamp>,
     /// The messages.
     pub rows: Vec<NewMessage>,
     /// Makes the occurrence visible and advances the job, with its last chunk.
@@ -101,6 +103,7 @@ impl NewMessages {
             audience: None,
             recipients: 1,
             making: Making::Beside,
+            applied_at: None,
             rows: vec![message],
             publish: None,
             now,

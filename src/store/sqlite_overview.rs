@@ -28,7 +28,7 @@ impl SqliteStore {
             let stored = stored_job(row)?;
             let counts = self.counts_of_job(&stored.job.name).await?;
             let last = self.last_occurrence(&stored.job.name, now).await?;
-            views.push(JobView { stored, vanished: get::<i64>(row, 10)? != 0, counts, last });
+            views.push(JobView { stored, vanished: get::<i64>(row, 11)? != 0, counts, last });
         }
         Ok(views)
     }

@@ -140,6 +140,7 @@ pub(super) fn stored_job(row: &SqliteRow) -> Result<StoredJob, StoreError> {
         first_applied_at: Timestamp(get(row, 5)?),
         next_at: get::<Option<i64>>(row, 6)?.map(Timestamp),
         resumes: get::<i64>(row, 7)? != 0,
+        applied_at: Timestamp(get(row, 10)?),
     })
 }
 
@@ -318,7 +319,7 @@ async fn publish_occurrence(
     Ok(())
 }
 
-/// Whether a job still has the content and the recipients of messages that were made from it, and their occurrence is still
+/// Whether a job is as it was applied, with the content and the recipients, when messages were made from it, and their occurrence is still
 /// the one that is to be made.
 pub(super) async fn still_says(
     connection: &mut SqliteConnection,
@@ -326,7 +327,7 @@ pub(super) async fn still_says(
     messages: &NewMessages,
 ) -> Result<bool, StoreError> {
     sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM jobs WHERE name = ?1 AND audience IS ?2
+        "SELECT EXISTS (SELECT 1 FROM jobs WHERE name = ?1 AND audience IS ?2 AND (?6 IS NULL OR applied_at = ?6)
            AND (content = ?3 OR ?3 IN (SELECT value FROM json_each(coalesce(then_contents, '[]'))))
            AND CASE ?4 WHEN 'next' THEN next_at IS ?5
                        WHEN 'renewal' THEN EXISTS (SELECT 1 FROM occurrences
@@ -342,6 +343,7 @@ pub(super) async fn still_says(
         Making::Beside => "beside",
     })
     .bind(messages.nominal_at.map(|t| t.0))
+    .bind(messages.applied_at.map(|t| t.0))
     .fetch_one(connection)
     .await
     .map_err(StoreError::database("look whether a job was changed"))

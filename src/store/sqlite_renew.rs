@@ -412,9 +412,9 @@ pub(super) async fn renewals(store: &SqliteStore, limit: usize) -> Result<Vec<Re
         .map_err(StoreError::database("find what is to be planned anew"))?;
     rows.iter()
         .map(|r| {
-            let began = get::<i64>(r, 11)? != 0;
-            let held_only = get::<i64>(r, 12)? != 0;
-            Ok(Renewal { stored: stored_job(r)?, nominal: Timestamp(get(r, 10)?), began, held_only })
+            let began = get::<i64>(r, 12)? != 0;
+            let held_only = get::<i64>(r, 13)? != 0;
+            Ok(Renewal { stored: stored_job(r)?, nominal: Timestamp(get(r, 11)?), began, held_only })
         })
         .collect()
 }

@@ -52,10 +52,10 @@ impl SqliteStore {
             .map_err(StoreError::database(doing))?;
         let mut all = Vec::with_capacity(rows.len());
         for row in &rows {
-            let waiting: Option<String> = get(row, 10)?;
+            let waiting: Option<String> = get(row, 11)?;
             let mut waiting: Vec<Timestamp> = waiting.and_then(|w| serde_json::from_str(&w).ok()).unwrap_or_default();
             waiting.sort_unstable();
-            let served = get::<Option<i64>>(row, 11)?.map(Timestamp);
+            let served = get::<Option<i64>>(row, 12)?.map(Timestamp);
             all.push(PlannedAhead { stored: stored_job(row)?, waiting, served });
         }
         Ok(all)

@@ -135,6 +135,7 @@ impl Supply {
                 audience: None,
                 recipients: 1,
                 making: onthedot::store::Making::Beside,
+                applied_at: None,
                 rows: vec![row],
                 publish: None,
                 now,

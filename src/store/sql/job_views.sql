@@ -1,5 +1,5 @@
 SELECT j.definition, j.content, j.then_contents, j.audience, a.size, j.first_applied_at, j.next_at, 0,
-       j.event_moved_to, j.event_cancelled, j.vanished
+       j.event_moved_to, j.event_cancelled, j.applied_at, j.vanished
 FROM jobs AS j JOIN audiences AS a ON a.id = j.audience
 WHERE ?1 IS NULL OR j.name = ?1
 ORDER BY j.name

@@ -1,7 +1,7 @@
 -- What waits of an occurrence to come; not what was imported, and not what somebody asked for beside the schedule
 -- (run-now).
 SELECT j.definition, j.content, j.then_contents, j.audience, a.size, j.first_applied_at, j.next_at, 0,
-       j.event_moved_to, j.event_cancelled,
+       j.event_moved_to, j.event_cancelled, j.applied_at,
        (SELECT json_group_array(o.nominal_at) FROM occurrences AS o
         WHERE o.job = j.name AND o.nominal_at > ?1
           AND o.id NOT IN (SELECT occurrence FROM imports)

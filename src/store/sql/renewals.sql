@@ -1,6 +1,6 @@
 -- Occurrences that are to be planned anew, the earliest first, with their jobs, and whether anything of them was begun.
 SELECT j.definition, j.content, j.then_contents, j.audience, a.size, j.first_applied_at, j.next_at, 1,
-       j.event_moved_to, j.event_cancelled, o.nominal_at,
+       j.event_moved_to, j.event_cancelled, j.applied_at, o.nominal_at,
        EXISTS (SELECT 1 FROM messages AS m
                WHERE m.occurrence = o.id AND m.reason IS NOT 'replaced' AND m.follows IS NULL
                  AND (m.attempts > 0 OR m.state = 'typing')),
