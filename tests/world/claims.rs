@@ -276,7 +276,7 @@ pub(crate) async fn broken(world: &World) -> Broken {
     broken.extend(occurrences_run(world, c).await);
     broken.extend(everybody_has_a_row(world, c).await);
     broken.extend(campaigns_found(world, c, i64::MAX).await);
-    broken.extend(cancelled_stays_unsent(world));
+    broken.extend(cancelled_stays_unsent(world, c).await);
     broken.extend(suppressed_gets_nothing(world, c).await);
     broken.extend(carried_is_known(world, c).await);
     broken.extend(a_reply_ends_a_drip(world, c).await);
@@ -567,9 +567,27 @@ async fn everybody_has_a_row(world: &World, connection: &mut SqliteConnection) -
     broken
 }
 
-/// What a person was told was cancelled is not sent, unless a person gives it another chance.
-fn cancelled_stays_unsent(world: &World) -> Broken {
+/// The occurrence, the chat and the step of what stands in a sequence; all that was erased counts as one chat.
+async fn places_in_sequences(connection: &mut SqliteConnection) -> HashMap<MessageId, (i64, String, i64)> {
+    let rows: Vec<(String, i64, String, i64)> = sqlx::query_as(
+        "SELECT hex(id), occurrence, CASE WHEN chat GLOB 'erased-*' THEN 'erased' ELSE chat END, step FROM messages
+         WHERE occurrence IS NOT NULL AND step >= 0 AND reason IS NOT 'replaced'",
+    )
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    rows.into_iter().map(|(hex, occurrence, chat, step)| (id(&hex), (occurrence, chat, step))).collect()
+}
+
+/// What a person was told was cancelled is not sent, unless a person gives it, or what it waits for in its sequence, another
+/// chance.
+async fn cancelled_stays_unsent(world: &World, connection: &mut SqliteConnection) -> Broken {
     let mut broken = Broken::new();
+    let places = places_in_sequences(connection).await;
+    let behind = |id: &MessageId, before: &MessageId| match (places.get(id), places.get(before)) {
+        (Some(a), Some(b)) => (a.0, &a.1) == (b.0, &b.1) && a.2 > b.2,
+        _ => false,
+    };
     let mut off: HashMap<MessageId, (Timestamp, &'static str)> = HashMap::new();
     // Of what was on its way, so many may still go out.
     let mut may_leave: HashMap<String, (u64, BTreeSet<MessageId>)> = HashMap::new();
@@ -583,10 +601,10 @@ fn cancelled_stays_unsent(world: &World) -> Broken {
             Fact::Told(Told::Repaired { how: Repair::Hold, done }) => {
                 off.extend(done.iter().map(|id| (*id, (entry.at, "held"))));
             }
-            Fact::Told(Told::Repaired { done, .. }) => done.iter().for_each(|id| {
-                off.remove(id);
-                of.remove(id);
-            }),
+            Fact::Told(Told::Repaired { done, .. }) => {
+                done.iter().for_each(|id| _ = off.remove(id));
+                of.retain(|id, _| !done.iter().any(|chance| id == chance || behind(id, chance)));
+            }
             Fact::Told(Told::Removed { job, known, in_motion }) => {
                 let key = format!("{job} {}", entry.at);
                 may_leave.insert(key.clone(), (*in_motion, BTreeSet::new()));
