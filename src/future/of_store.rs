@@ -199,6 +199,8 @@ async fn waiting(
         let frequency = message.content.manner.frequency.filter(|_| message.counted);
         waiting.push(Waiting { due, job, nominal, beside, frequency, typed: slot, then });
     }
+    // What is due at one instant leaves in the order of the ids, and is numbered by its place here.
+    waiting.sort_unstable_by_key(|w| w.due.id);
     Ok(waiting)
 }
 
