@@ -96,8 +96,11 @@ impl Follower {
     async fn go_on(&self, message: &FollowedMessage, now: Timestamp) -> Result<bool, StoreError> {
         use StateName::{Expired, Failed, InDoubt, Sent};
         if !matches!(message.family.state, Sent | Failed | Expired | InDoubt) {
-            // On its way once more, or taken back: it is looked at when it rests.
-            let (followed, at) = (message.followed, message.followed.map(|_| Timestamp(0)));
+            // On its way once more, or taken back: it is looked at when it rests, if anybody may be asked then.
+            let (followed, at) = match message.followed {
+                Some(Followed::Waiting) if message.gone => (Some(Followed::Unknown), None),
+                followed => (followed, followed.map(|_| Timestamp(0))),
+            };
             return self.store.follow(message, Vec::new(), followed, at, now).await;
         }
         let follows = message.as_it_is.as_ref().filter(|_| message.goes_on && !message.gone);
