@@ -214,7 +214,7 @@ pub async fn repair(
     let behind = if matches!(how, Repair::Retry | Repair::Release) {
         behind_ended(store, messages).await?
     } else {
-        HashSet::new()
+        HashMap::new()
     };
     let (left, drafts) = match how {
         Repair::Retry => {
@@ -242,10 +242,12 @@ pub async fn repair(
                 continue;
             }
             let seen = (drafts.contains(&m.id), follow_from.get(&m.id).copied());
-            let change = how.change(&m, seen, now).and_then(|change| match events.get(&m.id) {
-                _ if behind.contains(&m.id) => Err(BEHIND_ENDED.to_owned()),
+            let change = how.change(&m, seen, now).and_then(|change| match (behind.get(&m.id), events.get(&m.id)) {
+                (Some(why), _) => Err((*why).to_owned()),
                 _ if left.contains(&m.id) => Err("its recipient left the list that its job follows".to_owned()),
-                Some(event) if change.2 >= *event => Err(format!("it reminds of an event that begins at {event}")),
+                (None, Some(event)) if change.2 >= *event => {
+                    Err(format!("it reminds of an event that begins at {event}"))
+                }
                 _ => Ok(change),
             });
             match change {
@@ -297,12 +299,24 @@ async fn whats_now(store: &SqliteStore, m: &MessageView, now: Timestamp) -> Resu
 /// Why what follows in a broken-off sequence gets no other chance by itself.
 const BEHIND_ENDED: &str = "the message before it in its sequence did not go out, so this one would wait for ever; retry that one, or both at once";
 
-/// Those of these messages that would wait for an earlier one of their sequence that ended, and is not among them.
-async fn behind_ended(store: &SqliteStore, messages: &[MessageView]) -> Result<HashSet<MessageId>, StoreError> {
+/// Why what follows messages that were replaced, or forgotten, gets no other chance.
+const BEHIND_NOTHING: &str = "the message before it in its sequence is there no more, since its job was changed or it was forgotten, so this one \
+                              would wait for ever";
+
+/// Those of these messages that would wait for an earlier one of their sequence that ended, and is not among them, or is not
+/// there; each with why.
+async fn behind_ended(
+    store: &SqliteStore,
+    messages: &[MessageView],
+) -> Result<HashMap<MessageId, &'static str>, StoreError> {
     let ids: Vec<MessageId> = messages.iter().map(|m| m.id).collect();
     let asked: HashSet<MessageId> = ids.iter().copied().collect();
     let behind = store.behind_ended(ids).await?;
-    Ok(behind.into_iter().filter(|(_, before)| !asked.contains(before)).map(|(id, _)| id).collect())
+    let why = |(id, before): (MessageId, Option<MessageId>)| match before {
+        Some(before) => (!asked.contains(&before)).then_some((id, BEHIND_ENDED)),
+        None => Some((id, BEHIND_NOTHING)),
+    };
+    Ok(behind.into_iter().filter_map(why).collect())
 }
 
 /// Messages of a campaign cancelled in one step: some milliseconds of the writer.

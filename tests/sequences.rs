@@ -19,8 +19,8 @@ const AFTER: i64 = 3_000;
 
 fn start(jobs: &str, scenario: &str) -> (Bench, Running) {
     let bench = Bench::new();
-    let head =
-        "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox } }\ndefaults: { typing: off }\njobs:\n";
+    let head = "version: 1\ntimezone: UTC\ninstances: { shop: { gateway: sandbox, doubt: { quarantine: 1s } } }\n\
+                defaults: { typing: off }\njobs:\n";
     bench.write("jobs.yaml", &format!("{head}{jobs}"));
     let daemon = bench.start_sandboxed(scenario);
     until("the daemon is ready", LIMIT, || bench.log().contains(" ready ms="));
@@ -177,4 +177,51 @@ fn a_sequence_that_is_sent_again_keeps_its_distances() {
         let found = distances(&bench, chat);
         assert!((AFTER - 50..AFTER + 700).contains(&found[2]), "{found:?}");
     }
+}
+
+#[test]
+fn a_later_message_whose_beginning_an_edit_took_away_gets_no_chance_to_wait_for_ever() {
+    let jobs = |to: &str| {
+        format!(
+            "version: 1\ntimezone: UTC\ninstances: {{ shop: {{ gateway: sandbox }} }}\ndefaults: {{ typing: off }}\njobs:\n  \
+             drip: {{ in: 1h, to: [{to}], {TWO} }}\n"
+        )
+    };
+    let (bench, _daemon) = start("  {}\n", "{}\n");
+    let apply = |to: &str| {
+        bench.write("jobs.yaml", &jobs(to));
+        bench.json(&["job", "apply", "jobs.yaml", "--sandbox"]);
+    };
+    apply("\"201000000001\", \"201000000002\"");
+    until("all are planned", LIMIT, || of(&bench, "drip").len() == 4);
+    let goes = |m: &&Value| m["to"].as_str().unwrap().starts_with("201000000002");
+    let all = of(&bench, "drip");
+    let theirs: Vec<&Value> = all.iter().filter(goes).collect();
+    bench.json(&["cancel", &id(theirs[1])]);
+    apply("\"201000000001\"");
+    let state = |m: &Value| states(&[bench.json(&["show", &id(m)])]).remove(0);
+    until("what waited was replaced", LIMIT, || state(theirs[0]) == "cancelled replaced");
+    until("it is planned anew", LIMIT, || bench.json(&["job", "show", "drip"])["state"] != "planning");
+    let refused = bench.run(&["retry", &id(theirs[1])]);
+    let words = String::from_utf8_lossy(&refused.stdout);
+    assert!(words.contains("is there no more"), "{words}");
+    assert_eq!(state(theirs[1]), "cancelled cancelled_by_person");
+}
+
+#[test]
+fn what_broke_off_stays_broken_off_where_evidence_comes_after_its_job_was_removed() {
+    let jobs = format!(
+        "  removed: {{ in: 200ms, to: \"201000000001\", on_doubt: drop, {TWO} }}\n  \
+         stays: {{ in: 200ms, to: \"201000000002\", on_doubt: drop, {TWO} }}\n"
+    );
+    // Both first ones are carried out, and no history shows it: the echo comes long after.
+    let scenario = "echo: 8s\nfaults:\n  - { text: one, times: 2, do: before, reset: true }\n  \
+                    - { on: history, answer: { status: 200, body: '[]' } }\n";
+    let (bench, _daemon) = start(&jobs, scenario);
+    for job in ["removed", "stays"] {
+        until("it broke off", LIMIT, || states(&of(&bench, job)) == ["failed dropped", "skipped sequence"]);
+    }
+    bench.json(&["job", "remove", "removed"]);
+    until("the other one goes on", LIMIT, || of(&bench, "stays")[1]["state"] == "sent");
+    assert_eq!(states(&of(&bench, "removed")), ["sent told_sent", "skipped sequence"]);
 }

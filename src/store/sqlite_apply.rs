@@ -184,8 +184,9 @@ static REVIVE: LazyLock<SqlStr> = LazyLock::new(|| {
 });
 
 /// Brings back what was skipped behind messages that get another chance, or that turn out to have gone out after all, with a word in
-/// their timelines. What a person held waits for them again.
+/// their timelines. What a person held waits for them again; what a person ended with its job or its campaign comes back by persons alone.
 async fn revive_sequences(connection: &mut SqliteConnection, done: &[&Change]) -> Result<(), StoreError> {
+    let by_person = |c: &Change| matches!(c.facts, Facts::Moved { .. });
     let goes_on = |c: &&&Change| match &c.facts {
         Facts::Moved { afresh, .. } => *afresh,
         _ => {
@@ -195,7 +196,7 @@ async fn revive_sequences(connection: &mut SqliteConnection, done: &[&Change]) -
     };
     let again: Vec<&&Change> = done.iter().filter(goes_on).collect();
     let Some(at) = again.first().map(|c| c.at) else { return Ok(()) };
-    let ids: Vec<Value> = again.iter().map(|c| json!(hex(c.id))).collect();
+    let ids: Vec<Value> = again.iter().map(|c| json!([hex(c.id), by_person(c)])).collect();
     let doing = "go on with a sequence";
     let behind: Vec<(String, String, i64, bool)> = sqlx::query_as(include_str!("sql/revived.sql"))
         .bind(Value::Array(ids).to_string())
@@ -239,16 +240,17 @@ pub(super) async fn skip_these_behind_ended(
     at: Timestamp,
 ) -> Result<(), StoreError> {
     let ids: Vec<&String> = these.keys().collect();
-    let behind: Vec<(String, String)> = sqlx::query_as(include_str!("sql/behind_ended.sql"))
+    let behind: Vec<(String, Option<String>)> = sqlx::query_as(include_str!("sql/behind_ended.sql"))
         .bind(json!(ids).to_string())
         .fetch_all(&mut *connection)
         .await
         .map_err(StoreError::database("look whether a sequence ended"))?;
-    let with_state = |(id, _): (String, String)| {
+    let with_state = |(id, before): (String, Option<String>)| {
+        before?;
         let state = these.get(&id).copied().unwrap_or("scheduled").to_owned();
-        (id, state)
+        Some((id, state))
     };
-    skip_in_sequence(connection, behind.into_iter().map(with_state).collect(), at).await
+    skip_in_sequence(connection, behind.into_iter().filter_map(with_state).collect(), at).await
 }
 
 /// Skips waiting messages (their ids, and the states they are in) whose sequence ended, with a word in their timelines.

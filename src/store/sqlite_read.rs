@@ -210,18 +210,19 @@ impl SqliteStore {
         rows.iter().map(view).collect()
     }
 
-    /// Of these messages those that stand behind an earlier one of their sequence that ended without going out, each with that one.
+    /// Of these messages those that stand behind an earlier one of their sequence that ended without going out, each with that one,
+    /// or with none where what goes before it is not there: it was replaced or forgotten.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn behind_ended(&self, of: Vec<MessageId>) -> Result<Vec<(MessageId, MessageId)>, StoreError> {
+    pub async fn behind_ended(&self, of: Vec<MessageId>) -> Result<Vec<(MessageId, Option<MessageId>)>, StoreError> {
         let ids: Vec<String> = of.into_iter().map(hex).collect();
-        let rows: Vec<(String, String)> = sqlx::query_as(include_str!("sql/behind_ended.sql"))
+        let rows: Vec<(String, Option<String>)> = sqlx::query_as(include_str!("sql/behind_ended.sql"))
             .bind(serde_json::json!(ids).to_string())
             .fetch_all(&self.readers)
             .await
             .map_err(StoreError::database("look whether a sequence ended"))?;
-        rows.iter().map(|(id, before)| Ok((parse_hex(id)?, parse_hex(before)?))).collect()
+        rows.iter().map(|(id, before)| Ok((parse_hex(id)?, before.as_deref().map(parse_hex).transpose()?))).collect()
     }
 
     /// When the events begin that these messages remind of beforehand.

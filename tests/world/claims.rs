@@ -424,6 +424,9 @@ async fn sequences_go_on(connection: &mut SqliteConnection) -> Broken {
          JOIN occurrences AS o ON o.id = m.occurrence
          WHERE m.state = 'skipped' AND m.reason = 'sequence' AND m.step > 0 AND m.attempts = 0
            AND o.forgotten = 0 AND m.chat NOT GLOB 'erased-*'
+           -- What a person ended comes back by no evidence.
+           AND o.cancelled_at IS NULL
+           AND (EXISTS (SELECT 1 FROM jobs WHERE name = m.job) OR EXISTS (SELECT 1 FROM imports AS i WHERE i.occurrence = o.id))
            AND NOT EXISTS (SELECT 1 FROM messages AS b
                            WHERE b.occurrence = m.occurrence AND b.chat = m.chat AND b.step >= 0 AND b.step < m.step
                              AND b.reason IS NOT 'replaced' AND b.state IN ('failed', 'cancelled', 'expired', 'skipped'))",
